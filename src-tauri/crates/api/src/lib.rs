@@ -1,0 +1,1 @@
+//! One axum router with its OpenAPI document.

@@ -1,0 +1,3 @@
+//! The use-cases of Docent.
+
+pub mod worker;

@@ -1,0 +1,3 @@
+//! Generator, Embedder, Reranker; the model catalog and downloads.
+
+pub mod worker;

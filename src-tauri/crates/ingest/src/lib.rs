@@ -1,0 +1,3 @@
+//! Walks and watches folders, extracts text with positions, chunks.
+
+pub mod worker;

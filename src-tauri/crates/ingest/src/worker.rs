@@ -1,0 +1,7 @@
+//! Entry point of the extraction worker.
+
+use std::io;
+
+pub fn run_extractor() -> io::Result<()> {
+    Err(io::Error::other("not built yet"))
+}

@@ -1,0 +1,1 @@
+//! Secrets in the system's key store, with a file fallback.

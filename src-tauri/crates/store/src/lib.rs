@@ -1,0 +1,1 @@
+//! Relational rows, the truth: SQLite behind workspace-scoped methods.
