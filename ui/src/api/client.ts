@@ -1,0 +1,260 @@
+/**
+ * The API, one function an operation, typed by the generated `schema.ts`. Every function throws
+ * `ApiError`, or an `AbortError` when its signal was aborted.
+ */
+import createClient from 'openapi-fetch'
+
+import type { Platform } from '../platform'
+import { asApiError, errorOf, isAbort } from './errors'
+import type { paths } from './schema'
+import type { DocumentStatus, QueryRequest } from './types'
+
+export type DocumentSort = 'name' | 'updated' | 'status'
+
+export interface DocumentFilter {
+  status?: DocumentStatus | undefined
+  query?: string | undefined
+  sort?: DocumentSort | undefined
+}
+
+/** How many passages a search shows. */
+const SEARCH_HITS = 12
+
+export type Api = ReturnType<typeof createApi>
+
+export function createApi(platform: Pick<Platform, 'fetch' | 'Request'>, baseUrl = '') {
+  const client = createClient<paths>({
+    baseUrl,
+    fetch: (request) => platform.fetch(request),
+    Request: platform.Request,
+  })
+  const on = (workspace: string) => ({ path: { workspace } })
+
+  return {
+    status: (signal?: AbortSignal) => data(client.GET('/api/v1/status', { signal })),
+
+    workspaces: {
+      list: (signal?: AbortSignal) => data(client.GET('/api/v1/workspaces', { signal })),
+      create: (name: string) => data(client.POST('/api/v1/workspaces', { body: { name } })),
+      rename: (workspace: string, name: string) =>
+        data(
+          client.PATCH('/api/v1/workspaces/{workspace}', {
+            params: on(workspace),
+            body: { name },
+          }),
+        ),
+      remove: (workspace: string) =>
+        done(client.DELETE('/api/v1/workspaces/{workspace}', { params: on(workspace) })),
+    },
+
+    folders: {
+      list: (workspace: string, signal?: AbortSignal) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/folders', { params: on(workspace), signal }),
+        ),
+      remove: (workspace: string, folder: string) =>
+        done(
+          client.DELETE('/api/v1/workspaces/{workspace}/folders/{folder}', {
+            params: { path: { workspace, folder } },
+          }),
+        ),
+      scan: (workspace: string, folder: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/folders/{folder}/scan', {
+            params: { path: { workspace, folder } },
+          }),
+        ),
+      resume: (workspace: string, folder: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/folders/{folder}/resume', {
+            params: { path: { workspace, folder } },
+          }),
+        ),
+    },
+
+    documents: {
+      list: (
+        workspace: string,
+        query: DocumentFilter & { cursor?: string; limit?: number },
+        signal?: AbortSignal,
+      ) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/documents', {
+            params: { path: { workspace }, query },
+            signal,
+          }),
+        ),
+      get: (workspace: string, document: string, signal?: AbortSignal) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/documents/{document}', {
+            params: { path: { workspace, document } },
+            signal,
+          }),
+        ),
+      text: (workspace: string, document: string, signal?: AbortSignal) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/documents/{document}/text', {
+            params: { path: { workspace, document } },
+            signal,
+          }),
+        ),
+      importPaths: (workspace: string, paths: readonly string[]) =>
+        data(
+          client.POST('/api/v1/workspaces/{workspace}/documents/import', {
+            params: on(workspace),
+            body: { paths: [...paths] },
+          }),
+        ),
+      upload(workspace: string, files: readonly File[]) {
+        const form = new FormData()
+        for (const file of files) form.append('file', file, file.webkitRelativePath || file.name)
+        return data(
+          client.POST('/api/v1/workspaces/{workspace}/documents', {
+            params: on(workspace),
+            body: { file: [] },
+            bodySerializer: () => form,
+          }),
+        )
+      },
+      retry: (workspace: string, document: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/documents/{document}/retry', {
+            params: { path: { workspace, document } },
+          }),
+        ),
+      remove: (workspace: string, document: string) =>
+        done(
+          client.DELETE('/api/v1/workspaces/{workspace}/documents/{document}', {
+            params: { path: { workspace, document } },
+          }),
+        ),
+      /** Some bytes of the file; `end` is inclusive, as in the header. */
+      range: (
+        workspace: string,
+        document: string,
+        start: number,
+        end: number,
+        signal?: AbortSignal,
+      ) =>
+        stream(
+          client.GET('/api/v1/workspaces/{workspace}/documents/{document}/file', {
+            params: { path: { workspace, document }, header: { range: `bytes=${start}-${end}` } },
+            parseAs: 'stream',
+            signal,
+          }),
+        ),
+    },
+
+    jobs: {
+      running: (workspace: string, signal?: AbortSignal) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/jobs', {
+            params: { path: { workspace }, query: { state: 'running' } },
+            signal,
+          }),
+        ),
+    },
+
+    chats: {
+      list: (workspace: string, signal?: AbortSignal) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/chats', { params: on(workspace), signal }),
+        ),
+      update: (workspace: string, chat: string, change: { title?: string; pinned?: boolean }) =>
+        data(
+          client.PATCH('/api/v1/workspaces/{workspace}/chats/{chat}', {
+            params: { path: { workspace, chat } },
+            body: change,
+          }),
+        ),
+      remove: (workspace: string, chat: string) =>
+        done(
+          client.DELETE('/api/v1/workspaces/{workspace}/chats/{chat}', {
+            params: { path: { workspace, chat } },
+          }),
+        ),
+      messages: (workspace: string, chat: string, signal?: AbortSignal) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/chats/{chat}/messages', {
+            params: { path: { workspace, chat } },
+            signal,
+          }),
+        ),
+      stop: (workspace: string, chat: string, message: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/chats/{chat}/messages/{message}/stop', {
+            params: { path: { workspace, chat, message } },
+          }),
+        ),
+    },
+
+    /** The answer as a stream of server-sent events; see `ask.ts`. */
+    query: (body: QueryRequest, signal: AbortSignal) =>
+      stream(
+        client.POST('/api/v1/query', {
+          body,
+          headers: { accept: 'text/event-stream' },
+          parseAs: 'stream',
+          signal,
+        }),
+      ),
+
+    search: (workspace: string, q: string, expand: boolean, signal?: AbortSignal) =>
+      data(
+        client.GET('/api/v1/workspaces/{workspace}/search', {
+          params: { path: { workspace }, query: { q, k: SEARCH_HITS, expand } },
+          signal,
+        }),
+      ),
+
+    /** What changes, as a stream of server-sent events; see `changes.ts`. */
+    events: (signal: AbortSignal) =>
+      stream(
+        client.GET('/api/v1/events', {
+          headers: { accept: 'text/event-stream' },
+          parseAs: 'stream',
+          signal,
+        }),
+      ),
+
+    models: {
+      list: (signal?: AbortSignal) => data(client.GET('/api/v1/models', { signal })),
+      fetch: (model: string) =>
+        done(client.POST('/api/v1/models/{model}/fetch', { params: { path: { model } } })),
+      cancel: (model: string) =>
+        done(client.POST('/api/v1/models/{model}/cancel', { params: { path: { model } } })),
+      activate: (model: string) =>
+        done(client.POST('/api/v1/models/{model}/activate', { params: { path: { model } } })),
+    },
+  }
+}
+
+interface Outcome<Data> {
+  data?: Data | undefined
+  error?: unknown
+  response: Response
+}
+
+/** What openapi-fetch resolves to; anything but a success is thrown. */
+async function outcome<Data>(call: Promise<Outcome<Data>>): Promise<Outcome<Data>> {
+  let settled: Outcome<Data>
+  try {
+    settled = await call
+  } catch (error) {
+    throw isAbort(error) ? error : asApiError(error)
+  }
+  if (!settled.response.ok) throw await errorOf(settled.response, settled.error)
+  return settled
+}
+
+async function data<Data>(call: Promise<Outcome<Data>>): Promise<Data> {
+  return (await outcome(call)).data as Data
+}
+
+async function done(call: Promise<Outcome<unknown>>): Promise<void> {
+  await outcome(call)
+}
+
+async function stream(call: Promise<Outcome<unknown>>): Promise<Response> {
+  return (await outcome(call)).response
+}

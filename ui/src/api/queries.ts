@@ -1,0 +1,120 @@
+/** What is read from the API, by key. Events refresh it (`changes.ts`), so nothing polls. */
+import {
+  infiniteQueryOptions,
+  keepPreviousData,
+  queryOptions,
+  useQueryClient,
+} from '@tanstack/react-query'
+import { createContext, useContext } from 'react'
+
+import type { Api, DocumentFilter } from './client'
+
+export const ApiContext = createContext<Api | null>(null)
+
+export function useApi(): Api {
+  const api = useContext(ApiContext)
+  if (!api) throw new Error('BUG: useApi outside of ApiContext')
+  return api
+}
+
+export const keys = {
+  status: () => ['status'] as const,
+  models: () => ['models'] as const,
+  workspaces: () => ['workspaces'] as const,
+  folders: (workspace: string) => ['folders', workspace] as const,
+  documents: (workspace: string) => ['documents', workspace] as const,
+  documentList: (workspace: string, filter: DocumentFilter) =>
+    ['documents', workspace, filter] as const,
+  document: (workspace: string, id: string) => ['document', workspace, id] as const,
+  documentText: (workspace: string, id: string) => ['text', workspace, id] as const,
+  jobs: (workspace: string) => ['jobs', workspace] as const,
+  chats: (workspace: string) => ['chats', workspace] as const,
+  messages: (workspace: string, chat: string) => ['messages', workspace, chat] as const,
+  search: (workspace: string, q: string, expand: boolean) =>
+    ['search', workspace, q, expand] as const,
+}
+
+/** The most that the API gives at once; 5,000 documents are ten requests, made as one scrolls. */
+const DOCUMENTS_PER_PAGE = 500
+
+export const queries = {
+  status: (api: Api) =>
+    queryOptions({ queryKey: keys.status(), queryFn: ({ signal }) => api.status(signal) }),
+
+  models: (api: Api) =>
+    queryOptions({ queryKey: keys.models(), queryFn: ({ signal }) => api.models.list(signal) }),
+
+  workspaces: (api: Api) =>
+    queryOptions({
+      queryKey: keys.workspaces(),
+      queryFn: ({ signal }) => api.workspaces.list(signal),
+    }),
+
+  folders: (api: Api, workspace: string) =>
+    queryOptions({
+      queryKey: keys.folders(workspace),
+      queryFn: ({ signal }) => api.folders.list(workspace, signal),
+    }),
+
+  documents: (api: Api, workspace: string, filter: DocumentFilter) =>
+    infiniteQueryOptions({
+      queryKey: keys.documentList(workspace, filter),
+      queryFn: ({ pageParam, signal }) =>
+        api.documents.list(
+          workspace,
+          { ...filter, ...(pageParam && { cursor: pageParam }), limit: DOCUMENTS_PER_PAGE },
+          signal,
+        ),
+      initialPageParam: null as string | null,
+      getNextPageParam: (page) => page.next_cursor,
+      placeholderData: keepPreviousData,
+    }),
+
+  document: (api: Api, workspace: string, id: string) =>
+    queryOptions({
+      queryKey: keys.document(workspace, id),
+      queryFn: ({ signal }) => api.documents.get(workspace, id, signal),
+    }),
+
+  documentText: (api: Api, workspace: string, id: string) =>
+    queryOptions({
+      queryKey: keys.documentText(workspace, id),
+      queryFn: ({ signal }) => api.documents.text(workspace, id, signal),
+      staleTime: 0,
+    }),
+
+  jobs: (api: Api, workspace: string) =>
+    queryOptions({
+      queryKey: keys.jobs(workspace),
+      queryFn: ({ signal }) => api.jobs.running(workspace, signal),
+    }),
+
+  chats: (api: Api, workspace: string) =>
+    queryOptions({
+      queryKey: keys.chats(workspace),
+      queryFn: ({ signal }) => api.chats.list(workspace, signal),
+    }),
+
+  messages: (api: Api, workspace: string, chat: string) =>
+    queryOptions({
+      queryKey: keys.messages(workspace, chat),
+      queryFn: ({ signal }) => api.chats.messages(workspace, chat, signal),
+    }),
+
+  search: (api: Api, workspace: string, q: string, expand: boolean) =>
+    queryOptions({
+      queryKey: keys.search(workspace, q, expand),
+      queryFn: ({ signal }) => api.search(workspace, q, expand, signal),
+      enabled: q.length > 0,
+      placeholderData: keepPreviousData,
+      staleTime: 60_000,
+    }),
+}
+
+/** The same cache for code that changes things and knows what it changed. */
+export function useInvalidate(): (...queryKeys: (readonly unknown[])[]) => void {
+  const cache = useQueryClient()
+  return (...queryKeys) => {
+    for (const queryKey of queryKeys) void cache.invalidateQueries({ queryKey })
+  }
+}

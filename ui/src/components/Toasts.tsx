@@ -1,0 +1,39 @@
+import { X } from 'lucide-react'
+
+import { classes } from '../lib/classes'
+import { useI18n } from '../lib/i18n'
+import { useNotices } from '../lib/notices'
+import { IconButton } from './Button'
+import styles from './Toasts.module.css'
+
+export function Toasts() {
+  const { t } = useI18n()
+  const { list, dismiss } = useNotices()
+  return (
+    <div className={styles.stack} role="status" aria-live="polite">
+      {list.map((notice) => (
+        <div
+          key={notice.id}
+          className={classes(styles.toast, notice.kind === 'error' && styles.error)}
+        >
+          <div className={styles.body}>
+            <p>{notice.text}</p>
+            {notice.details && notice.details.length > 0 && (
+              <ul className={styles.details}>
+                {notice.details.map((detail) => (
+                  <li key={detail}>{detail}</li>
+                ))}
+              </ul>
+            )}
+          </div>
+          <IconButton
+            size="s"
+            label={t('common.close')}
+            icon={<X size={15} />}
+            onClick={() => dismiss(notice.id)}
+          />
+        </div>
+      ))}
+    </div>
+  )
+}

@@ -1,0 +1,23 @@
+import type { Citation } from '../../api/types'
+import { useI18n } from '../../lib/i18n'
+import { testIds } from '../../lib/testids'
+import styles from './CitationButton.module.css'
+
+export function CitationButton({ citation, onOpen }: { citation: Citation; onOpen: () => void }) {
+  const { t } = useI18n()
+  const { n, title, page } = citation
+  const label = t('citation.label', { n, title })
+  const place = page ? `${title}, ${t('sources.page', { page })}` : title
+  return (
+    <button
+      type="button"
+      className={styles.citation}
+      aria-label={label}
+      title={place}
+      onClick={onOpen}
+      data-testid={testIds.citation(n)}
+    >
+      {n}
+    </button>
+  )
+}

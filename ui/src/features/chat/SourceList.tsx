@@ -1,0 +1,123 @@
+import { ChevronRight } from 'lucide-react'
+
+import type { Citation } from '../../api/types'
+import { useI18n } from '../../lib/i18n'
+import { targetOf, usePassagePanel } from '../../lib/passage'
+import { folderOf } from '../../lib/paths'
+import styles from './SourceList.module.css'
+
+/** The passages that an answer stands on, as footnotes; what else was read is folded away. */
+export function SourceList({
+  used,
+  others,
+}: {
+  used: readonly Citation[]
+  others: readonly Citation[]
+}) {
+  const { t } = useI18n()
+  const { open } = usePassagePanel()
+  const openAt = (list: readonly Citation[], index: number) =>
+    open(
+      list.map((citation) => targetOf(citation)),
+      index,
+    )
+  return (
+    <section className={styles.sources} aria-label={t('sources.heading')}>
+      <h3 className={styles.heading}>{t('sources.heading')}</h3>
+      <ol className={styles.list}>
+        {used.map((citation, index) => (
+          <SourceItem
+            key={citation.n}
+            citation={citation}
+            number={citation.n}
+            label={t('sources.open', { n: citation.n, title: citation.title })}
+            onOpen={() => openAt(used, index)}
+          />
+        ))}
+      </ol>
+      {others.length > 0 && (
+        <details className={styles.more}>
+          <summary>
+            <ChevronRight size={14} aria-hidden />
+            {t('sources.alsoRead', { count: others.length })}
+          </summary>
+          <ol className={styles.list}>
+            {others.map((citation, index) => (
+              <SourceItem
+                key={citation.n}
+                citation={citation}
+                label={t('sources.openUnnumbered', { title: citation.title })}
+                onOpen={() => openAt(others, index)}
+              />
+            ))}
+          </ol>
+        </details>
+      )}
+    </section>
+  )
+}
+
+/** The closest passages of a question that the documents don't answer. */
+export function NearestList({
+  hint,
+  passages,
+}: {
+  hint: string
+  passages: readonly Citation[]
+}) {
+  const { t } = useI18n()
+  const { open } = usePassagePanel()
+  return (
+    <section className={styles.sources}>
+      <p className={styles.hint}>{hint}</p>
+      <ol className={styles.list}>
+        {passages.map((passage, index) => (
+          <SourceItem
+            key={`${passage.document_id}-${passage.chunk}`}
+            citation={passage}
+            label={t('sources.openUnnumbered', { title: passage.title })}
+            onOpen={() =>
+              open(
+                passages.map((each) => targetOf(each, false)),
+                index,
+              )
+            }
+          />
+        ))}
+      </ol>
+    </section>
+  )
+}
+
+interface SourceItemProps {
+  citation: Citation
+  /** Only what supports the answer has a number. */
+  number?: number
+  label: string
+  onOpen: () => void
+}
+
+function SourceItem({ citation, number, label, onOpen }: SourceItemProps) {
+  const { t } = useI18n()
+  return (
+    <li>
+      <button type="button" className={styles.source} aria-label={label} onClick={onOpen}>
+        <span className={number === undefined ? styles.dot : styles.number} aria-hidden>
+          {number}
+        </span>
+        <span className={styles.body}>
+          <span className={styles.line}>
+            <span className={styles.title}>{citation.title}</span>
+            {citation.page !== null && citation.page !== undefined && (
+              <span className={styles.page}>{t('sources.page', { page: citation.page })}</span>
+            )}
+          </span>
+          <span className={styles.snippet}>{citation.text}</span>
+          <span className={styles.path} title={citation.path}>
+            <bdi>{folderOf(citation.path)}</bdi>
+          </span>
+        </span>
+      </button>
+    </li>
+  )
+}

@@ -1,0 +1,317 @@
+/**
+ * A list that stays quick with thousands of rows: only those in view exist. One row is in the tab
+ * order; the arrow keys move between rows, Enter opens, Delete removes.
+ */
+import { useVirtualizer } from '@tanstack/react-virtual'
+import { EllipsisVertical, FileText, RotateCcw, Trash2 } from 'lucide-react'
+import { memo, useCallback, useEffect, useRef, useState, type KeyboardEvent } from 'react'
+
+import { asApiError } from '../../api/errors'
+import { keys, useApi, useInvalidate } from '../../api/queries'
+import type { Document, Job } from '../../api/types'
+import { IconButton } from '../../components/Button'
+import { ConfirmDialog } from '../../components/ConfirmDialog'
+import { Menu, MenuItem } from '../../components/Menu'
+import { Progress } from '../../components/Progress'
+import { classes } from '../../lib/classes'
+import { useI18n } from '../../lib/i18n'
+import { useNotices } from '../../lib/notices'
+import { usePassagePanel } from '../../lib/passage'
+import { fileName, folderOf } from '../../lib/paths'
+import { testIds } from '../../lib/testids'
+import styles from './DocumentList.module.css'
+
+interface DocumentListProps {
+  workspace: string
+  documents: readonly Document[]
+  jobs: ReadonlyMap<string, Job>
+  total: number
+  onReachEnd: () => void
+}
+
+const ROW_PX = 58
+
+/** Rows before the end at which the next page is asked for. */
+const FETCH_AHEAD = 60
+
+export function DocumentList({
+  workspace,
+  documents,
+  jobs,
+  total,
+  onReachEnd,
+}: DocumentListProps) {
+  const { t } = useI18n()
+  const api = useApi()
+  const notices = useNotices()
+  const invalidate = useInvalidate()
+  const { open } = usePassagePanel()
+  const scroller = useRef<HTMLDivElement>(null)
+  const [current, setCurrent] = useState(0)
+  const [removing, setRemoving] = useState<Document | null>(null)
+
+  const rows = useVirtualizer({
+    count: documents.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => ROW_PX,
+    overscan: 12,
+    getItemKey: (index) => documents[index]?.id ?? index,
+  })
+  const items = rows.getVirtualItems()
+  const last = items.at(-1)?.index ?? 0
+  useEffect(() => {
+    if (last >= documents.length - FETCH_AHEAD) onReachEnd()
+  }, [last, documents.length, onReachEnd])
+
+  const openDocument = useCallback(
+    ({ id, title, path }: Document) => open([{ documentId: id, title, path }]),
+    [open],
+  )
+  const retry = useCallback(
+    async (document: Document) => {
+      try {
+        await api.documents.retry(workspace, document.id)
+      } catch (error) {
+        notices.warn(asApiError(error).message)
+      }
+      invalidate(keys.documents(workspace), keys.jobs(workspace))
+    },
+    [api, workspace, notices, invalidate],
+  )
+  const remove = async (document: Document) => {
+    try {
+      await api.documents.remove(workspace, document.id)
+      notices.say(t('documents.removed', { title: document.title }))
+    } catch (error) {
+      notices.warn(asApiError(error).message)
+    }
+    invalidate(keys.documents(workspace), keys.workspaces())
+  }
+
+  const focusRow = (index: number) => {
+    const next = Math.max(0, Math.min(documents.length - 1, index))
+    setCurrent(next)
+    rows.scrollToIndex(next)
+    requestAnimationFrame(() =>
+      scroller.current?.querySelector<HTMLElement>(`[data-index="${next}"]`)?.focus(),
+    )
+  }
+  const onKeyDown = (event: KeyboardEvent<HTMLDivElement>) => {
+    const row = (event.target as HTMLElement).closest<HTMLElement>('[data-index]')
+    // Keys inside of a row's own controls are theirs.
+    if (!row || row !== event.target) return
+    const index = Number(row.dataset['index'])
+    const document = documents[index]
+    const page = Math.floor((scroller.current?.clientHeight ?? 0) / ROW_PX)
+    const moves: Record<string, number> = {
+      ArrowDown: index + 1,
+      ArrowUp: index - 1,
+      PageDown: index + page,
+      PageUp: index - page,
+      Home: 0,
+      End: documents.length - 1,
+    }
+    const to = moves[event.key]
+    if (to !== undefined) focusRow(to)
+    else if (event.key === 'Enter' && document) openDocument(document)
+    else if (event.key === 'Delete' && document) setRemoving(document)
+    else return
+    event.preventDefault()
+  }
+
+  return (
+    <>
+      <div
+        ref={scroller}
+        className={styles.scroller}
+        role="table"
+        aria-label={t('documents.list')}
+        aria-rowcount={total}
+        onKeyDown={onKeyDown}
+      >
+        <div role="rowgroup" style={{ height: rows.getTotalSize(), position: 'relative' }}>
+          {items.map((item) => {
+            const document = documents[item.index]
+            return (
+              document && (
+                <Row
+                  key={item.key}
+                  document={document}
+                  job={jobs.get(document.id)}
+                  index={item.index}
+                  top={item.start}
+                  current={item.index === Math.min(current, documents.length - 1)}
+                  onFocus={setCurrent}
+                  onOpen={openDocument}
+                  onRetry={retry}
+                  onRemove={setRemoving}
+                />
+              )
+            )
+          })}
+        </div>
+      </div>
+      <ConfirmDialog
+        open={removing !== null}
+        onOpenChange={(open) => !open && setRemoving(null)}
+        title={t('documents.removeTitle', { title: removing?.title ?? '' })}
+        body={
+          removing?.origin === 'upload'
+            ? t('documents.removeUploadBody')
+            : t('documents.removeBody')
+        }
+        action={t('common.remove')}
+        onConfirm={() => removing && void remove(removing)}
+      />
+    </>
+  )
+}
+
+interface RowProps {
+  document: Document
+  job: Job | undefined
+  index: number
+  top: number
+  current: boolean
+  onFocus: (index: number) => void
+  onOpen: (document: Document) => void
+  onRetry: (document: Document) => void
+  onRemove: (document: Document) => void
+}
+
+const Row = memo(function Row({
+  document,
+  job,
+  index,
+  top,
+  current,
+  onFocus,
+  onOpen,
+  onRetry,
+  onRemove,
+}: RowProps) {
+  const { t, bytes } = useI18n()
+  const { status, reason } = document
+  const name = fileName(document.path)
+  const broken = status === 'failed' || status === 'skipped'
+  return (
+    <div
+      role="row"
+      aria-rowindex={index + 1}
+      className={styles.row}
+      style={{ height: ROW_PX, transform: `translateY(${top}px)` }}
+      tabIndex={current ? 0 : -1}
+      data-index={index}
+      data-testid={testIds.documentRow}
+      data-path={document.path}
+      data-status={status}
+      onFocus={() => onFocus(index)}
+      onClick={() => onOpen(document)}
+    >
+      <span role="cell" className={styles.format} data-format={document.format ?? 'none'}>
+        {extension(name)}
+      </span>
+      <span role="cell" className={styles.name}>
+        <span className={styles.title} title={document.title}>
+          {document.title}
+        </span>
+        {reason ? (
+          <span
+            className={classes(styles.second, status === 'failed' && styles.reason)}
+            title={reason}
+          >
+            {reason}
+          </span>
+        ) : (
+          <span className={styles.second} title={document.path}>
+            {document.title === name ? '' : `${name} · `}
+            {folderOf(document.path)}
+          </span>
+        )}
+      </span>
+      <span role="cell" className={styles.language}>
+        {document.language && document.language !== 'und' && t(`language.${document.language}`)}
+      </span>
+      <span role="cell" className={styles.size}>
+        {bytes(document.size_bytes)}
+      </span>
+      <span
+        role="cell"
+        className={styles.status}
+        data-testid={testIds.documentStatus}
+        data-status={status}
+      >
+        <Status document={document} job={job} />
+      </span>
+      <span role="cell" onClick={(event) => event.stopPropagation()}>
+        <Menu
+          trigger={
+            <IconButton
+              size="s"
+              label={t('documents.actions', { title: document.title })}
+              icon={<EllipsisVertical size={16} />}
+              tabIndex={current ? 0 : -1}
+            />
+          }
+        >
+          <MenuItem icon={<FileText size={15} />} onSelect={() => onOpen(document)}>
+            {t('documents.open')}
+          </MenuItem>
+          <MenuItem
+            icon={<RotateCcw size={15} />}
+            disabled={!broken}
+            onSelect={() => onRetry(document)}
+          >
+            {t('documents.retry')}
+          </MenuItem>
+          <MenuItem icon={<Trash2 size={15} />} dangerous onSelect={() => onRemove(document)}>
+            {t('documents.remove')}
+          </MenuItem>
+        </Menu>
+      </span>
+    </div>
+  )
+})
+
+function Status({ document, job }: { document: Document; job: Job | undefined }) {
+  const { t, percent } = useI18n()
+  const { status } = document
+  if (status === 'words') {
+    const done = document.embedded_count
+    const part = document.chunk_count > 0 ? done / document.chunk_count : 0
+    return (
+      <>
+        <span>{t('status.words')}</span>
+        <span className={styles.detail}>{t('status.meaning', { percent: percent(part) })}</span>
+        <Progress label={t('stage.embedding')} done={done} total={document.chunk_count} />
+      </>
+    )
+  }
+  if (status === 'reading') {
+    const stage = job?.stage ? t(`stage.${job.stage}`) : t('status.reading')
+    const done = job?.progress.done ?? 0
+    const total = job?.progress.total ?? 0
+    return (
+      <>
+        <span>{stage}</span>
+        {total > 0 && (
+          <span className={styles.detail}>{t('status.progress', { done, total })}</span>
+        )}
+        <Progress label={stage} done={done} total={total} />
+      </>
+    )
+  }
+  return (
+    <span className={styles.settled}>
+      <span className={styles.dot} data-status={status} aria-hidden />
+      {t(`status.${status}`)}
+    </span>
+  )
+}
+
+/** Of a file's name, as the tag in front of it; at most four letters fit. */
+function extension(name: string): string {
+  const cut = name.lastIndexOf('.')
+  const found = cut > 0 ? name.slice(cut + 1) : ''
+  return found.length > 0 && found.length <= 4 ? found : '—'
+}

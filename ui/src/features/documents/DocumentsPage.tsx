@@ -1,0 +1,209 @@
+import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
+import { Search, X } from 'lucide-react'
+import { useDeferredValue, useEffect, useMemo, useState } from 'react'
+
+import type { DocumentSort } from '../../api/client'
+import { asApiError } from '../../api/errors'
+import { queries, useApi } from '../../api/queries'
+import type { DocumentCounts, DocumentStatus, Job, Workspace } from '../../api/types'
+import { Button, IconButton } from '../../components/Button'
+import { EmptyState } from '../../components/EmptyState'
+import { ErrorNotice } from '../../components/ErrorNotice'
+import { classes } from '../../lib/classes'
+import { useI18n } from '../../lib/i18n'
+import { useRemembered } from '../../lib/localState'
+import { AddButtons } from './AddButtons'
+import { DocumentList } from './DocumentList'
+import { FolderSection } from './FolderSection'
+import styles from './DocumentsPage.module.css'
+
+const STATUSES = ['ready', 'words', 'reading', 'queued', 'failed', 'skipped'] as const
+const SORTS: readonly DocumentSort[] = ['name', 'updated', 'status']
+
+/** Pause after a key stroke before the list is asked for again. */
+const TYPING_MS = 180
+
+export function DocumentsPage({ workspace }: { workspace: Workspace }) {
+  const { t, number } = useI18n()
+  const api = useApi()
+  const [status, setStatus] = useState<DocumentStatus | undefined>()
+  const [query, setQuery] = useState('')
+  const settled = useSettled(query.trim(), TYPING_MS)
+  const [sort = 'name', setSort] = useRemembered('documents.sort')
+
+  const list = useInfiniteQuery(
+    queries.documents(api, workspace.id, {
+      status,
+      query: settled || undefined,
+      sort: SORTS.find((each) => each === sort) ?? 'name',
+    }),
+  )
+  const jobs = useQuery(queries.jobs(api, workspace.id))
+  const running = useMemo(() => jobsByDocument(jobs.data?.items ?? []), [jobs.data])
+  const documents = useMemo(() => list.data?.pages.flatMap((page) => page.items) ?? [], [list.data])
+  const shownDocuments = useDeferredValue(documents)
+
+  const counts = list.data?.pages.at(-1)?.counts ?? workspace.counts
+  const total = totalOf(counts)
+  // A filter that has become empty under one's eyes stays, so that the list does not jump.
+  const statuses = STATUSES.filter((each) => counts[each] > 0 || each === status)
+
+  return (
+    <div className={styles.page}>
+      <header className={styles.header}>
+        <div className={styles.titles}>
+          <h1 className={styles.title}>{t('documents.title')}</h1>
+          {total > 0 && (
+            <p className={styles.summary}>
+              {t('documents.count', { count: total })} ·{' '}
+              {t('documents.summary', {
+                ready: number(counts.ready + counts.words),
+                passages: number(counts.chunks),
+              })}
+            </p>
+          )}
+        </div>
+        <div className={styles.actions}>
+          <AddButtons workspace={workspace.id} />
+        </div>
+      </header>
+
+      <FolderSection workspace={workspace.id} jobs={jobs.data?.items ?? []} />
+
+      {(total > 0 || query !== '') && (
+        <div className={styles.toolbar}>
+          <div className={styles.filters} role="group" aria-label={t('documents.filter')}>
+            <FilterChip
+              active={!status}
+              label={t('documents.all')}
+              count={total}
+              onClick={() => setStatus(undefined)}
+            />
+            {statuses.map((each) => (
+              <FilterChip
+                key={each}
+                active={status === each}
+                label={t(`status.${each}`)}
+                count={counts[each]}
+                tone={each === 'failed' ? 'danger' : undefined}
+                onClick={() => setStatus(status === each ? undefined : each)}
+              />
+            ))}
+          </div>
+          <div className={styles.find}>
+            <label className={styles.search}>
+              <Search size={15} aria-hidden />
+              <input
+                type="search"
+                value={query}
+                onChange={(event) => setQuery(event.target.value)}
+                placeholder={t('documents.search')}
+                aria-label={t('documents.search')}
+              />
+              {query && (
+                <IconButton
+                  size="s"
+                  label={t('documents.clearFilter')}
+                  icon={<X size={14} />}
+                  onClick={() => setQuery('')}
+                />
+              )}
+            </label>
+            <select
+              className={styles.sort}
+              value={sort}
+              onChange={(event) => setSort(event.target.value)}
+              aria-label={t('documents.sort')}
+            >
+              <option value="name">{t('documents.sortName')}</option>
+              <option value="updated">{t('documents.sortUpdated')}</option>
+              <option value="status">{t('documents.sortStatus')}</option>
+            </select>
+          </div>
+        </div>
+      )}
+
+      <div className={styles.body}>
+        {list.isError && documents.length === 0 && (
+          <ErrorNotice
+            title={t(`error.${asApiError(list.error).code}`)}
+            message={asApiError(list.error).message}
+            onRetry={() => void list.refetch()}
+          />
+        )}
+        {list.isSuccess && total === 0 && (
+          <EmptyState title={t('documents.none')}>{t('documents.noneHint')}</EmptyState>
+        )}
+        {list.isSuccess && total > 0 && documents.length === 0 && (
+          <EmptyState
+            title={t('documents.noMatch')}
+            actions={
+              <Button
+                onClick={() => {
+                  setQuery('')
+                  setStatus(undefined)
+                }}
+              >
+                {t('documents.clearFilter')}
+              </Button>
+            }
+          />
+        )}
+        {documents.length > 0 && (
+          <DocumentList
+            workspace={workspace.id}
+            documents={shownDocuments}
+            jobs={running}
+            total={status ? counts[status] : settled ? documents.length : total}
+            onReachEnd={() => {
+              if (list.hasNextPage && !list.isFetchingNextPage) void list.fetchNextPage()
+            }}
+          />
+        )}
+      </div>
+    </div>
+  )
+}
+
+interface FilterChipProps {
+  active: boolean
+  label: string
+  count: number
+  tone?: 'danger' | undefined
+  onClick: () => void
+}
+
+function FilterChip({ active, label, count, tone, onClick }: FilterChipProps) {
+  const { number } = useI18n()
+  return (
+    <button
+      type="button"
+      className={classes(styles.chip, active && styles.active, tone && styles[tone])}
+      aria-pressed={active}
+      onClick={onClick}
+    >
+      {label} <span className={styles.count}>{number(count)}</span>
+    </button>
+  )
+}
+
+function totalOf(counts: DocumentCounts): number {
+  return STATUSES.reduce((sum, status) => sum + counts[status], 0)
+}
+
+function jobsByDocument(jobs: readonly Job[]): ReadonlyMap<string, Job> {
+  const found = new Map<string, Job>()
+  for (const job of jobs) {
+    if (job.document_id && job.state === 'running') found.set(job.document_id, job)
+  }
+  return found
+}
+
+function useSettled<Value>(value: Value, ms: number): Value {
+  const [settled, setSettled] = useState(value)
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), ms)
+    return () => clearTimeout(timer)
+  }, [value, ms])
+  return settled
+}

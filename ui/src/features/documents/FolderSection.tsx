@@ -1,0 +1,126 @@
+import { useQuery } from '@tanstack/react-query'
+import { EllipsisVertical, FolderX, Folder as FolderIcon, RefreshCw } from 'lucide-react'
+import { useState } from 'react'
+
+import { asApiError } from '../../api/errors'
+import { keys, queries, useApi, useInvalidate } from '../../api/queries'
+import type { Folder, Job } from '../../api/types'
+import { Button, IconButton } from '../../components/Button'
+import { ConfirmDialog } from '../../components/ConfirmDialog'
+import { Menu, MenuItem } from '../../components/Menu'
+import { classes } from '../../lib/classes'
+import { useI18n } from '../../lib/i18n'
+import { useNotices } from '../../lib/notices'
+import styles from './FolderSection.module.css'
+
+/** The folders that the workspace follows, and what stands in the way of it. */
+export function FolderSection({ workspace, jobs }: { workspace: string; jobs: readonly Job[] }) {
+  const { t } = useI18n()
+  const api = useApi()
+  const notices = useNotices()
+  const invalidate = useInvalidate()
+  const folders = useQuery(queries.folders(api, workspace))
+  const [asking, setAsking] = useState<{ folder: Folder; about: 'remove' | 'resume' } | null>(null)
+  if (!folders.data || folders.data.length === 0) return null
+
+  const scanning = new Set(
+    jobs.flatMap(({ folder_id, state }) => (folder_id && state === 'running' ? [folder_id] : [])),
+  )
+  const act = async (action: Promise<void>) => {
+    try {
+      await action
+    } catch (error) {
+      notices.warn(asApiError(error).message)
+    }
+    invalidate(keys.folders(workspace), keys.documents(workspace), keys.workspaces())
+  }
+  const resuming = asking?.about === 'resume'
+  return (
+    <section className={styles.section} aria-label={t('folders.heading')}>
+      <ul className={styles.list}>
+        {folders.data.map((folder) => (
+          <FolderItem
+            key={folder.id}
+            folder={folder}
+            scanning={scanning.has(folder.id)}
+            onScan={() => void act(api.folders.scan(workspace, folder.id))}
+            onResume={() => setAsking({ folder, about: 'resume' })}
+            onRemove={() => setAsking({ folder, about: 'remove' })}
+          />
+        ))}
+      </ul>
+      <ConfirmDialog
+        open={asking !== null}
+        onOpenChange={(open) => !open && setAsking(null)}
+        title={resuming ? t('folders.resumeTitle') : t('folders.removeTitle')}
+        body={
+          resuming
+            ? t('folders.resumeBody')
+            : t('folders.removeBody', { path: asking?.folder.path ?? '' })
+        }
+        action={resuming ? t('folders.resume') : t('folders.remove')}
+        onConfirm={() => {
+          if (!asking) return
+          const { folder } = asking
+          void act(
+            resuming
+              ? api.folders.resume(workspace, folder.id)
+              : api.folders.remove(workspace, folder.id),
+          )
+        }}
+      />
+    </section>
+  )
+}
+
+interface FolderItemProps {
+  folder: Folder
+  scanning: boolean
+  onScan: () => void
+  onResume: () => void
+  onRemove: () => void
+}
+
+function FolderItem({ folder, scanning, onScan, onResume, onRemove }: FolderItemProps) {
+  const { t, ago } = useI18n()
+  const state = scanning ? t('folders.scanning') : t(`folders.${folder.state}`)
+  const checked = folder.last_scan_at
+    ? t('folders.lastScan', { when: ago(folder.last_scan_at) })
+    : t('folders.never')
+  return (
+    <li className={styles.folder}>
+      <FolderIcon size={16} aria-hidden className={styles.icon} />
+      <span className={styles.path} title={folder.path}>
+        <bdi>{folder.path}</bdi>
+      </span>
+      <span
+        className={classes(styles.state, folder.state !== 'watching' && styles.attention)}
+        title={checked}
+      >
+        {state}
+      </span>
+      {folder.state === 'paused' && (
+        <Button size="s" onClick={onResume}>
+          {t('folders.resume')}
+        </Button>
+      )}
+      <Menu
+        trigger={
+          <IconButton
+            size="s"
+            label={t('folders.actions', { path: folder.path })}
+            icon={<EllipsisVertical size={16} />}
+          />
+        }
+      >
+        <MenuItem icon={<RefreshCw size={15} />} disabled={scanning} onSelect={onScan}>
+          {t('folders.scan')}
+        </MenuItem>
+        <MenuItem icon={<FolderX size={15} />} dangerous onSelect={onRemove}>
+          {t('folders.remove')}
+        </MenuItem>
+      </Menu>
+      {folder.reason && <p className={styles.reason}>{folder.reason}</p>}
+    </li>
+  )
+}

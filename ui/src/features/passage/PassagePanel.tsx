@@ -1,0 +1,233 @@
+/**
+ * The document beside the page, opened at a passage. A PDF is drawn page by page, everything else
+ * is shown as the text that was read from it, with the passage marked.
+ */
+import { useQuery } from '@tanstack/react-query'
+import { ChevronLeft, ChevronRight, Copy, Minus, Plus, X } from 'lucide-react'
+import { lazy, Suspense, useEffect, useMemo, useRef, useState } from 'react'
+
+import { asApiError } from '../../api/errors'
+import { queries, useApi } from '../../api/queries'
+import { IconButton } from '../../components/Button'
+import { ErrorNotice } from '../../components/ErrorNotice'
+import { Notice } from '../../components/Notice'
+import { SegmentedControl } from '../../components/SegmentedControl'
+import { useI18n } from '../../lib/i18n'
+import { useNotices } from '../../lib/notices'
+import type { PassagePanelState, PassageTarget } from '../../lib/passage'
+import { testIds } from '../../lib/testids'
+import { DocumentFacts } from './DocumentFacts'
+import { locatePassage } from './locate'
+import { TextView } from './TextView'
+import styles from './PassagePanel.module.css'
+
+/** pdf.js is larger than the rest of the window together and needed for PDFs alone. */
+const PdfView = lazy(() => import('./PdfView'))
+
+interface PassagePanelProps {
+  workspace: string
+  state: PassagePanelState
+  onStep: (index: number) => void
+  onClose: () => void
+}
+
+const ZOOMS = [0.75, 1, 1.25, 1.5, 2, 2.5] as const
+
+export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanelProps) {
+  const { t } = useI18n()
+  const api = useApi()
+  const notices = useNotices()
+  const target = state.targets[state.index] as PassageTarget
+  const panel = useRef<HTMLElement>(null)
+  const [view, setView] = useState<'page' | 'text'>('page')
+  const [zoom, setZoom] = useState(1)
+  const [pdfBroken, setPdfBroken] = useState<string | null>(null)
+
+  const document = useQuery(queries.document(api, workspace, target.documentId))
+  const isPdf = document.data?.format === 'pdf'
+  const unread = document.data?.status === 'failed' || document.data?.status === 'skipped'
+  const showPdf = isPdf && view === 'page' && pdfBroken !== target.documentId
+  const text = useQuery({
+    ...queries.documentText(api, workspace, target.documentId),
+    enabled: document.isSuccess && !unread && !showPdf,
+  })
+
+  useEffect(() => panel.current?.focus({ preventScroll: true }), [state.opened])
+
+  const passage = target.passage
+  const located = useMemo(
+    () => (text.data && passage ? locatePassage(text.data.text, passage) : null),
+    [text.data, passage],
+  )
+  const several = state.targets.length > 1
+  const page = passage?.page
+
+  const copyPath = async () => {
+    await navigator.clipboard.writeText(target.path)
+    notices.say(t('passage.pathCopied'))
+  }
+
+  return (
+    <aside
+      className={styles.panel}
+      ref={panel}
+      tabIndex={-1}
+      aria-label={`${t('passage.panel')}: ${target.title}`}
+      data-testid={testIds.passagePanel}
+      data-document={target.documentId}
+    >
+      <header className={styles.header}>
+        <div className={styles.heading}>
+          {passage?.n !== undefined && <span className={styles.number}>{passage.n}</span>}
+          <h2 className={styles.title} title={target.title}>
+            {target.title}
+          </h2>
+          <IconButton label={t('passage.close')} icon={<X size={18} />} onClick={onClose} />
+        </div>
+        <div className={styles.tools}>
+          <button
+            type="button"
+            className={styles.path}
+            title={`${target.path}\n${t('passage.copyPath')}`}
+            aria-label={t('passage.copyPath')}
+            onClick={() => void copyPath()}
+          >
+            <bdi>{target.path}</bdi>
+            <Copy size={12} aria-hidden />
+          </button>
+          {page && (
+            <span className={styles.pageNumber}>
+              {document.data?.page_count
+                ? t('passage.pageOf', { page, total: document.data.page_count })
+                : t('sources.page', { page })}
+            </span>
+          )}
+          {isPdf && (
+            <SegmentedControl
+              label={t('passage.view')}
+              value={showPdf ? 'page' : 'text'}
+              onChange={setView}
+              options={[
+                { value: 'page', label: t('passage.page') },
+                { value: 'text', label: t('passage.text') },
+              ]}
+            />
+          )}
+          {showPdf && (
+            <span className={styles.group}>
+              <IconButton
+                size="s"
+                label={t('passage.zoomOut')}
+                icon={<Minus size={15} />}
+                disabled={zoom <= ZOOMS[0]}
+                onClick={() => setZoom((now) => ZOOMS.findLast((each) => each < now) ?? now)}
+              />
+              <IconButton
+                size="s"
+                label={t('passage.zoomIn')}
+                icon={<Plus size={15} />}
+                disabled={zoom >= 2.5}
+                onClick={() => setZoom((now) => ZOOMS.find((each) => each > now) ?? now)}
+              />
+            </span>
+          )}
+          {several && (
+            <span className={styles.group}>
+              <IconButton
+                size="s"
+                label={t('passage.previous')}
+                icon={<ChevronLeft size={16} />}
+                disabled={state.index === 0}
+                onClick={() => onStep(state.index - 1)}
+              />
+              <IconButton
+                size="s"
+                label={t('passage.next')}
+                icon={<ChevronRight size={16} />}
+                disabled={state.index === state.targets.length - 1}
+                onClick={() => onStep(state.index + 1)}
+              />
+            </span>
+          )}
+        </div>
+      </header>
+
+      {document.isError && (
+        <div className={styles.message}>
+          <ErrorNotice
+            title={t('passage.loadFailed')}
+            message={asApiError(document.error).message}
+            hint={asApiError(document.error).hint}
+            onRetry={() => void document.refetch()}
+          />
+          {passage && <Quoted text={passage.text} />}
+        </div>
+      )}
+      {document.data && unread && <DocumentFacts document={document.data} />}
+      {document.data?.reason && !unread && (
+        <div className={styles.message}>
+          <Notice kind="caution" title={t('documents.warning')}>
+            {document.data.reason}
+          </Notice>
+        </div>
+      )}
+      {showPdf && (
+        <Suspense fallback={<p className={styles.loading}>{t('common.loading')}</p>}>
+          <PdfView
+            key={target.documentId}
+            workspace={workspace}
+            documentId={target.documentId}
+            contentHash={document.data?.content_hash ?? null}
+            passage={passage}
+            opened={state.opened}
+            zoom={zoom}
+            onBroken={() => setPdfBroken(target.documentId)}
+          />
+        </Suspense>
+      )}
+      {!showPdf && !unread && document.isSuccess && (
+        <>
+          {pdfBroken === target.documentId && (
+            <div className={styles.message}>
+              <Notice kind="caution" title={t('passage.pdfFailed')} />
+            </div>
+          )}
+          {text.isPending && <p className={styles.loading}>{t('common.loading')}</p>}
+          {text.isError && (
+            <div className={styles.message}>
+              <ErrorNotice
+                title={t('passage.loadFailed')}
+                message={asApiError(text.error).message}
+                onRetry={() => void text.refetch()}
+              />
+              {passage && <Quoted text={passage.text} />}
+            </div>
+          )}
+          {text.data && passage && !located && (
+            <div className={styles.message}>
+              <Notice kind="caution" title={t('passage.changed')} />
+              <Quoted text={passage.text} />
+            </div>
+          )}
+          {text.data && (
+            <TextView
+              key={`${target.documentId} ${text.data.text.length}`}
+              document={text.data}
+              mark={located}
+              opened={state.opened}
+            />
+          )}
+        </>
+      )}
+    </aside>
+  )
+}
+
+/** A passage as it was cited, when it cannot be shown in its place. */
+function Quoted({ text }: { text: string }) {
+  return (
+    <blockquote className={styles.quoted} data-testid={testIds.passageMark}>
+      {text}
+    </blockquote>
+  )
+}

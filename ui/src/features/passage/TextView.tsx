@@ -1,0 +1,119 @@
+import { useLayoutEffect, useMemo, useRef, useState, useEffect, type ReactNode } from 'react'
+
+import type { DocumentText } from '../../api/types'
+import { Button } from '../../components/Button'
+import { useI18n } from '../../lib/i18n'
+import { testIds } from '../../lib/testids'
+import { layOut, type Block } from './blocks'
+import type { Range } from './locate'
+import styles from './TextView.module.css'
+
+interface TextViewProps {
+  document: DocumentText
+  mark: Range | null
+  opened: number
+}
+
+/**
+ * Blocks shown at first around the passage, and added at a time. A book has tens of thousands; a
+ * reader of a citation wants the pages around it.
+ */
+const BLOCKS_AROUND = 120
+
+export function TextView({ document, mark, opened }: TextViewProps) {
+  const { t } = useI18n()
+  const scroller = useRef<HTMLDivElement>(null)
+  const end = useRef<HTMLDivElement>(null)
+  const blocks = useMemo(() => layOut(document), [document])
+  const marked = mark ? Math.max(0, blocks.findIndex((block) => block.end > mark.start)) : 0
+
+  const [shown, setShown] = useState({ from: 0, to: 0 })
+  useLayoutEffect(() => {
+    setShown({
+      from: Math.max(0, marked - BLOCKS_AROUND),
+      to: Math.min(blocks.length, marked + BLOCKS_AROUND),
+    })
+  }, [marked, blocks.length])
+
+  useEffect(() => {
+    const element = scroller.current?.querySelector('mark')
+    if (element) element.scrollIntoView({ block: 'center', inline: 'nearest' })
+    else scroller.current?.scrollTo({ top: 0 })
+  }, [opened, shown.from, mark?.start, mark?.end])
+
+  useEffect(() => {
+    const element = end.current
+    if (!element || shown.to >= blocks.length) return
+    const observer = new IntersectionObserver(
+      (entries) => {
+        if (entries.some((entry) => entry.isIntersecting)) {
+          setShown(({ from, to }) => ({ from, to: Math.min(blocks.length, to + BLOCKS_AROUND) }))
+        }
+      },
+      { root: scroller.current, rootMargin: '800px' },
+    )
+    observer.observe(element)
+    return () => observer.disconnect()
+  }, [shown.to, blocks.length])
+
+  const showEarlier = () =>
+    setShown(({ from, to }) => ({ from: Math.max(0, from - BLOCKS_AROUND), to }))
+
+  if (blocks.length === 0) return <p className={styles.nothing}>{t('passage.noText')}</p>
+  return (
+    <div className={styles.scroller} ref={scroller} tabIndex={0} role="document">
+      <div className={styles.text}>
+        {shown.from > 0 && (
+          <Button size="s" onClick={showEarlier}>
+            {t('passage.earlier')}
+          </Button>
+        )}
+        {blocks.slice(shown.from, shown.to).map((block) => (
+          <BlockView key={block.start} block={block} text={document.text} mark={mark} />
+        ))}
+        <div ref={end} />
+      </div>
+    </div>
+  )
+}
+
+function BlockView({ block, text, mark }: { block: Block; text: string; mark: Range | null }) {
+  const content = marked(text, block, mark)
+  switch (block.kind) {
+    case 'heading':
+      return (
+        <p
+          className={styles.heading}
+          data-level={Math.min(4, block.level || 1)}
+          role="heading"
+          aria-level={Math.min(6, (block.level || 1) + 2)}
+        >
+          {content}
+        </p>
+      )
+    case 'list_item':
+      return <p className={styles.item}>{content}</p>
+    case 'code':
+      return <pre className={styles.code}>{content}</pre>
+    case 'quote':
+      return <blockquote className={styles.quote}>{content}</blockquote>
+    case 'table_row':
+      return <p className={styles.row}>{content}</p>
+    case 'paragraph':
+      return <p className={styles.paragraph}>{content}</p>
+  }
+}
+
+/** The text of a range with the overlap marked. */
+function marked(text: string, { start, end }: Range, mark: Range | null): ReactNode {
+  const from = Math.max(start, mark?.start ?? end)
+  const to = Math.min(end, mark?.end ?? start)
+  if (!mark || from >= to || !text.slice(from, to).trim()) return text.slice(start, end)
+  return (
+    <>
+      {text.slice(start, from)}
+      <mark data-testid={testIds.passageMark}>{text.slice(from, to)}</mark>
+      {text.slice(to, end)}
+    </>
+  )
+}

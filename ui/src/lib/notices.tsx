@@ -1,0 +1,56 @@
+/** Short messages about what was just done, at the bottom of the window. */
+import { createContext, useCallback, useContext, useMemo, useRef, useState, type ReactNode } from 'react'
+
+export interface Notice {
+  id: number
+  kind: 'info' | 'error'
+  text: string
+  details?: readonly string[]
+}
+
+export interface Notices {
+  readonly list: readonly Notice[]
+  say(text: string, details?: readonly string[]): void
+  warn(text: string, details?: readonly string[]): void
+  dismiss(id: number): void
+}
+
+/** Long enough to read a sentence; a message with details or an error waits to be dismissed. */
+const SHOWN_MS = 5_000
+const MOST_SHOWN = 3
+
+const NoticesContext = createContext<Notices | null>(null)
+
+export function NoticesProvider({ children }: { children: ReactNode }) {
+  const [list, setList] = useState<readonly Notice[]>([])
+  const next = useRef(0)
+
+  const dismiss = useCallback((id: number) => {
+    setList((shown) => shown.filter((notice) => notice.id !== id))
+  }, [])
+  const add = useCallback(
+    (kind: Notice['kind'], text: string, details?: readonly string[]) => {
+      const id = (next.current += 1)
+      const notice: Notice = { id, kind, text, ...(details && { details }) }
+      setList((shown) => [...shown, notice].slice(-MOST_SHOWN))
+      if (kind === 'info' && !details?.length) setTimeout(() => dismiss(id), SHOWN_MS)
+    },
+    [dismiss],
+  )
+  const notices = useMemo<Notices>(
+    () => ({
+      list,
+      say: (text, details) => add('info', text, details),
+      warn: (text, details) => add('error', text, details),
+      dismiss,
+    }),
+    [list, add, dismiss],
+  )
+  return <NoticesContext value={notices}>{children}</NoticesContext>
+}
+
+export function useNotices(): Notices {
+  const notices = useContext(NoticesContext)
+  if (!notices) throw new Error('BUG: useNotices outside of NoticesProvider')
+  return notices
+}
