@@ -1,0 +1,250 @@
+-- Ids are UUIDs in 16 bytes; times are milliseconds since 1970 UTC; words in `status`, `kind` and
+-- the like are the spellings of docent-domain's serde attributes.
+--
+-- Keys of tenant tables start with workspace_id and references carry it along, so that a row of one
+-- workspace cannot point into another one.
+
+CREATE TABLE workspaces (
+    id             BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    name           TEXT    NOT NULL,
+    folded_name    TEXT    NOT NULL UNIQUE,
+    status         TEXT    NOT NULL CHECK (status IN ('active', 'suspended')),
+    plan           TEXT    NOT NULL CHECK (plan IN ('local', 'free', 'pro')),
+    embedder       TEXT    NOT NULL,
+    -- The next key to give out. It only grows: a key is never used for a second chunk.
+    next_chunk_key INTEGER NOT NULL DEFAULT 0 CHECK (next_chunk_key BETWEEN 0 AND 4294967296),
+    -- Ordinal of the last job claimed for this workspace; the lowest has waited longest.
+    served         INTEGER NOT NULL DEFAULT 0,
+    created_at     INTEGER NOT NULL,
+    updated_at     INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE users (
+    id            BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 16),
+    -- NULL for the local user of a desktop, who owns every workspace on it.
+    workspace_id  BLOB    REFERENCES workspaces (id) ON DELETE CASCADE,
+    name          TEXT    NOT NULL,
+    email         TEXT,
+    role          TEXT    NOT NULL CHECK (role IN ('owner', 'admin', 'member')),
+    last_login_at INTEGER,
+    created_at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX users_of_workspace ON users (workspace_id);
+
+CREATE TABLE chats (
+    workspace_id BLOB    NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    id           BLOB    NOT NULL CHECK (length(id) = 16),
+    owner        BLOB    NOT NULL REFERENCES users (id),
+    title        TEXT    NOT NULL,
+    visibility   TEXT    NOT NULL CHECK (visibility IN ('private', 'tenant_shared')),
+    pinned       INTEGER NOT NULL CHECK (pinned IN (0, 1)),
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id)
+) STRICT;
+CREATE INDEX chats_by_use ON chats (workspace_id, pinned DESC, updated_at DESC, id DESC);
+CREATE INDEX chats_of_owner ON chats (owner);
+
+CREATE TABLE messages (
+    -- Order within a chat. Not the time: clocks jump.
+    seq          INTEGER PRIMARY KEY,
+    workspace_id BLOB    NOT NULL,
+    chat_id      BLOB    NOT NULL,
+    id           BLOB    NOT NULL CHECK (length(id) = 16),
+    role         TEXT    NOT NULL CHECK (role IN ('user', 'assistant')),
+    content      TEXT    NOT NULL,
+    status       TEXT    NOT NULL CHECK (status IN ('streaming', 'complete', 'interrupted', 'failed')),
+    -- docent-domain's Answer as JSON.
+    answer       TEXT,
+    created_at   INTEGER NOT NULL,
+    UNIQUE (workspace_id, id),
+    FOREIGN KEY (workspace_id, chat_id) REFERENCES chats (workspace_id, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX messages_of_chat ON messages (workspace_id, chat_id, seq);
+CREATE INDEX messages_streaming ON messages (workspace_id, chat_id) WHERE status = 'streaming';
+
+CREATE TABLE chat_permissions (
+    workspace_id BLOB    NOT NULL,
+    id           BLOB    NOT NULL CHECK (length(id) = 16),
+    chat_id      BLOB    NOT NULL,
+    user_id      BLOB    NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    level        TEXT    NOT NULL CHECK (level IN ('read', 'write', 'admin')),
+    granted_by   BLOB    NOT NULL REFERENCES users (id),
+    created_at   INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, chat_id, user_id),
+    FOREIGN KEY (workspace_id, chat_id) REFERENCES chats (workspace_id, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX chat_permissions_of_user ON chat_permissions (user_id);
+CREATE INDEX chat_permissions_by_granter ON chat_permissions (granted_by);
+
+CREATE TABLE folders (
+    workspace_id BLOB    NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    id           BLOB    NOT NULL CHECK (length(id) = 16),
+    path         TEXT    NOT NULL,
+    state        TEXT    NOT NULL CHECK (state IN ('watching', 'incomplete', 'paused')),
+    reason       TEXT,
+    last_scan_at INTEGER,
+    created_at   INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    UNIQUE (workspace_id, path)
+) STRICT;
+
+CREATE TABLE documents (
+    workspace_id   BLOB    NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    id             BLOB    NOT NULL CHECK (length(id) = 16),
+    folder_id      BLOB,
+    origin         TEXT    NOT NULL CHECK (origin IN ('folder', 'file', 'upload')),
+    path           TEXT    NOT NULL,
+    title          TEXT    NOT NULL,
+    -- Without case and marks: for sorting by title, and title and path for looking a document up.
+    folded_title   TEXT    NOT NULL,
+    folded_path    TEXT    NOT NULL,
+    format         TEXT    CHECK (format IN ('text', 'markdown', 'html', 'pdf', 'docx')),
+    -- The file as it was when last registered; a scan compares with it.
+    size_bytes     INTEGER NOT NULL,
+    modified_at    INTEGER,
+    modified_ns    INTEGER,
+    file_device    INTEGER,
+    file_inode     INTEGER,
+    -- Of the bytes that were uploaded, which lie in the blob store under this name.
+    blob_hash      TEXT,
+    -- Of the bytes that the chunks were made from.
+    content_hash   TEXT,
+    status         TEXT    NOT NULL
+        CHECK (status IN ('queued', 'reading', 'words', 'ready', 'failed', 'skipped')),
+    -- Why the last attempt failed. Goes when the next one succeeds.
+    reason         TEXT,
+    -- About the content: a warning, or why there is none. Stays as long as the content does.
+    note           TEXT,
+    language       TEXT    CHECK (language IN ('hr', 'en', 'und')),
+    page_count     INTEGER,
+    chunk_count    INTEGER NOT NULL DEFAULT 0 CHECK (chunk_count >= 0),
+    embedded_count INTEGER NOT NULL DEFAULT 0
+        CHECK (embedded_count BETWEEN 0 AND chunk_count),
+    created_at     INTEGER NOT NULL,
+    updated_at     INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, id),
+    FOREIGN KEY (workspace_id, folder_id) REFERENCES folders (workspace_id, id) ON DELETE CASCADE
+) STRICT;
+-- A local file is known by its path. Two uploads may share a name and differ.
+CREATE UNIQUE INDEX documents_by_path ON documents (workspace_id, path) WHERE origin <> 'upload';
+CREATE UNIQUE INDEX documents_by_upload ON documents (workspace_id, path, blob_hash)
+    WHERE origin = 'upload';
+CREATE INDEX documents_by_hash ON documents (workspace_id, content_hash);
+CREATE INDEX documents_of_folder ON documents (workspace_id, folder_id);
+CREATE INDEX documents_by_title ON documents (workspace_id, folded_title, id);
+CREATE INDEX documents_by_change ON documents (workspace_id, updated_at, id);
+-- Covers the counts that every window shows.
+CREATE INDEX documents_by_status
+    ON documents (workspace_id, status, chunk_count, embedded_count);
+
+CREATE TABLE document_texts (
+    workspace_id BLOB NOT NULL,
+    document_id  BLOB NOT NULL,
+    text         TEXT NOT NULL,
+    -- Blocks and pages as JSON; the engine knows its shape.
+    layout       TEXT NOT NULL,
+    PRIMARY KEY (workspace_id, document_id),
+    FOREIGN KEY (workspace_id, document_id)
+        REFERENCES documents (workspace_id, id) ON DELETE CASCADE
+) STRICT;
+
+CREATE TABLE chunks (
+    workspace_id BLOB    NOT NULL,
+    chunk_key    INTEGER NOT NULL CHECK (chunk_key BETWEEN 0 AND 4294967295),
+    document_id  BLOB    NOT NULL,
+    ordinal      INTEGER NOT NULL,
+    start        INTEGER NOT NULL,
+    "end"        INTEGER NOT NULL,
+    page         INTEGER,
+    -- 20 bytes a box: page as u32, then left, top, right, bottom as f32, little-endian.
+    boxes        BLOB    NOT NULL CHECK (length(boxes) % 20 = 0),
+    -- JSON array of strings, outermost first.
+    heading_path TEXT    NOT NULL,
+    text         TEXT    NOT NULL,
+    token_count  INTEGER NOT NULL,
+    embedded     INTEGER NOT NULL DEFAULT 0 CHECK (embedded IN (0, 1)),
+    PRIMARY KEY (workspace_id, chunk_key),
+    FOREIGN KEY (workspace_id, document_id)
+        REFERENCES documents (workspace_id, id) ON DELETE CASCADE
+) STRICT;
+CREATE UNIQUE INDEX chunks_of_document ON chunks (workspace_id, document_id, ordinal);
+CREATE INDEX chunks_unembedded ON chunks (workspace_id, document_id, ordinal, chunk_key)
+    WHERE embedded = 0;
+
+CREATE TABLE jobs (
+    -- Age in the queue. Not the time: clocks jump.
+    seq            INTEGER PRIMARY KEY,
+    workspace_id   BLOB    NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    id             BLOB    NOT NULL CHECK (length(id) = 16),
+    kind           TEXT    NOT NULL CHECK (kind IN ('read', 'embed', 'scan')),
+    document_id    BLOB,
+    folder_id      BLOB,
+    state          TEXT    NOT NULL
+        CHECK (state IN ('queued', 'running', 'done', 'dead', 'cancelled')),
+    stage          TEXT,
+    progress_done  INTEGER NOT NULL DEFAULT 0,
+    progress_total INTEGER NOT NULL DEFAULT 0,
+    -- Higher first.
+    priority       INTEGER NOT NULL,
+    attempts       INTEGER NOT NULL DEFAULT 0,
+    max_attempts   INTEGER NOT NULL,
+    -- How many processes have ended while running it, since it last got further.
+    deaths         INTEGER NOT NULL DEFAULT 0,
+    run_after      INTEGER NOT NULL,
+    -- Boot id of the process that runs it.
+    lease_owner    BLOB,
+    fence          INTEGER NOT NULL DEFAULT 0,
+    -- What it works on has changed since it was claimed: queue it again when it finishes.
+    again          INTEGER NOT NULL DEFAULT 0 CHECK (again IN (0, 1)),
+    reason         TEXT,
+    created_at     INTEGER NOT NULL,
+    updated_at     INTEGER NOT NULL,
+    UNIQUE (workspace_id, id),
+    CHECK ((kind = 'scan') = (folder_id IS NOT NULL)),
+    CHECK ((kind = 'scan') = (document_id IS NULL)),
+    CHECK ((state = 'running') = (lease_owner IS NOT NULL)),
+    FOREIGN KEY (workspace_id, document_id)
+        REFERENCES documents (workspace_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (workspace_id, folder_id)
+        REFERENCES folders (workspace_id, id) ON DELETE CASCADE
+) STRICT;
+CREATE INDEX jobs_queue ON jobs (workspace_id, kind, priority DESC, deaths)
+    WHERE state = 'queued';
+CREATE INDEX jobs_running ON jobs (lease_owner) WHERE state = 'running';
+CREATE INDEX jobs_by_state ON jobs (workspace_id, state);
+CREATE INDEX jobs_of_document ON jobs (workspace_id, document_id);
+CREATE INDEX jobs_of_folder ON jobs (workspace_id, folder_id);
+-- At most one job of a kind is under way for a document or folder.
+CREATE UNIQUE INDEX jobs_active_of_document ON jobs (workspace_id, document_id, kind)
+    WHERE document_id IS NOT NULL AND state IN ('queued', 'running');
+CREATE UNIQUE INDEX jobs_active_of_folder ON jobs (workspace_id, folder_id, kind)
+    WHERE folder_id IS NOT NULL AND state IN ('queued', 'running');
+
+CREATE TABLE feature_flags (
+    -- NULL for the default of every workspace.
+    workspace_id BLOB    REFERENCES workspaces (id) ON DELETE CASCADE,
+    name         TEXT    NOT NULL,
+    enabled      INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    config       TEXT    NOT NULL,
+    updated_at   INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX feature_flags_of_workspace ON feature_flags (workspace_id, name);
+CREATE UNIQUE INDEX feature_flag_defaults ON feature_flags (name) WHERE workspace_id IS NULL;
+
+CREATE TABLE limits (
+    workspace_id   BLOB    NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    operation      TEXT    NOT NULL,
+    max            INTEGER NOT NULL CHECK (max >= 0),
+    window_seconds INTEGER NOT NULL CHECK (window_seconds > 0),
+    updated_at     INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, operation)
+) STRICT;
+
+CREATE TABLE settings (
+    key        TEXT    NOT NULL PRIMARY KEY,
+    -- JSON.
+    value      TEXT    NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;

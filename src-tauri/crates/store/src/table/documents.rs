@@ -1,0 +1,963 @@
+//! Documents and their text.
+//!
+//! A document's row and the job that reads it are written in one transaction, and so are a new
+//! content and the disappearance of the old one. `reason` belongs to the last attempt, `note` to the
+//! content; the domain's `Document::reason` is the first of them that is there.
+
+use docent_domain::{
+    ChunkKey, ContentHash, Document, DocumentId, DocumentStatus, FolderId, Format, JobId, JobKind,
+    Language, NewChunk, Origin, Timestamp, WorkspaceScope,
+};
+use sqlx::sqlite::{Sqlite, SqliteRow};
+use sqlx::{QueryBuilder, Row as _};
+
+use super::jobs::{
+    self, Claim, Completed, JobType, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
+};
+use super::{chunks, workspaces};
+use crate::connection::WriteTx;
+use crate::row::{self, blob, word};
+use crate::{Entity, Error, Result, Store, fold};
+
+const COLUMNS: &str = "workspace_id, id, folder_id, origin, path, title, format, size_bytes, \
+     modified_at, content_hash, status, coalesce(reason, note) AS reason, language, page_count, \
+     chunk_count, embedded_count, created_at, updated_at";
+
+/// The order of a list by status: what needs the user first, what is done last.
+const STATUS_RANK: &str = "CASE status WHEN 'failed' THEN 0 WHEN 'skipped' THEN 1 \
+     WHEN 'reading' THEN 2 WHEN 'queued' THEN 3 WHEN 'words' THEN 4 ELSE 5 END";
+
+/// A page of a list is no longer, whatever was asked for.
+const LONGEST_PAGE: u32 = 1000;
+
+/// Handle on the documents.
+#[derive(Clone, Copy, Debug)]
+pub struct Documents<'a> {
+    store: &'a Store,
+}
+
+/// A file's identity card, by which a scan tells an unchanged file without reading it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileStamp {
+    pub size_bytes: u64,
+    pub modified_at: Option<Timestamp>,
+    /// Nanoseconds since 1970; without it a file counts as changed.
+    pub modified_ns: Option<i64>,
+    /// Device and inode, where the file system has them.
+    pub file_id: Option<(u64, u64)>,
+}
+
+/// A file to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewDocument {
+    /// Absolute, or an upload's name.
+    pub path: String,
+    pub origin: Origin,
+    /// The watched folder, for [`Origin::Folder`].
+    pub folder_id: Option<FolderId>,
+    /// Until the document's own title is known.
+    pub title: String,
+    pub stamp: FileStamp,
+    /// The blob that an upload is kept in.
+    pub blob: Option<ContentHash>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registered {
+    /// New here; queued for reading.
+    Created,
+    /// Known, and queued for reading again.
+    Changed,
+    /// Known, and read (or waiting to be) as it is.
+    Unchanged,
+}
+
+/// What reading a document has brought.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DocumentContent {
+    pub hash: ContentHash,
+    /// The document's own; `None` keeps the file's name.
+    pub title: Option<String>,
+    /// `None` for a file that is of no format we read.
+    pub format: Option<Format>,
+    pub language: Option<Language>,
+    pub text: String,
+    /// Blocks and pages; opaque here.
+    pub layout_json: String,
+    pub page_count: Option<u32>,
+    /// None at all makes the document `Skipped`.
+    pub chunks: Vec<NewChunk>,
+    /// A warning, or why there are no chunks.
+    pub note: Option<String>,
+}
+
+/// What changed for the indexes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContentReplaced {
+    /// In the order of the chunks given.
+    pub added: Vec<ChunkKey>,
+    pub removed: Vec<ChunkKey>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentText {
+    pub text: String,
+    pub layout_json: String,
+}
+
+/// What is known of a file of a folder, for comparing with the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownFile {
+    pub id: DocumentId,
+    pub path: String,
+    pub stamp: FileStamp,
+    pub content_hash: Option<ContentHash>,
+    pub status: DocumentStatus,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DocumentSort {
+    /// By title, without regard to case and marks.
+    #[default]
+    Name,
+    /// Last changed first.
+    Updated,
+    /// Failed, skipped, reading, queued, words, ready; then by title.
+    Status,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DocumentQuery {
+    pub status: Option<DocumentStatus>,
+    /// Has to occur in the title or the path, without regard to case and marks.
+    pub text: Option<String>,
+    pub folder: Option<FolderId>,
+    pub sort: DocumentSort,
+    /// `next_cursor` of the page before, of the same sort.
+    pub cursor: Option<String>,
+    /// 0 means 100.
+    pub limit: u32,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// `None` on the last page.
+    pub next_cursor: Option<String>,
+}
+
+impl<'a> Documents<'a> {
+    pub(crate) fn new(store: &'a Store) -> Self {
+        Self { store }
+    }
+
+    /// Makes a file known and, unless it is as it was when last read, queues it for reading.
+    pub async fn register(
+        &self,
+        scope: &WorkspaceScope,
+        new: &NewDocument,
+        now: Timestamp,
+    ) -> Result<(Document, Registered)> {
+        let mut tx = self.store.write().await?;
+        workspaces::require_in_tx(&mut tx, scope).await?;
+        let (id, registered) = register_in_tx(&mut tx, scope, new, now).await?;
+        let document = get_in_tx(&mut tx, scope, id).await?;
+        tx.commit().await?;
+        Ok((document, registered))
+    }
+
+    /// [`Documents::register`] for many files in one transaction; results in the order given.
+    pub async fn register_all(
+        &self,
+        scope: &WorkspaceScope,
+        files: &[NewDocument],
+        now: Timestamp,
+    ) -> Result<Vec<(DocumentId, Registered)>> {
+        let mut tx = self.store.write().await?;
+        workspaces::require_in_tx(&mut tx, scope).await?;
+        let mut registered = Vec::with_capacity(files.len());
+        for new in files {
+            registered.push(register_in_tx(&mut tx, scope, new, now).await?);
+        }
+        tx.commit().await?;
+        Ok(registered)
+    }
+
+    pub async fn get(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<Document> {
+        let row = sqlx::query(&format!(
+            "SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND id = ?2"
+        ))
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .fetch_optional(self.store.reader())
+        .await?
+        .ok_or(Error::NotFound(Entity::Document))?;
+        document(&row)
+    }
+
+    /// Of several uploads of one name, the newest.
+    pub async fn find_by_path(
+        &self,
+        scope: &WorkspaceScope,
+        path: &str,
+    ) -> Result<Option<Document>> {
+        sqlx::query(&format!(
+            "SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND path = ?2
+                 AND origin <> 'upload'
+             UNION ALL
+             SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND path = ?2
+                 AND origin = 'upload'
+             ORDER BY id DESC LIMIT 1"
+        ))
+        .bind(blob(scope.workspace()))
+        .bind(path)
+        .fetch_optional(self.store.reader())
+        .await?
+        .as_ref()
+        .map(document)
+        .transpose()
+    }
+
+    /// The documents whose indexed content has this hash, oldest first.
+    pub async fn find_by_hash(
+        &self,
+        scope: &WorkspaceScope,
+        hash: &ContentHash,
+    ) -> Result<Vec<Document>> {
+        sqlx::query(&format!(
+            "SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND content_hash = ?2
+             ORDER BY id"
+        ))
+        .bind(blob(scope.workspace()))
+        .bind(&hash.0)
+        .fetch_all(self.store.reader())
+        .await?
+        .iter()
+        .map(document)
+        .collect()
+    }
+
+    /// The blob of an upload; `None` for a local file.
+    pub async fn blob(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+    ) -> Result<Option<ContentHash>> {
+        let row =
+            sqlx::query("SELECT blob_hash FROM documents WHERE workspace_id = ?1 AND id = ?2")
+                .bind(blob(scope.workspace()))
+                .bind(blob(id))
+                .fetch_optional(self.store.reader())
+                .await?
+                .ok_or(Error::NotFound(Entity::Document))?;
+        row::opt_hash(&row, "blob_hash")
+    }
+
+    /// The blobs that documents of any workspace refer to; every other one is garbage.
+    pub async fn all_blobs(&self) -> Result<Vec<ContentHash>> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT blob_hash FROM documents WHERE blob_hash IS NOT NULL ORDER BY 1",
+        )
+        .fetch_all(self.store.reader())
+        .await?;
+        rows.iter()
+            .map(|row| Ok(ContentHash(row.try_get("blob_hash")?)))
+            .collect()
+    }
+
+    /// The extracted text, once there is one.
+    pub async fn text(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<DocumentText> {
+        let row = sqlx::query(
+            "SELECT text, layout FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .fetch_optional(self.store.reader())
+        .await?
+        .ok_or(Error::NotFound(Entity::Content))?;
+        Ok(DocumentText {
+            text: row.try_get("text")?,
+            layout_json: row.try_get("layout")?,
+        })
+    }
+
+    /// The files that came from a folder, for comparing with the disk.
+    pub async fn known_files(
+        &self,
+        scope: &WorkspaceScope,
+        folder: FolderId,
+    ) -> Result<Vec<KnownFile>> {
+        sqlx::query(
+            "SELECT id, path, size_bytes, modified_at, modified_ns, file_device, file_inode,
+                 content_hash, status
+             FROM documents WHERE workspace_id = ?1 AND folder_id = ?2 ORDER BY path",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(folder))
+        .fetch_all(self.store.reader())
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(KnownFile {
+                id: row::id(row, "id")?,
+                path: row.try_get("path")?,
+                stamp: stamp(row)?,
+                content_hash: row::opt_hash(row, "content_hash")?,
+                status: row::from_word(row, "status")?,
+            })
+        })
+        .collect()
+    }
+
+    /// A page of the list. Pages are cut by the last row's place in the order, so rows that come
+    /// and go meanwhile neither repeat nor hide others.
+    pub async fn list(
+        &self,
+        scope: &WorkspaceScope,
+        query: &DocumentQuery,
+    ) -> Result<Page<Document>> {
+        let limit = match query.limit {
+            0 => 100,
+            limit => limit.min(LONGEST_PAGE),
+        };
+        let mut sql = QueryBuilder::<Sqlite>::new(format!(
+            "SELECT {COLUMNS}, folded_title, {STATUS_RANK} AS rank FROM documents
+             WHERE workspace_id = "
+        ));
+        sql.push_bind(blob(scope.workspace()));
+        if let Some(status) = query.status {
+            sql.push(" AND status = ").push_bind(status.as_str());
+        }
+        if let Some(folder) = query.folder {
+            sql.push(" AND folder_id = ").push_bind(blob(folder));
+        }
+        if let Some(text) = query.text.as_deref().map(fold).filter(|t| !t.is_empty()) {
+            sql.push(" AND (instr(folded_title, ")
+                .push_bind(text.clone())
+                .push(") OR instr(folded_path, ")
+                .push_bind(text)
+                .push("))");
+        }
+        if let Some(cursor) = &query.cursor {
+            let at = Cursor::parse(cursor, query.sort).ok_or(Error::BadCursor)?;
+            match query.sort {
+                DocumentSort::Name => sql
+                    .push(" AND (folded_title, id) > (")
+                    .push_bind(at.title)
+                    .push(", ")
+                    .push_bind(blob(at.id))
+                    .push(")"),
+                DocumentSort::Updated => sql
+                    .push(" AND (updated_at, id) < (")
+                    .push_bind(at.number)
+                    .push(", ")
+                    .push_bind(blob(at.id))
+                    .push(")"),
+                DocumentSort::Status => sql
+                    .push(format!(" AND ({STATUS_RANK}, folded_title, id) > ("))
+                    .push_bind(at.number)
+                    .push(", ")
+                    .push_bind(at.title)
+                    .push(", ")
+                    .push_bind(blob(at.id))
+                    .push(")"),
+            };
+        }
+        sql.push(match query.sort {
+            DocumentSort::Name => " ORDER BY folded_title, id",
+            DocumentSort::Updated => " ORDER BY updated_at DESC, id DESC",
+            DocumentSort::Status => " ORDER BY rank, folded_title, id",
+        })
+        .push(" LIMIT ")
+        // One more than asked for tells whether there is a next page.
+        .push_bind(limit + 1);
+        let mut rows = sql.build().fetch_all(self.store.reader()).await?;
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let next_cursor = match rows.last() {
+            Some(last) if more => Some(Cursor::of(last, query.sort)?.to_string()),
+            _ => None,
+        };
+        Ok(Page {
+            items: rows.iter().map(document).collect::<Result<_>>()?,
+            next_cursor,
+        })
+    }
+
+    /// Sets the status by hand. What the queue's methods do by themselves needs no call.
+    pub async fn set_status(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        status: DocumentStatus,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.store.write().await?;
+        let done = sqlx::query(
+            "UPDATE documents SET status = ?3, reason = ?4, updated_at = ?5
+             WHERE workspace_id = ?1 AND id = ?2",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .bind(status.as_str())
+        .bind(reason)
+        .bind(now.0)
+        .execute(tx.connection())
+        .await?;
+        if done.rows_affected() == 0 {
+            return Err(Error::NotFound(Entity::Document));
+        }
+        tx.commit().await
+    }
+
+    /// Queues the document for reading again, whatever its state, as urgently as one added by hand
+    /// and without waiting any longer after a failure.
+    pub async fn retry(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        now: Timestamp,
+    ) -> Result<JobId> {
+        let mut tx = self.store.write().await?;
+        get_in_tx(&mut tx, scope, id).await?;
+        let job = jobs::enqueue_document_in_tx(
+            &mut tx,
+            scope,
+            JobType::Read,
+            id,
+            PRIORITY_HAND_ADDED,
+            OnRunning::Again,
+            now,
+        )
+        .await?;
+        settle_in_tx(&mut tx, scope, id, None, now).await?;
+        tx.commit().await?;
+        Ok(job)
+    }
+
+    /// Ends a `Read` job with the content it found: the old chunks go, the new ones come with keys
+    /// never used before, the document is searchable by words, and the `Embed` job is queued. A
+    /// content without chunks makes the document `Skipped`, with the note as the reason.
+    pub async fn replace_content(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        claim: Claim,
+        content: &DocumentContent,
+        now: Timestamp,
+    ) -> Result<ContentReplaced> {
+        let mut tx = self.store.write().await?;
+        let completed = complete_read_in_tx(&mut tx, scope, id, claim, now).await?;
+        let workspace = blob(scope.workspace());
+        let removed = chunks::delete_of_document_in_tx(&mut tx, scope, id).await?;
+        let added = chunks::insert_in_tx(&mut tx, scope, id, &content.chunks).await?;
+        let note = match &content.note {
+            None if added.is_empty() => Some("No text was found in this document."),
+            note => note.as_deref(),
+        };
+        sqlx::query(
+            "UPDATE documents SET content_hash = ?3, title = coalesce(?4, title),
+                 folded_title = coalesce(?5, folded_title), format = ?6, language = ?7,
+                 page_count = ?8, chunk_count = ?9, embedded_count = 0, note = ?10
+             WHERE workspace_id = ?1 AND id = ?2",
+        )
+        .bind(&workspace)
+        .bind(blob(id))
+        .bind(&content.hash.0)
+        .bind(content.title.as_deref())
+        .bind(content.title.as_deref().map(fold))
+        .bind(content.format.map(Format::as_str))
+        .bind(content.language.map(Language::code))
+        .bind(content.page_count)
+        .bind(added.len() as i64)
+        .bind(note)
+        .execute(tx.connection())
+        .await?;
+        sqlx::query(
+            "INSERT INTO document_texts (workspace_id, document_id, text, layout)
+             VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (workspace_id, document_id) DO UPDATE SET text = excluded.text,
+                 layout = excluded.layout",
+        )
+        .bind(&workspace)
+        .bind(blob(id))
+        .bind(&content.text)
+        .bind(&content.layout_json)
+        .execute(tx.connection())
+        .await?;
+        if added.is_empty() {
+            jobs::drop_active_in_tx(&mut tx, scope, JobType::Embed, id).await?;
+        } else {
+            // An embedding that runs has read chunks that are gone.
+            jobs::enqueue_document_in_tx(
+                &mut tx,
+                scope,
+                JobType::Embed,
+                id,
+                completed.priority,
+                OnRunning::Restart,
+                now,
+            )
+            .await?;
+        }
+        settle_in_tx(&mut tx, scope, id, None, now).await?;
+        tx.commit().await?;
+        Ok(ContentReplaced { added, removed })
+    }
+
+    /// Ends a `Read` job that found the bytes to be those already indexed: nothing but the status
+    /// changes, and embedding goes on where chunks still lack vectors.
+    pub async fn mark_unchanged(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        claim: Claim,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.store.write().await?;
+        let completed = complete_read_in_tx(&mut tx, scope, id, claim, now).await?;
+        let document = get_in_tx(&mut tx, scope, id).await?;
+        if document.content_hash.is_none() {
+            return Err(Error::NotFound(Entity::Content));
+        }
+        if document.embedded_count < document.chunk_count {
+            jobs::enqueue_document_in_tx(
+                &mut tx,
+                scope,
+                JobType::Embed,
+                id,
+                completed.priority,
+                OnRunning::Leave,
+                now,
+            )
+            .await?;
+        }
+        settle_in_tx(&mut tx, scope, id, None, now).await?;
+        tx.commit().await
+    }
+
+    /// Ends a `Read` job of a file that is not to be read: unsupported, or without text. What was
+    /// indexed of it before goes.
+    pub async fn skip(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        claim: Claim,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<ContentReplaced> {
+        let mut tx = self.store.write().await?;
+        complete_read_in_tx(&mut tx, scope, id, claim, now).await?;
+        let removed = chunks::delete_of_document_in_tx(&mut tx, scope, id).await?;
+        for statement in [
+            "DELETE FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2",
+            "UPDATE documents SET content_hash = NULL, format = NULL, language = NULL,
+                 page_count = NULL, chunk_count = 0, embedded_count = 0, note = NULL
+             WHERE workspace_id = ?1 AND id = ?2",
+        ] {
+            sqlx::query(statement)
+                .bind(blob(scope.workspace()))
+                .bind(blob(id))
+                .execute(tx.connection())
+                .await?;
+        }
+        jobs::drop_active_in_tx(&mut tx, scope, JobType::Embed, id).await?;
+        settle_in_tx(&mut tx, scope, id, Some(reason), now).await?;
+        tx.commit().await?;
+        Ok(ContentReplaced {
+            added: Vec::new(),
+            removed,
+        })
+    }
+
+    /// Records that a file has moved. Nothing is read or embedded again. The title follows when it
+    /// was the file's name.
+    pub async fn rename_path(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        to: &NewDocument,
+        now: Timestamp,
+    ) -> Result<Document> {
+        let mut tx = self.store.write().await?;
+        let known = get_in_tx(&mut tx, scope, id).await?;
+        let title = if is_name_of(&known.title, &known.path) {
+            &to.title
+        } else {
+            &known.title
+        };
+        let stamp = &to.stamp;
+        sqlx::query(
+            "UPDATE documents SET path = ?3, folded_path = ?4, title = ?5, folded_title = ?6,
+                 folder_id = CASE origin WHEN 'folder' THEN ?7 END, size_bytes = ?8,
+                 modified_at = ?9, modified_ns = ?10, file_device = ?11, file_inode = ?12,
+                 updated_at = ?13
+             WHERE workspace_id = ?1 AND id = ?2",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .bind(&to.path)
+        .bind(fold(&to.path))
+        .bind(title)
+        .bind(fold(title))
+        .bind(to.folder_id.map(blob))
+        .bind(stamp.size_bytes as i64)
+        .bind(stamp.modified_at.map(|time| time.0))
+        .bind(stamp.modified_ns)
+        .bind(stamp.file_id.map(|(device, _)| device as i64))
+        .bind(stamp.file_id.map(|(_, inode)| inode as i64))
+        .bind(now.0)
+        .execute(tx.connection())
+        .await
+        .map_err(|error| {
+            let error = Error::from(error);
+            if error.is_unique_violation() {
+                Error::PathTaken(to.path.clone())
+            } else {
+                error
+            }
+        })?;
+        let document = get_in_tx(&mut tx, scope, id).await?;
+        tx.commit().await?;
+        Ok(document)
+    }
+
+    /// Deletes a document with its text, chunks and jobs. Returns the keys to take out of the
+    /// indexes.
+    pub async fn delete(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<Vec<ChunkKey>> {
+        let mut tx = self.store.write().await?;
+        let removed = delete_in_tx(&mut tx, scope, id)
+            .await?
+            .ok_or(Error::NotFound(Entity::Document))?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+
+    /// [`Documents::delete`] for many in one transaction; those that are gone already are no error.
+    pub async fn delete_all(
+        &self,
+        scope: &WorkspaceScope,
+        ids: &[DocumentId],
+    ) -> Result<Vec<ChunkKey>> {
+        let mut tx = self.store.write().await?;
+        let mut removed = Vec::new();
+        for &id in ids {
+            removed.extend(delete_in_tx(&mut tx, scope, id).await?.unwrap_or_default());
+        }
+        tx.commit().await?;
+        Ok(removed)
+    }
+}
+
+async fn register_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    new: &NewDocument,
+    now: Timestamp,
+) -> Result<(DocumentId, Registered)> {
+    let workspace = blob(scope.workspace());
+    let priority = match new.origin {
+        Origin::File | Origin::Upload => PRIORITY_HAND_ADDED,
+        Origin::Folder => PRIORITY_FOLDER,
+    };
+    let known = match new.origin {
+        Origin::Upload => {
+            sqlx::query(
+                "SELECT id, origin, status, size_bytes, modified_at, modified_ns, file_device,
+                     file_inode FROM documents
+                 WHERE workspace_id = ?1 AND path = ?2 AND blob_hash IS ?3 AND origin = 'upload'",
+            )
+            .bind(&workspace)
+            .bind(&new.path)
+            .bind(new.blob.as_ref().map(|hash| &hash.0))
+            .fetch_optional(tx.connection())
+            .await?
+        }
+        Origin::File | Origin::Folder => {
+            sqlx::query(
+                "SELECT id, origin, status, size_bytes, modified_at, modified_ns, file_device,
+                     file_inode FROM documents
+                 WHERE workspace_id = ?1 AND path = ?2 AND origin <> 'upload'",
+            )
+            .bind(&workspace)
+            .bind(&new.path)
+            .fetch_optional(tx.connection())
+            .await?
+        }
+    };
+    let Some(known) = known else {
+        let id = insert_in_tx(tx, scope, new, now).await?;
+        jobs::enqueue_document_in_tx(
+            tx,
+            scope,
+            JobType::Read,
+            id,
+            priority,
+            OnRunning::Again,
+            now,
+        )
+        .await?;
+        return Ok((id, Registered::Created));
+    };
+
+    let id: DocumentId = row::id(&known, "id")?;
+    if new.origin == Origin::File && row::from_word::<Origin>(&known, "origin")? == Origin::Folder {
+        // Added by hand, the document stays even when the folder goes.
+        sqlx::query(
+            "UPDATE documents SET origin = 'file', folder_id = NULL, updated_at = ?3
+             WHERE workspace_id = ?1 AND id = ?2",
+        )
+        .bind(&workspace)
+        .bind(blob(id))
+        .bind(now.0)
+        .execute(tx.connection())
+        .await?;
+    }
+    let status: DocumentStatus = row::from_word(&known, "status")?;
+    let before = stamp(&known)?;
+    let same = match new.origin {
+        // The same name and the same bytes.
+        Origin::Upload => true,
+        Origin::File | Origin::Folder => {
+            new.stamp.modified_ns.is_some()
+                && before.size_bytes == new.stamp.size_bytes
+                && before.modified_ns == new.stamp.modified_ns
+                && before.file_id == new.stamp.file_id
+        }
+    };
+    if same && (status.is_settled() || has_job_in_tx(tx, scope, id).await?) {
+        return Ok((id, Registered::Unchanged));
+    }
+    sqlx::query(
+        "UPDATE documents SET size_bytes = ?3, modified_at = ?4, modified_ns = ?5,
+             file_device = ?6, file_inode = ?7
+         WHERE workspace_id = ?1 AND id = ?2",
+    )
+    .bind(&workspace)
+    .bind(blob(id))
+    .bind(new.stamp.size_bytes as i64)
+    .bind(new.stamp.modified_at.map(|time| time.0))
+    .bind(new.stamp.modified_ns)
+    .bind(new.stamp.file_id.map(|(device, _)| device as i64))
+    .bind(new.stamp.file_id.map(|(_, inode)| inode as i64))
+    .execute(tx.connection())
+    .await?;
+    jobs::enqueue_document_in_tx(
+        tx,
+        scope,
+        JobType::Read,
+        id,
+        priority,
+        OnRunning::Again,
+        now,
+    )
+    .await?;
+    settle_in_tx(tx, scope, id, None, now).await?;
+    Ok((id, Registered::Changed))
+}
+
+async fn insert_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    new: &NewDocument,
+    now: Timestamp,
+) -> Result<DocumentId> {
+    let id = DocumentId::generate();
+    if let Some(folder) = new.folder_id {
+        sqlx::query("SELECT 1 FROM folders WHERE workspace_id = ?1 AND id = ?2")
+            .bind(blob(scope.workspace()))
+            .bind(blob(folder))
+            .fetch_optional(tx.connection())
+            .await?
+            .ok_or(Error::NotFound(Entity::Folder))?;
+    }
+    sqlx::query(
+        "INSERT INTO documents (workspace_id, id, folder_id, origin, path, title, folded_title,
+             folded_path, size_bytes, modified_at, modified_ns, file_device, file_inode, blob_hash,
+             status, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'queued', ?15, ?15)",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(id))
+    .bind(new.folder_id.map(blob))
+    .bind(word(new.origin))
+    .bind(&new.path)
+    .bind(&new.title)
+    .bind(fold(&new.title))
+    .bind(fold(&new.path))
+    .bind(new.stamp.size_bytes as i64)
+    .bind(new.stamp.modified_at.map(|time| time.0))
+    .bind(new.stamp.modified_ns)
+    // Device and inode numbers use all 64 bits; the sign carries no meaning.
+    .bind(new.stamp.file_id.map(|(device, _)| device as i64))
+    .bind(new.stamp.file_id.map(|(_, inode)| inode as i64))
+    .bind(new.blob.as_ref().map(|hash| &hash.0))
+    .bind(now.0)
+    .execute(tx.connection())
+    .await?;
+    Ok(id)
+}
+
+async fn has_job_in_tx(tx: &mut WriteTx, scope: &WorkspaceScope, id: DocumentId) -> Result<bool> {
+    Ok(sqlx::query(
+        "SELECT 1 FROM jobs WHERE workspace_id = ?1 AND document_id = ?2
+             AND state IN ('queued', 'running') LIMIT 1",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(id))
+    .fetch_optional(tx.connection())
+    .await?
+    .is_some())
+}
+
+/// Ends the claimed job, which has to be the reading of this document.
+async fn complete_read_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+    claim: Claim,
+    now: Timestamp,
+) -> Result<Completed> {
+    let completed = jobs::complete_in_tx(tx, scope, claim, now).await?;
+    if completed.job.kind == (JobKind::Read { document: id }) {
+        Ok(completed)
+    } else {
+        Err(Error::StaleFence(claim.job))
+    }
+}
+
+/// Gives a document the status that follows from its jobs and its content, and `reason`.
+pub(crate) async fn settle_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE documents SET reason = ?3, updated_at = ?4, status = coalesce(
+             (SELECT CASE j.state WHEN 'running' THEN 'reading' ELSE 'queued' END FROM jobs j
+              WHERE j.workspace_id = ?1 AND j.document_id = ?2 AND j.kind = 'read'
+                AND j.state IN ('queued', 'running')),
+             CASE WHEN chunk_count = 0 THEN 'skipped'
+                  WHEN embedded_count = chunk_count THEN 'ready' ELSE 'words' END)
+         WHERE workspace_id = ?1 AND id = ?2",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(id))
+    .bind(reason)
+    .bind(now.0)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+async fn get_in_tx(tx: &mut WriteTx, scope: &WorkspaceScope, id: DocumentId) -> Result<Document> {
+    let row = sqlx::query(&format!(
+        "SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND id = ?2"
+    ))
+    .bind(blob(scope.workspace()))
+    .bind(blob(id))
+    .fetch_optional(tx.connection())
+    .await?
+    .ok_or(Error::NotFound(Entity::Document))?;
+    document(&row)
+}
+
+/// `None` when there was no such document.
+async fn delete_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+) -> Result<Option<Vec<ChunkKey>>> {
+    let removed = chunks::delete_of_document_in_tx(tx, scope, id).await?;
+    let done = sqlx::query("DELETE FROM documents WHERE workspace_id = ?1 AND id = ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .execute(tx.connection())
+        .await?;
+    Ok((done.rows_affected() > 0).then_some(removed))
+}
+
+/// Whether a title is just the file's name, with or without its extension.
+fn is_name_of(title: &str, path: &str) -> bool {
+    let path = std::path::Path::new(path);
+    [path.file_name(), path.file_stem()]
+        .into_iter()
+        .flatten()
+        .any(|name| name == title)
+}
+
+/// A place in a list: the last row's values in the order of the sort.
+struct Cursor {
+    number: i64,
+    id: DocumentId,
+    title: String,
+}
+
+impl Cursor {
+    fn of(row: &SqliteRow, sort: DocumentSort) -> Result<Self> {
+        let (number, title) = match sort {
+            DocumentSort::Name => (0, row.try_get("folded_title")?),
+            DocumentSort::Updated => (row.try_get("updated_at")?, String::new()),
+            DocumentSort::Status => (row.try_get("rank")?, row.try_get("folded_title")?),
+        };
+        Ok(Self {
+            number,
+            id: row::id(row, "id")?,
+            title,
+        })
+    }
+
+    fn parse(text: &str, _sort: DocumentSort) -> Option<Self> {
+        let mut parts = text.splitn(3, '.');
+        Some(Self {
+            number: parts.next()?.parse().ok()?,
+            id: parts.next()?.parse().ok()?,
+            title: parts.next()?.to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.number, self.id, self.title)
+    }
+}
+
+fn stamp(row: &SqliteRow) -> Result<FileStamp> {
+    let device: Option<i64> = row.try_get("file_device")?;
+    let inode: Option<i64> = row.try_get("file_inode")?;
+    Ok(FileStamp {
+        size_bytes: row::number(row, "size_bytes")?,
+        modified_at: row::opt_time(row, "modified_at")?,
+        modified_ns: row.try_get("modified_ns")?,
+        file_id: device
+            .zip(inode)
+            .map(|(device, inode)| (device as u64, inode as u64)),
+    })
+}
+
+fn document(row: &SqliteRow) -> Result<Document> {
+    Ok(Document {
+        id: row::id(row, "id")?,
+        workspace_id: row::id(row, "workspace_id")?,
+        folder_id: row::opt_id(row, "folder_id")?,
+        origin: row::from_word(row, "origin")?,
+        path: row.try_get("path")?,
+        title: row.try_get("title")?,
+        format: row::opt_word(row, "format")?,
+        size_bytes: row::number(row, "size_bytes")?,
+        modified_at: row::opt_time(row, "modified_at")?,
+        content_hash: row::opt_hash(row, "content_hash")?,
+        status: row::from_word(row, "status")?,
+        reason: row.try_get("reason")?,
+        language: row::opt_word(row, "language")?,
+        page_count: row::opt_number(row, "page_count")?,
+        chunk_count: row::number(row, "chunk_count")?,
+        embedded_count: row::number(row, "embedded_count")?,
+        created_at: row::time(row, "created_at")?,
+        updated_at: row::time(row, "updated_at")?,
+    })
+}

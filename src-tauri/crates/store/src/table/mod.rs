@@ -1,0 +1,13 @@
+//! One module per table: row type, readers and writers in one place.
+//!
+//! `_in_tx` functions run in the caller's transaction and are private to the crate.
+
+pub mod chats;
+pub mod chunks;
+pub mod documents;
+pub mod flags;
+pub mod folders;
+pub mod jobs;
+pub mod limits;
+pub mod settings;
+pub mod workspaces;

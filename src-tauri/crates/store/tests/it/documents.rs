@@ -1,0 +1,676 @@
+use std::time::Instant;
+
+use docent_domain::{DocumentStatus, JobKind, Origin};
+use docent_store::{
+    Claim, DocumentQuery, DocumentSort, Entity, Error, JobQuery, JobType, NewDocument, Registered,
+};
+
+use crate::fixture::{Fixture, NOW, chunk, content, file, hash, in_folder, later, touched};
+
+#[tokio::test]
+async fn registering_queues_a_reading_and_only_when_needed() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let (new, registered) = documents
+        .register(&f.scope, &file("/a.pdf"), NOW)
+        .await
+        .unwrap();
+    assert_eq!(registered, Registered::Created);
+    assert_eq!(new.status, DocumentStatus::Queued);
+    assert_eq!(
+        documents
+            .register(&f.scope, &file("/a.pdf"), NOW)
+            .await
+            .unwrap()
+            .1,
+        Registered::Unchanged,
+        "it is waiting already"
+    );
+    let keys = f.read(new.id, &["jedan"]).await.added;
+    assert_eq!(
+        documents
+            .register(&f.scope, &file("/a.pdf"), NOW)
+            .await
+            .unwrap()
+            .1,
+        Registered::Unchanged,
+        "its embedding is waiting"
+    );
+    f.embed(new.id, &keys).await;
+    assert_eq!(
+        documents
+            .register(&f.scope, &file("/a.pdf"), NOW)
+            .await
+            .unwrap()
+            .1,
+        Registered::Unchanged,
+        "settled and the same"
+    );
+    for changed in [
+        touched(file("/a.pdf")),
+        {
+            let mut other_inode = touched(file("/a.pdf"));
+            other_inode.stamp.file_id = Some((u64::MAX, 43));
+            other_inode
+        },
+        {
+            let mut unknown_time = file("/a.pdf");
+            unknown_time.stamp.modified_ns = None;
+            unknown_time
+        },
+    ] {
+        let (document, registered) = documents.register(&f.scope, &changed, NOW).await.unwrap();
+        assert_eq!(registered, Registered::Changed, "{:?}", changed.stamp);
+        assert_eq!(document.id, new.id);
+        assert_eq!(document.status, DocumentStatus::Queued);
+        assert_eq!(document.chunk_count, 1, "the old content stays searchable");
+        let job = f.claim(JobType::Read).await;
+        documents
+            .mark_unchanged(&f.scope, new.id, Claim::from(&job), NOW)
+            .await
+            .unwrap();
+        assert_eq!(f.get(new.id).await.status, DocumentStatus::Ready);
+    }
+    assert_eq!(f.store.jobs().counts(&f.scope).await.unwrap().queued, 0);
+}
+
+#[tokio::test]
+async fn uploads_of_one_name_do_not_replace_one_another() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let upload = |bytes: &str| NewDocument {
+        origin: Origin::Upload,
+        blob: Some(hash(bytes)),
+        ..file("scan.pdf")
+    };
+    let (a, _) = documents
+        .register(&f.scope, &upload("a"), NOW)
+        .await
+        .unwrap();
+    let (b, registered) = documents
+        .register(&f.scope, &upload("bb"), NOW)
+        .await
+        .unwrap();
+    assert_eq!(
+        registered,
+        Registered::Created,
+        "other bytes are another document"
+    );
+    let (again, registered) = documents
+        .register(&f.scope, &upload("a"), NOW)
+        .await
+        .unwrap();
+    assert_eq!((again.id, registered), (a.id, Registered::Unchanged));
+    assert_eq!(
+        documents.blob(&f.scope, b.id).await.unwrap(),
+        Some(hash("bb"))
+    );
+    assert_eq!(
+        documents.all_blobs().await.unwrap(),
+        [hash("a"), hash("bb")]
+    );
+    let newest = documents.find_by_path(&f.scope, "scan.pdf").await.unwrap();
+    assert_eq!(newest.map(|d| d.id), Some(b.id));
+}
+
+#[tokio::test]
+async fn new_content_replaces_the_old_under_new_keys() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let (id, first) = f.ready("/a.pdf", &["jedan", "dva"]).await;
+    documents
+        .register(&f.scope, &touched(file("/a.pdf")), NOW)
+        .await
+        .unwrap();
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(f.get(id).await.status, DocumentStatus::Reading);
+    let mut new = content(&["tri", "četiri", "pet"]);
+    new.title = Some("Zaključak".into());
+    new.note = Some("One page could not be read.".into());
+    let replaced = documents
+        .replace_content(&f.scope, id, Claim::from(&job), &new, later(1))
+        .await
+        .unwrap();
+    assert_eq!(replaced.removed, first);
+    assert!(
+        replaced
+            .added
+            .iter()
+            .all(|key| first.iter().all(|old| old < key)),
+        "keys only grow"
+    );
+    let document = f.get(id).await;
+    assert_eq!(document.status, DocumentStatus::Words);
+    assert_eq!(document.title, "Zaključak");
+    assert_eq!(
+        document.reason.as_deref(),
+        Some("One page could not be read.")
+    );
+    assert_eq!((document.chunk_count, document.embedded_count), (3, 0));
+    assert_eq!(document.content_hash, Some(new.hash));
+    assert_eq!(document.page_count, Some(3));
+    let text = documents.text(&f.scope, id).await.unwrap();
+    assert_eq!(text.text, "tričetiripet");
+    assert_eq!(text.layout_json, r#"{"blocks":[]}"#);
+    assert_eq!(
+        documents
+            .find_by_hash(&f.scope, &document.content_hash.unwrap())
+            .await
+            .unwrap()[0]
+            .id,
+        id
+    );
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn keys_are_not_reused_after_the_last_chunk_is_gone() {
+    let f = Fixture::new().await;
+    let (a, keys) = f.ready("/a.pdf", &["jedan", "dva"]).await;
+    assert_eq!(f.store.documents().delete(&f.scope, a).await.unwrap(), keys);
+    let (_, later_keys) = f.ready("/b.pdf", &["tri"]).await;
+    assert!(later_keys[0] > keys[1], "{later_keys:?} after {keys:?}");
+}
+
+#[tokio::test]
+async fn a_stale_claim_changes_nothing() {
+    let mut f = Fixture::new().await;
+    let id = f.register("/a.pdf").await.id;
+    let stale = Claim::from(&f.claim(JobType::Read).await);
+    f.restart().await;
+    f.store.jobs().rescue_foreign(f.boot, NOW).await.unwrap();
+    let current = Claim::from(&f.claim(JobType::Read).await);
+    assert_eq!(current.job, stale.job, "the same job, taken over");
+
+    let documents = f.store.documents();
+    let refused = |error: Error| {
+        assert!(
+            matches!(error, Error::StaleFence(job) if job == stale.job),
+            "{error:?}"
+        );
+    };
+    refused(
+        documents
+            .replace_content(&f.scope, id, stale, &content(&["x"]), NOW)
+            .await
+            .unwrap_err(),
+    );
+    refused(
+        documents
+            .mark_unchanged(&f.scope, id, stale, NOW)
+            .await
+            .unwrap_err(),
+    );
+    refused(
+        documents
+            .skip(&f.scope, id, stale, "x", NOW)
+            .await
+            .unwrap_err(),
+    );
+    refused(
+        f.store
+            .jobs()
+            .finish(&f.scope, stale, NOW)
+            .await
+            .unwrap_err(),
+    );
+    refused(
+        f.store
+            .jobs()
+            .fail(&f.scope, stale, "x", true, NOW)
+            .await
+            .unwrap_err(),
+    );
+    assert!(!f.store.jobs().is_current(&f.scope, stale).await.unwrap());
+    assert_eq!(f.get(id).await.chunk_count, 0);
+
+    documents
+        .replace_content(&f.scope, id, current, &content(&["jedan"]), NOW)
+        .await
+        .unwrap();
+    refused(
+        documents
+            .replace_content(&f.scope, id, current, &content(&["x"]), NOW)
+            .await
+            .unwrap_err(),
+    );
+    assert_eq!(f.get(id).await.chunk_count, 1, "once, whoever tries again");
+}
+
+#[tokio::test]
+async fn a_claim_is_good_for_its_own_document_only() {
+    let f = Fixture::new().await;
+    let a = f.register("/a.pdf").await.id;
+    let b = f.register("/b.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(
+        job.kind,
+        JobKind::Read { document: a },
+        "the older one first"
+    );
+    let crossed = f
+        .store
+        .documents()
+        .replace_content(&f.scope, b, Claim::from(&job), &content(&["x"]), NOW)
+        .await;
+    assert!(matches!(crossed, Err(Error::StaleFence(_))));
+    assert_eq!(f.get(b).await.chunk_count, 0);
+    assert!(
+        f.store
+            .jobs()
+            .is_current(&f.scope, Claim::from(&job))
+            .await
+            .unwrap(),
+        "the refusal undid the end of the job too"
+    );
+}
+
+#[tokio::test]
+async fn a_change_during_the_reading_is_read_afterwards() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let id = f.register("/a.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    let (_, registered) = documents
+        .register(&f.scope, &touched(file("/a.pdf")), NOW)
+        .await
+        .unwrap();
+    assert_eq!(registered, Registered::Changed);
+    assert_eq!(
+        f.get(id).await.status,
+        DocumentStatus::Reading,
+        "still running"
+    );
+    documents
+        .replace_content(&f.scope, id, Claim::from(&job), &content(&["jedan"]), NOW)
+        .await
+        .unwrap();
+    let document = f.get(id).await;
+    assert_eq!(document.status, DocumentStatus::Queued);
+    assert_eq!(
+        document.chunk_count, 1,
+        "what was read is searchable meanwhile"
+    );
+    let second = f.claim(JobType::Read).await;
+    assert_eq!(second.id, job.id);
+    assert_eq!(second.attempts, 1, "a fresh start, not a second try");
+    documents
+        .replace_content(
+            &f.scope,
+            id,
+            Claim::from(&second),
+            &content(&["dva", "tri"]),
+            NOW,
+        )
+        .await
+        .unwrap();
+    assert_eq!(f.get(id).await.status, DocumentStatus::Words);
+}
+
+#[tokio::test]
+async fn embedding_of_content_that_is_gone_is_refused() {
+    let f = Fixture::new().await;
+    let id = f.register("/a.pdf").await.id;
+    let old = f.read(id, &["jedan", "dva"]).await.added;
+    let embedding = Claim::from(&f.claim(JobType::Embed).await);
+    f.store
+        .documents()
+        .register(&f.scope, &touched(file("/a.pdf")), NOW)
+        .await
+        .unwrap();
+    f.read(id, &["tri"]).await;
+    let refused = f
+        .store
+        .chunks()
+        .mark_embedded(&f.scope, id, &old, embedding, NOW)
+        .await;
+    assert!(matches!(refused, Err(Error::StaleFence(_))));
+    assert_eq!(f.get(id).await.embedded_count, 0);
+    let fresh = f.claim(JobType::Embed).await;
+    assert_eq!(fresh.id, embedding.job, "one embedding job per document");
+}
+
+#[tokio::test]
+async fn a_document_without_text_is_skipped_with_a_reason() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let (id, keys) = f.ready("/a.pdf", &["jedan"]).await;
+    documents.retry(&f.scope, id, NOW).await.unwrap();
+    let replaced = f.read(id, &[]).await;
+    assert_eq!(replaced.removed, keys);
+    let document = f.get(id).await;
+    assert_eq!(document.status, DocumentStatus::Skipped);
+    assert_eq!(
+        document.reason.as_deref(),
+        Some("No text was found in this document.")
+    );
+
+    let (id, keys) = f.ready("/b.pdf", &["dva"]).await;
+    documents.retry(&f.scope, id, NOW).await.unwrap();
+    let job = f.claim(JobType::Read).await;
+    let replaced = documents
+        .skip(
+            &f.scope,
+            id,
+            Claim::from(&job),
+            "Pictures are not read.",
+            NOW,
+        )
+        .await
+        .unwrap();
+    assert_eq!(replaced.removed, keys);
+    let document = f.get(id).await;
+    assert_eq!(document.status, DocumentStatus::Skipped);
+    assert_eq!(document.reason.as_deref(), Some("Pictures are not read."));
+    assert!(matches!(
+        documents.text(&f.scope, id).await,
+        Err(Error::NotFound(Entity::Content))
+    ));
+    assert_eq!(f.store.jobs().counts(&f.scope).await.unwrap().queued, 0);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn a_warning_outlives_a_failed_attempt() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let id = f.register("/a.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    let mut new = content(&["jedan"]);
+    new.note = Some("Page 3 is a picture.".into());
+    documents
+        .replace_content(&f.scope, id, Claim::from(&job), &new, NOW)
+        .await
+        .unwrap();
+    documents.retry(&f.scope, id, NOW).await.unwrap();
+    let job = f.claim(JobType::Read).await;
+    f.store
+        .jobs()
+        .fail(&f.scope, Claim::from(&job), "locked by Word", false, NOW)
+        .await
+        .unwrap();
+    let failed = f.get(id).await;
+    assert_eq!(failed.status, DocumentStatus::Failed);
+    assert_eq!(failed.reason.as_deref(), Some("locked by Word"));
+    assert_eq!(failed.chunk_count, 1, "what was readable stays searchable");
+    documents.retry(&f.scope, id, NOW).await.unwrap();
+    let job = f.claim(JobType::Read).await;
+    documents
+        .mark_unchanged(&f.scope, id, Claim::from(&job), NOW)
+        .await
+        .unwrap();
+    let document = f.get(id).await;
+    assert_eq!(document.status, DocumentStatus::Words);
+    assert_eq!(document.reason.as_deref(), Some("Page 3 is a picture."));
+    f.claim(JobType::Embed).await;
+}
+
+#[tokio::test]
+async fn a_moved_file_keeps_its_content_and_vectors() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let (folder, _) = f.store.folders().add(&f.scope, "/mapa", NOW).await.unwrap();
+    documents
+        .register(&f.scope, &in_folder("/mapa/a.pdf", folder.id), NOW)
+        .await
+        .unwrap();
+    let id = documents
+        .find_by_path(&f.scope, "/mapa/a.pdf")
+        .await
+        .unwrap()
+        .unwrap()
+        .id;
+    let keys = f.read(id, &["jedan"]).await.added;
+    f.embed(id, &keys).await;
+
+    let moved = documents
+        .rename_path(
+            &f.scope,
+            id,
+            &in_folder("/mapa/Č/b.pdf", folder.id),
+            later(1),
+        )
+        .await
+        .unwrap();
+    assert_eq!(moved.path, "/mapa/Č/b.pdf");
+    assert_eq!(
+        moved.title, "b.pdf",
+        "a title that was the file's name follows"
+    );
+    assert_eq!(moved.folder_id, Some(folder.id));
+    assert_eq!(moved.status, DocumentStatus::Ready);
+    assert_eq!(
+        f.store
+            .chunks()
+            .keys_of_document(&f.scope, id)
+            .await
+            .unwrap(),
+        keys
+    );
+
+    f.register("/c.pdf").await;
+    let taken = documents
+        .rename_path(&f.scope, id, &file("/c.pdf"), NOW)
+        .await;
+    assert!(matches!(taken, Err(Error::PathTaken(path)) if path == "/c.pdf"));
+}
+
+#[tokio::test]
+async fn lists_are_filtered_sorted_and_cut_without_gaps() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let names = [
+        "Čaj.pdf",
+        "cigla.pdf",
+        "Žaba.pdf",
+        "auto.pdf",
+        "đak.pdf",
+        "ZEC.pdf",
+    ];
+    let files: Vec<_> = names
+        .iter()
+        .map(|name| file(&format!("/spis/{name}")))
+        .collect();
+    let mut ids = Vec::new();
+    for (n, new) in files.iter().enumerate() {
+        ids.push(
+            documents
+                .register(&f.scope, new, later(n as i64))
+                .await
+                .unwrap()
+                .0
+                .id,
+        );
+    }
+    documents
+        .set_status(
+            &f.scope,
+            ids[2],
+            DocumentStatus::Failed,
+            Some("why"),
+            later(99),
+        )
+        .await
+        .unwrap();
+
+    async fn titles(f: &Fixture, mut query: DocumentQuery) -> Vec<String> {
+        query.limit = 2;
+        let mut titles = Vec::new();
+        loop {
+            let page = f.store.documents().list(&f.scope, &query).await.unwrap();
+            assert!(page.items.len() <= 2);
+            titles.extend(page.items.into_iter().map(|d| d.title));
+            match page.next_cursor {
+                None => return titles,
+                Some(cursor) => query.cursor = Some(cursor),
+            }
+        }
+    }
+    let by = |sort| DocumentQuery {
+        sort,
+        ..DocumentQuery::default()
+    };
+    assert_eq!(
+        titles(&f, by(DocumentSort::Name)).await,
+        [
+            "auto.pdf",
+            "Čaj.pdf",
+            "cigla.pdf",
+            "đak.pdf",
+            "Žaba.pdf",
+            "ZEC.pdf"
+        ]
+    );
+    assert_eq!(
+        titles(&f, by(DocumentSort::Updated)).await,
+        [
+            "Žaba.pdf",
+            "ZEC.pdf",
+            "đak.pdf",
+            "auto.pdf",
+            "cigla.pdf",
+            "Čaj.pdf"
+        ]
+    );
+    assert_eq!(
+        titles(&f, by(DocumentSort::Status)).await,
+        [
+            "Žaba.pdf",
+            "auto.pdf",
+            "Čaj.pdf",
+            "cigla.pdf",
+            "đak.pdf",
+            "ZEC.pdf"
+        ]
+    );
+    let found = DocumentQuery {
+        text: Some("CA".into()),
+        ..DocumentQuery::default()
+    };
+    assert_eq!(
+        titles(&f, found).await,
+        ["Čaj.pdf"],
+        "marks and case do not matter"
+    );
+    let in_path = DocumentQuery {
+        text: Some("/spis/z".into()),
+        status: Some(DocumentStatus::Queued),
+        ..DocumentQuery::default()
+    };
+    assert_eq!(titles(&f, in_path).await, ["ZEC.pdf"]);
+    let bad = DocumentQuery {
+        cursor: Some("7".into()),
+        ..DocumentQuery::default()
+    };
+    assert!(matches!(
+        documents.list(&f.scope, &bad).await,
+        Err(Error::BadCursor)
+    ));
+}
+
+#[tokio::test]
+async fn deleting_takes_text_chunks_and_jobs_along() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let a = f.register("/a.pdf").await.id;
+    let keys = f.read(a, &["jedan", "dva"]).await.added;
+    let b = f.register("/b.pdf").await.id;
+    assert_eq!(
+        documents.delete_all(&f.scope, &[a, b, a]).await.unwrap(),
+        keys,
+        "twice is no error"
+    );
+    assert!(
+        f.store
+            .jobs()
+            .list(&f.scope, &JobQuery::default())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        f.store
+            .chunks()
+            .all_keys(&f.scope)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(matches!(
+        documents.delete(&f.scope, a).await,
+        Err(Error::NotFound(Entity::Document))
+    ));
+}
+
+/// A folder of thousands of files is one transaction; its time is printed, not judged.
+#[tokio::test]
+async fn five_thousand_files_are_registered_at_once() {
+    let f = Fixture::new().await;
+    let (folder, _) = f
+        .store
+        .folders()
+        .add(&f.scope, "/arhiv", NOW)
+        .await
+        .unwrap();
+    let mut files: Vec<_> = (0..5000)
+        .map(|n| in_folder(&format!("/arhiv/{n:05}.txt"), folder.id))
+        .collect();
+    let start = Instant::now();
+    let registered = f
+        .store
+        .documents()
+        .register_all(&f.scope, &files, NOW)
+        .await
+        .unwrap();
+    println!("5,000 registered in {:?}", start.elapsed());
+    assert!(registered.iter().all(|(_, r)| *r == Registered::Created));
+    assert_eq!(f.store.jobs().counts(&f.scope).await.unwrap().queued, 5001);
+
+    files[17] = touched(files[17].clone());
+    let start = Instant::now();
+    let again = f
+        .store
+        .documents()
+        .register_all(&f.scope, &files, NOW)
+        .await
+        .unwrap();
+    println!("5,000 compared in {:?}", start.elapsed());
+    let changed: Vec<_> = again
+        .iter()
+        .filter(|(_, r)| *r != Registered::Unchanged)
+        .collect();
+    assert_eq!(changed, [&(registered[17].0, Registered::Changed)]);
+    assert_eq!(
+        f.store.jobs().counts(&f.scope).await.unwrap().queued,
+        5001,
+        "one reading per document, however often it changes before"
+    );
+    let start = Instant::now();
+    for _ in 0..100 {
+        f.claim(JobType::Read).await;
+    }
+    println!("a claim among 5,000 jobs takes {:?}", start.elapsed() / 100);
+}
+
+#[tokio::test]
+async fn a_big_document_is_one_transaction() {
+    let f = Fixture::new().await;
+    let id = f.register("/a.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    let mut new = content(&[]);
+    let text = "riječ ".repeat(300);
+    new.chunks = (0..2000).map(|_| chunk(&text)).collect();
+    let start = Instant::now();
+    let replaced = f
+        .store
+        .documents()
+        .replace_content(&f.scope, id, Claim::from(&job), &new, NOW)
+        .await
+        .unwrap();
+    println!("2,000 chunks stored in {:?}", start.elapsed());
+    assert_eq!(replaced.added.len(), 2000);
+    assert_eq!(
+        f.store.chunks().all_keys(&f.scope).await.unwrap(),
+        replaced.added
+    );
+}

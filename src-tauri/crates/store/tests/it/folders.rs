@@ -1,0 +1,120 @@
+use docent_domain::{FolderState, JobKind};
+use docent_store::{Claim, Entity, Error, JobType};
+
+use crate::fixture::{Fixture, NOW, file, in_folder, later, workspace};
+
+#[tokio::test]
+async fn adding_twice_is_adding_once_and_scans_are_queued() {
+    let f = Fixture::new().await;
+    let folders = f.store.folders();
+    let (folder, created) = folders.add(&f.scope, "/mapa", NOW).await.unwrap();
+    assert!(created);
+    assert_eq!(folder.state, FolderState::Watching);
+    let (again, created) = folders.add(&f.scope, "/mapa", later(1)).await.unwrap();
+    assert!(!created);
+    assert_eq!(again, folder);
+
+    let job = f.claim(JobType::Scan).await;
+    assert_eq!(job.kind, JobKind::Scan { folder: folder.id });
+    // A change during the scan: the running one may have passed the place already.
+    folders
+        .enqueue_scan(&f.scope, folder.id, NOW)
+        .await
+        .unwrap();
+    let requeued = f
+        .store
+        .jobs()
+        .finish(&f.scope, Claim::from(&job), NOW)
+        .await;
+    assert!(requeued.unwrap(), "a scan asked for meanwhile follows");
+    let second = f.claim(JobType::Scan).await;
+    assert!(
+        !f.store
+            .jobs()
+            .finish(&f.scope, Claim::from(&second), NOW)
+            .await
+            .unwrap()
+    );
+    let none = f.store.jobs().claim_next(f.boot, &JobType::ALL, NOW).await;
+    assert_eq!(none.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_state_keeps_the_time_of_the_last_scan() {
+    let f = Fixture::new().await;
+    let folders = f.store.folders();
+    let (folder, _) = folders.add(&f.scope, "/mapa", NOW).await.unwrap();
+    folders
+        .set_state(
+            &f.scope,
+            folder.id,
+            FolderState::Watching,
+            None,
+            Some(later(3)),
+        )
+        .await
+        .unwrap();
+    let paused = folders
+        .set_state(
+            &f.scope,
+            folder.id,
+            FolderState::Paused,
+            Some("missing"),
+            None,
+        )
+        .await
+        .unwrap();
+    assert_eq!(paused.last_scan_at, Some(later(3)));
+    assert_eq!(paused.reason.as_deref(), Some("missing"));
+    assert_eq!(folders.get(&f.scope, folder.id).await.unwrap(), paused);
+
+    let other = workspace(&f.store, "B").await;
+    folders.add(&other, "/mapa", NOW).await.unwrap();
+    assert_eq!(folders.list_all().await.unwrap().len(), 2);
+    assert_eq!(folders.list(&f.scope).await.unwrap(), [paused]);
+}
+
+#[tokio::test]
+async fn removing_takes_the_folders_documents_and_no_others() {
+    let f = Fixture::new().await;
+    let folders = f.store.folders();
+    let documents = f.store.documents();
+    let (folder, _) = folders.add(&f.scope, "/mapa", NOW).await.unwrap();
+    documents
+        .register(&f.scope, &in_folder("/mapa/a.pdf", folder.id), NOW)
+        .await
+        .unwrap();
+    let a = documents
+        .find_by_path(&f.scope, "/mapa/a.pdf")
+        .await
+        .unwrap()
+        .unwrap();
+    let keys = f.read(a.id, &["jedan", "dva"]).await.added;
+    documents
+        .register(&f.scope, &in_folder("/mapa/b.pdf", folder.id), NOW)
+        .await
+        .unwrap();
+    // Added by hand as well, so the user wants it whatever becomes of the folder.
+    let (b, _) = documents
+        .register(&f.scope, &file("/mapa/b.pdf"), NOW)
+        .await
+        .unwrap();
+
+    let known = documents.known_files(&f.scope, folder.id).await.unwrap();
+    assert_eq!(known.len(), 1);
+    assert_eq!(
+        known[0].stamp,
+        file("").stamp,
+        "a stamp survives the round trip"
+    );
+
+    let removed = folders.remove(&f.scope, folder.id).await.unwrap();
+    assert_eq!(removed.documents, 1);
+    assert_eq!(removed.chunks, keys);
+    assert!(matches!(
+        documents.get(&f.scope, a.id).await,
+        Err(Error::NotFound(Entity::Document))
+    ));
+    assert_eq!(documents.get(&f.scope, b.id).await.unwrap().folder_id, None);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}

@@ -1,0 +1,13 @@
+//! Black-box tests of the store, one module per table and one per promise.
+
+mod chats;
+mod chunks;
+mod documents;
+mod faults;
+mod fixture;
+mod folders;
+mod isolation;
+mod jobs;
+mod plain;
+mod schema;
+mod workspaces;

@@ -1,0 +1,116 @@
+//! The schema on the disk is what it was when it was released.
+
+use docent_store::{SCHEMA_VERSION, Store};
+
+use crate::fixture::Fixture;
+
+#[tokio::test]
+async fn the_schema_is_the_snapshot() {
+    let f = Fixture::new().await;
+    let mut raw = f.raw().await;
+    let objects: Vec<String> = sqlx::query_scalar(
+        "SELECT sql || ';' FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type DESC, name",
+    )
+    .fetch_all(&mut raw)
+    .await
+    .unwrap();
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut raw)
+        .await
+        .unwrap();
+    assert_eq!(version, i64::from(SCHEMA_VERSION));
+    let actual = format!("-- schema {version}\n{}\n", objects.join("\n"));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/schema.sql");
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(path, &actual).unwrap();
+    }
+    assert!(
+        actual == include_str!("schema.sql"),
+        "the schema differs from {path}. A released migration must not change: add a new one, then run with UPDATE_SNAPSHOTS=1"
+    );
+}
+
+#[tokio::test]
+async fn opening_again_changes_nothing() {
+    let mut f = Fixture::new().await;
+    f.ready("/a.pdf", &["jedan"]).await;
+    f.restart().await;
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+    assert_eq!(f.store.workspaces().list().await.unwrap().len(), 1);
+}
+
+/// Rows of every table that refer to a parent are found by an index when the parent goes.
+#[tokio::test]
+async fn every_reference_has_an_index() {
+    let f = Fixture::new().await;
+    let mut raw = f.raw().await;
+    let references: Vec<(String, String)> = sqlx::query_as(
+        "SELECT m.name, group_concat(f.\"from\") FROM sqlite_schema m, pragma_foreign_key_list(m.name) f
+         WHERE m.type = 'table' GROUP BY m.name, f.id",
+    )
+    .fetch_all(&mut raw)
+    .await
+    .unwrap();
+    assert!(references.len() > 10);
+    for (table, columns) in references {
+        let conditions: Vec<String> = columns.split(',').map(|c| format!("{c} = x'00'")).collect();
+        let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(&format!(
+            "EXPLAIN QUERY PLAN SELECT 1 FROM {table} WHERE {}",
+            conditions.join(" AND ")
+        ))
+        .fetch_all(&mut raw)
+        .await
+        .unwrap();
+        assert!(
+            plan[0].3.starts_with("SEARCH"),
+            "{table} ({columns}): {}",
+            plan[0].3
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_journal_is_durable_and_deleted_text_is_overwritten() {
+    let f = Fixture::new().await;
+    let report = f.store.check().await.unwrap();
+    assert_eq!(report.journal_mode, "wal");
+    let word = "kanarinac-4711";
+    let (id, _) = f.ready("/a.pdf", &[word]).await;
+    f.store.checkpoint().await.unwrap();
+    let holds = |path: std::path::PathBuf| {
+        std::fs::read(path).is_ok_and(|bytes| {
+            bytes
+                .windows(word.len())
+                .any(|window| window == word.as_bytes())
+        })
+    };
+    assert!(holds(f.path()), "control: the text is in the file");
+    f.store.documents().delete(&f.scope, id).await.unwrap();
+    f.store.checkpoint().await.unwrap();
+    let wal = f.path().with_extension("db-wal");
+    assert!(
+        !holds(f.path()) && !holds(wal),
+        "no byte of a deleted document remains"
+    );
+}
+
+#[tokio::test]
+async fn a_backup_is_a_whole_database() {
+    let f = Fixture::new().await;
+    let (id, keys) = f.ready("/a.pdf", &["jedan"]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("backup.db");
+    f.store.backup_to(&target).await.unwrap();
+    assert!(
+        f.store.backup_to(&target).await.is_err(),
+        "never over a file that exists"
+    );
+    let restored = Store::open(&target).await.unwrap();
+    assert_eq!(restored.chunks().all_keys(&f.scope).await.unwrap(), keys);
+    let original = f.get(id).await;
+    assert_eq!(
+        restored.documents().get(&f.scope, id).await.unwrap(),
+        original
+    );
+    assert_eq!(restored.check().await.unwrap().findings, []);
+}
