@@ -1,1 +1,326 @@
-//! Vectors and words of one workspace: LMDB with arroy, one-bit codes, tantivy.
+//! The search index of one workspace: words and vectors of its chunks, in one folder.
+//!
+//! Everything here is derived. The chunks' rows are the truth; the caller compares key sets
+//! ([`WorkspaceIndex::word_keys`], [`WorkspaceIndex::vector_keys`]) with them, adds what is
+//! missing and removes what is gone. A chunk's text never changes under its key, so equal key
+//! sets mean equal content. Damage and foreign data are moved aside or dropped at opening, and
+//! [`OpenReport`] says so; opening never panics on what it finds.
+//!
+//! One folder holds `words` (tantivy), `vectors` (LMDB, with arroy's items) and `lock`, which one
+//! process holds. All calls block and may be made from several threads; a write is on disk and
+//! visible when it returns. Scores are raw, BM25 sums and cosines: normalising and fusing them is
+//! the caller's.
+
+mod error;
+mod languages;
+mod lmdb_check;
+mod quarantine;
+mod sync;
+mod vectors;
+mod words;
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use docent_domain::{ChunkKey, Language};
+use roaring::RoaringBitmap;
+
+use crate::vectors::Vectors;
+use crate::words::Words;
+
+pub use crate::error::{Error, Fault, Part, Result, VectorOf};
+pub use crate::languages::Languages;
+pub use crate::quarantine::PartState;
+pub use crate::vectors::TreeReport;
+
+const LOCK_FILE: &str = "lock";
+
+/// What the vectors of a workspace are made by. Vectors of another spec are of no use and are
+/// dropped at opening.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VectorSpec {
+    /// Changes whenever the embedder, its weights or the way it is used changes.
+    pub fingerprint: String,
+    pub dimensions: usize,
+}
+
+/// A chunk for the word index.
+#[derive(Clone, Copy, Debug)]
+pub struct WordEntry<'a> {
+    pub key: ChunkKey,
+    /// The document's title and the headings above the chunk; searched like the text.
+    pub header: &'a str,
+    pub text: &'a str,
+    pub language: Language,
+}
+
+/// A chunk for the vector index.
+#[derive(Clone, Copy, Debug)]
+pub struct VectorEntry<'a> {
+    pub key: ChunkKey,
+    pub language: Language,
+    /// Stored at length 1, whatever its length here.
+    pub dense: &'a [f32],
+    /// Learned weights by token, from an embedder that gives them.
+    pub sparse: Option<&'a [(u32, f32)]>,
+}
+
+/// A chunk that was found. Hits come best first; equal scores in ascending order of key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hit {
+    pub key: ChunkKey,
+    /// A BM25 sum, or a cosine.
+    pub score: f32,
+}
+
+/// How the two parts were found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenReport {
+    pub words: PartState,
+    pub vectors: PartState,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexStats {
+    /// Chunks that are searchable by words.
+    pub words: u64,
+    pub word_segments: usize,
+    /// Whether the word index holds a writer, which costs about 20 MB.
+    pub has_writer: bool,
+    /// Chunks that are searchable by meaning.
+    pub vectors: u64,
+    pub sparse: u64,
+    pub in_trees: u64,
+    /// Memory of the vectors' codes.
+    pub resident_bytes: u64,
+    pub words_disk_bytes: u64,
+    pub vectors_disk_bytes: u64,
+    /// Address space reserved for the vectors; grows by itself.
+    pub map_bytes: u64,
+}
+
+/// Where one way of searching gives over to another. The defaults are measured; tests set others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// Up to this many vectors are all read. Scanning codes and rescoring costs as much at about
+    /// two thousand and is not exact.
+    pub exact_limit: usize,
+    /// How many vectors are rescored after a scan, at least.
+    pub rescored: usize,
+    /// First size of the vectors' map, in bytes.
+    pub map_bytes: usize,
+    /// From this many vectors on, trees are built.
+    pub trees_from: u64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            exact_limit: 4096,
+            rescored: 500,
+            map_bytes: 256 << 20,
+            trees_from: 1_500_000,
+        }
+    }
+}
+
+/// The index of one workspace. Dropping it closes it.
+pub struct WorkspaceIndex {
+    dir: PathBuf,
+    words: Words,
+    vectors: Vectors,
+    /// Last, so that the folder is unlocked after the rest is closed.
+    _lock: File,
+}
+
+impl WorkspaceIndex {
+    /// Opens the index in `dir`, or makes one. Reads all of the index's structure, so it takes
+    /// about a second for each gigabyte that isn't in memory.
+    pub fn open(dir: &Path, spec: VectorSpec) -> Result<(Self, OpenReport)> {
+        Self::open_tuned(dir, spec, Tuning::default())
+    }
+
+    /// [`Self::open`] with other limits.
+    pub fn open_tuned(
+        dir: &Path,
+        spec: VectorSpec,
+        tuning: Tuning,
+    ) -> Result<(Self, OpenReport)> {
+        fs::create_dir_all(dir).map_err(|source| Error::Folder {
+            path: dir.to_owned(),
+            source,
+        })?;
+        let lock = lock_folder(dir)?;
+        let (words, words_state) = Words::open(dir)?;
+        let (vectors, vectors_state) = Vectors::open(dir, &spec, tuning)?;
+        let index = Self {
+            dir: dir.to_owned(),
+            words,
+            vectors,
+            _lock: lock,
+        };
+        let report = OpenReport {
+            words: words_state,
+            vectors: vectors_state,
+        };
+        Ok((index, report))
+    }
+
+    /// Deletes the index in `dir`, which nobody may have open, with everything moved aside there.
+    pub fn destroy(dir: &Path) -> Result<()> {
+        if !dir.exists() {
+            return Ok(());
+        }
+        drop(lock_folder(dir)?);
+        fs::remove_dir_all(dir).map_err(|source| Error::Destroy {
+            path: dir.to_owned(),
+            source,
+        })
+    }
+
+    /// The chunks that are searchable by words.
+    pub fn word_keys(&self) -> Result<RoaringBitmap> {
+        Ok(self.words.languages().all())
+    }
+
+    /// The chunks that are searchable by meaning.
+    pub fn vector_keys(&self) -> Result<RoaringBitmap> {
+        Ok(self.vectors.keys())
+    }
+
+    /// The chunks of either part by language.
+    pub fn languages(&self) -> Languages {
+        let mut languages = self.words.languages();
+        languages.extend(&self.vectors.languages());
+        languages
+    }
+
+    /// Adds chunks to the word index, or replaces them.
+    pub fn add_words(&self, entries: &[WordEntry<'_>]) -> Result<()> {
+        self.words.add(entries)
+    }
+
+    /// Adds chunks to the vector index, or replaces them.
+    pub fn add_vectors(&self, entries: &[VectorEntry<'_>]) -> Result<()> {
+        self.vectors.add(entries)
+    }
+
+    /// Removes chunks from both parts; keys that aren't there are ignored. The vectors go first,
+    /// so that a failure between the two leaves no vector whose words are gone.
+    pub fn remove(&self, keys: &RoaringBitmap) -> Result<()> {
+        self.vectors.remove(keys)?;
+        self.words.remove(keys)
+    }
+
+    /// The `k` chunks that match the words of `query` best, among those in `filter`.
+    pub fn search_words(
+        &self,
+        query: &str,
+        k: usize,
+        filter: Option<&RoaringBitmap>,
+    ) -> Result<Vec<Hit>> {
+        self.words.search(query, k, filter)
+    }
+
+    /// The `k` chunks whose vectors are nearest to `query`, among those in `filter`. Exact in
+    /// small workspaces and narrow filters; see the measured recall in `vectors::codes`.
+    pub fn search_dense(
+        &self,
+        query: &[f32],
+        k: usize,
+        filter: Option<&RoaringBitmap>,
+    ) -> Result<Vec<Hit>> {
+        self.vectors.search(query, k, filter)
+    }
+
+    /// [`Self::search_dense`] by reading every vector: the yardstick of recall.
+    pub fn search_dense_exact(
+        &self,
+        query: &[f32],
+        k: usize,
+        filter: Option<&RoaringBitmap>,
+    ) -> Result<Vec<Hit>> {
+        self.vectors.search_exact(query, k, filter)
+    }
+
+    /// The dot products of the learned sparse weights of `keys` with those of a question, in the
+    /// order of `keys`; 0 for a chunk without weights.
+    pub fn sparse_scores(&self, query: &[(u32, f32)], keys: &[ChunkKey]) -> Result<Vec<f32>> {
+        self.vectors.sparse_scores(query, keys)
+    }
+
+    /// Background upkeep of the vectors: builds trees where the workspace is large enough, and
+    /// takes the codes' centre again when it has grown. Takes minutes in the largest workspaces;
+    /// searches go on, writes wait for seconds at a time.
+    pub fn maybe_build_trees(&self) -> Result<TreeReport> {
+        self.vectors.maybe_build_trees()
+    }
+
+    /// Makes a running [`Self::maybe_build_trees`] return soon.
+    pub fn stop_building(&self) {
+        self.vectors.stop_building();
+    }
+
+    /// Background upkeep of the words: one segment instead of many, without removed chunks.
+    pub fn optimise(&self) -> Result<()> {
+        self.words.optimise()
+    }
+
+    /// Gives back the memory that only writing needs; for workspaces that lie idle.
+    pub fn release_memory(&self) -> Result<()> {
+        self.words.release()
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> IndexStats {
+        let counts = self.vectors.counts();
+        IndexStats {
+            words: self.words.languages().len(),
+            word_segments: self.words.segments(),
+            has_writer: self.words.has_writer(),
+            vectors: counts.vectors,
+            sparse: counts.sparse,
+            in_trees: counts.in_trees,
+            resident_bytes: counts.resident_bytes,
+            words_disk_bytes: folder_bytes(&self.dir.join(Part::Words.folder())),
+            vectors_disk_bytes: folder_bytes(&self.dir.join(Part::Vectors.folder())),
+            map_bytes: counts.map_bytes,
+        }
+    }
+}
+
+/// The lock ends with the process that holds it, however it ends.
+fn lock_folder(dir: &Path) -> Result<File> {
+    let path = dir.join(LOCK_FILE);
+    let folder = |source: io::Error| Error::Folder {
+        path: path.clone(),
+        source,
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(folder)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse {
+            path: dir.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(folder(source)),
+    }
+}
+
+/// Bytes of the files in a folder, as far as they can be seen.
+fn folder_bytes(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return 0;
+    };
+    entries
+        .filter_map(io::Result::ok)
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|file| file.len())
+        .sum()
+}

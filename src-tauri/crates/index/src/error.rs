@@ -1,0 +1,121 @@
+//! What can go wrong with a workspace's index.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use docent_domain::ChunkKey;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The two independent halves of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    Words,
+    Vectors,
+}
+
+impl Part {
+    /// The part's folder inside the index folder.
+    #[must_use]
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Words => "words",
+            Self::Vectors => "vectors",
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.folder())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the search index in {path} is open already; close the other Docent and try again")]
+    InUse { path: PathBuf },
+    #[error("could not prepare the search index's folder {path}: {source}")]
+    Folder { path: PathBuf, source: io::Error },
+    #[error("could not delete the search index in {path}: {source}")]
+    Destroy { path: PathBuf, source: io::Error },
+    #[error("could not open the word index: {0}")]
+    OpenWords(tantivy::TantivyError),
+    #[error("could not write to the word index: {0}")]
+    WriteWords(tantivy::TantivyError),
+    #[error("could not search the word index: {0}")]
+    SearchWords(tantivy::TantivyError),
+    #[error("could not open the vectors: {0}")]
+    OpenVectors(arroy::Error),
+    #[error("could not write the vectors: {0}")]
+    WriteVectors(arroy::Error),
+    #[error("could not read the vectors: {0}")]
+    ReadVectors(arroy::Error),
+    #[error("could not build the search trees: {0}")]
+    BuildTrees(arroy::Error),
+    #[error("a vector of {got} numbers came where the workspace's embedder makes {expected}")]
+    Dimensions { expected: usize, got: usize },
+    #[error("the vector of {0} has no direction: it is zero, infinite or not a number")]
+    NoDirection(VectorOf),
+    /// What is on disk contradicts itself. The part is marked; the next open moves it aside and
+    /// starts it empty, so that it can be filled again from the documents.
+    #[error(
+        "the {part} of this workspace are damaged on disk ({detail}); \
+         your documents are safe, and opening the workspace again rebuilds them"
+    )]
+    Damaged { part: Part, detail: String },
+}
+
+/// Which vector an error speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VectorOf {
+    Chunk(ChunkKey),
+    Query,
+}
+
+impl fmt::Display for VectorOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chunk(key) => write!(f, "chunk {key}"),
+            Self::Query => f.write_str("the question"),
+        }
+    }
+}
+
+/// On whose side the cause of an error lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Disk, memory, another process: the same call may succeed later.
+    Environment,
+    /// Stored data: reopening the index and reconciling it cures it.
+    Data,
+    /// The caller passed what no caller should.
+    Bug,
+}
+
+impl Error {
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::InUse { .. }
+            | Self::Folder { .. }
+            | Self::Destroy { .. }
+            | Self::OpenWords(_)
+            | Self::WriteWords(_)
+            | Self::SearchWords(_)
+            | Self::OpenVectors(_)
+            | Self::WriteVectors(_)
+            | Self::ReadVectors(_)
+            | Self::BuildTrees(_) => Fault::Environment,
+            Self::Damaged { .. } => Fault::Data,
+            Self::Dimensions { .. } | Self::NoDirection(_) => Fault::Bug,
+        }
+    }
+
+    /// Whether the index must be opened again before it is of use.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        matches!(self.fault(), Fault::Data)
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the whole crate through its public interface.
+
+mod damage;
+mod kill;
+mod measure;
+mod support;
+mod vectors;
+mod words;
