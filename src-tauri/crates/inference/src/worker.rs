@@ -2,10 +2,12 @@
 
 use std::io;
 
+/// Runs the generator worker until its parent closes the pipe. Blocking.
 pub fn run_generator() -> io::Result<()> {
-    Err(io::Error::other("not built yet"))
+    crate::generator::worker::run()
 }
 
+/// Runs the embedder worker, which also reranks, until its parent closes the pipe. Blocking.
 pub fn run_embedder() -> io::Result<()> {
-    Err(io::Error::other("not built yet"))
+    crate::embedder::protocol::run()
 }
