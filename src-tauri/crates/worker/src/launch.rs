@@ -63,6 +63,9 @@ impl Launch {
         let mut command = Command::new(&self.program);
         command
             .args(&self.args)
+            // A handler's panic is reported with its message; a backtrace would bury the last words
+            // of what aborts.
+            .env("RUST_BACKTRACE", "0")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

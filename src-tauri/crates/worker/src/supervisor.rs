@@ -519,7 +519,10 @@ fn log(worker: &'static str, stderr: ChildStderr) -> Option<String> {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
                 if !text.trim().is_empty() {
                     tracing::debug!(worker, "{text}");
-                    last = Some(text);
+                    // What Rust's runtime adds below the words that matter.
+                    if !text.starts_with("note: run with") {
+                        last = Some(text);
+                    }
                 }
             }
         }
