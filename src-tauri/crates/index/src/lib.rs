@@ -112,6 +112,8 @@ pub struct Tuning {
     pub map_bytes: usize,
     /// From this many vectors on, trees are built.
     pub trees_from: u64,
+    /// How many items the trees are asked to look at, counting an item once for each tree.
+    pub trees_look_at: usize,
 }
 
 impl Default for Tuning {
@@ -121,6 +123,7 @@ impl Default for Tuning {
             rescored: 500,
             map_bytes: 256 << 20,
             trees_from: 1_500_000,
+            trees_look_at: 5000,
         }
     }
 }

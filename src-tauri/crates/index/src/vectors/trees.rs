@@ -28,9 +28,6 @@ const TREES_PER_STEP: usize = 5;
 /// Items moved in one transaction: at 8 KB each, what LMDB keeps dirty without spilling.
 const MOVED_PER_STEP: usize = 16_384;
 
-/// Candidates that the trees are asked to look at.
-const LOOKED_AT: NonZeroUsize = NonZeroUsize::new(5000).expect("BUG: not zero");
-
 /// The trees are built again when this share of the workspace, 1 in n, is outside them or dropped.
 const STALE_SHARE: u64 = 8;
 
@@ -82,6 +79,7 @@ impl Vectors {
             return Ok(None);
         }
         let depth = self.depth(k);
+        let look_at = NonZeroUsize::new(self.tuning.trees_look_at).unwrap_or(NonZeroUsize::MIN);
         let _map = read(&self.map);
         let ask = || -> arroy::Result<Option<Nearest>> {
             let rtxn = self.env.read_txn()?;
@@ -95,7 +93,7 @@ impl Vectors {
             let answered = treed & reader.item_ids();
             let nearest: RoaringBitmap = reader
                 .nns(depth)
-                .search_k(LOOKED_AT)
+                .search_k(look_at)
                 .by_vector(&rtxn, question)?
                 .into_iter()
                 .map(|(key, _)| key)

@@ -35,7 +35,8 @@ impl Random {
 }
 
 /// Unit vectors shaped like an embedder's: a common mean that holds most of the length, a
-/// spectrum that falls as a power law in directions that are no axes, and clusters.
+/// spectrum that falls as a power law, and clusters. The spectrum's directions stay close to the
+/// axes, which is harder on signs than real embedders are.
 pub struct Anisotropic {
     mean: Vec<f32>,
     deviations: Vec<f32>,
@@ -138,6 +139,7 @@ pub fn small_tuning() -> Tuning {
         rescored: 60,
         map_bytes: 1 << 20,
         trees_from: u64::MAX,
+        trees_look_at: 1_000_000,
     }
 }
 
