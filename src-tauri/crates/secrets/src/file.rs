@@ -83,7 +83,8 @@ impl SecretFile {
 fn make_private(path: &Path, mode: u32) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
 
-    if fs::metadata(path)?.permissions().mode() & 0o077 == 0 {
+    let others = fs::metadata(path)?.permissions().mode() & 0o077;
+    if others == 0 {
         return Ok(());
     }
     tracing::warn!(path = %path.display(), "others could read the secrets; now they cannot");

@@ -66,7 +66,7 @@ impl KeyStore for FakeKeyStore {
     }
 }
 
-const PATIENT: Duration = Duration::from_secs(60);
+const PATIENT: Duration = Duration::from_mins(1);
 
 fn secrets_over(store: &Arc<FakeKeyStore>, folder: &std::path::Path, wait: Duration) -> Secrets {
     Secrets::over(store.clone(), folder.join("secrets.json"), wait)
