@@ -1,9 +1,18 @@
 //! The `docent` binary.
 
-fn main() -> std::io::Result<()> {
-    let mut args = std::env::args().skip(1);
-    match (args.next().as_deref(), args.next()) {
-        (Some("worker"), Some(role)) => docent_engine::worker::run(&role),
-        _ => Err(std::io::Error::other("usage: docent worker ROLE")),
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A worker is this same binary; it owns its standard output and reads no options.
+    let mut arguments = std::env::args().skip(1);
+    if let (Some("worker"), Some(role)) = (arguments.next().as_deref(), arguments.next()) {
+        return match docent_engine::worker::run(&role) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("docent: {error}");
+                ExitCode::FAILURE
+            }
+        };
     }
+    return docent_cli::run();
 }

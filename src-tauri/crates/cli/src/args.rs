@@ -1,0 +1,286 @@
+//! What can be asked on the command line. Scripts rely on these names.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use docent_domain::{ChatId, DocumentStatus, Language};
+
+/// Answers from your own documents, on your own machine.
+#[derive(Debug, Parser)]
+#[command(name = "docent", version, propagate_version = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub settings: Settings,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    /// Folder for everything Docent keeps [default: docent in the user's data folder]
+    #[arg(long, global = true, value_name = "FOLDER", env = "DOCENT_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Folder of the models [default: models in the data folder]
+    #[arg(long, global = true, value_name = "FOLDER", env = "DOCENT_MODELS_DIR")]
+    pub models_dir: Option<PathBuf>,
+    /// Print one JSON value instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Model that writes answers, by its id in the catalog
+    #[arg(long, global = true, value_name = "ID", env = "DOCENT_GENERATOR")]
+    pub model: Option<String>,
+    /// Model that new workspaces are indexed with, by its id in the catalog
+    #[arg(long, global = true, value_name = "ID", env = "DOCENT_EMBEDDER")]
+    pub embedder: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read files and folders into a workspace and wait until all of it is searchable
+    Ingest(Ingest),
+    /// Find the passages nearest to a question
+    Search(Search),
+    /// Answer a question from the documents, with citations
+    Ask(Ask),
+    /// Measure retrieval and answers on a file of questions
+    Eval(Eval),
+    /// Serve the API and the window's pages on this machine
+    Serve(Serve),
+    /// List, fetch and verify models
+    #[command(subcommand)]
+    Models(Models),
+    /// Check that rows, chunks, full-text, vectors and blobs agree
+    Doctor(Doctor),
+    /// List, create and delete workspaces
+    #[command(subcommand)]
+    Workspaces(Workspaces),
+    /// List the documents of a workspace
+    #[command(subcommand)]
+    Documents(Documents),
+    /// Print the OpenAPI document of the API
+    Openapi,
+}
+
+#[derive(Debug, Args)]
+pub struct InWorkspace {
+    /// Name or id
+    #[arg(
+        long,
+        short,
+        value_name = "NAME",
+        env = "DOCENT_WORKSPACE",
+        default_value = "default"
+    )]
+    pub workspace: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Ingest {
+    /// Files and folders. Folders are watched from now on, unless --once
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Created when it does not exist
+    #[command(flatten)]
+    pub workspace: InWorkspace,
+    /// Add the files that are in the folders now, and don't watch the folders
+    #[arg(long)]
+    pub once: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Search {
+    pub question: String,
+    #[command(flatten)]
+    pub workspace: InWorkspace,
+    /// How many hits
+    #[arg(short, long, value_name = "NUMBER", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub k: u16,
+    /// Let the local model widen the question first, as `ask` does
+    #[arg(long)]
+    pub expand: bool,
+    #[arg(long, value_enum, default_value_t)]
+    pub language: LanguageChoice,
+}
+
+#[derive(Debug, Args)]
+pub struct Ask {
+    pub question: String,
+    #[command(flatten)]
+    pub workspace: InWorkspace,
+    /// Continue this chat; without it a new one begins
+    #[arg(long, value_name = "ID")]
+    pub chat: Option<ChatId>,
+    #[arg(long, value_enum, default_value_t)]
+    pub language: LanguageChoice,
+    /// How many passages the answer may stand on
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub max_results: u16,
+}
+
+/// The language of the question and its answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LanguageChoice {
+    /// That of the question
+    #[default]
+    Auto,
+    Hr,
+    En,
+}
+
+impl From<LanguageChoice> for Option<Language> {
+    fn from(choice: LanguageChoice) -> Self {
+        match choice {
+            LanguageChoice::Auto => None,
+            LanguageChoice::Hr => Some(Language::Croatian),
+            LanguageChoice::En => Some(Language::English),
+        }
+    }
+}
+
+/// Lines of the file: {"id", "question", "language", "answerable", "expected": [{"path",
+/// "contains"}], "answer_contains": [...]}. A hit is right when its path ends with the path of one
+/// of the expected and, where `contains` is given, its text contains that (without regard to case
+/// and white space). Where no expected passage has `contains`, whole documents are ranked instead
+/// of passages.
+#[derive(Debug, Args)]
+pub struct Eval {
+    #[arg(value_name = "FILE.jsonl")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    pub workspace: InWorkspace,
+    /// Measure retrieval alone, without answers
+    #[arg(long)]
+    pub retrieval_only: bool,
+    /// Let the local model widen each question for the retrieval measured here
+    #[arg(long)]
+    pub expand: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// A loopback address; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7466")]
+    pub listen: SocketAddr,
+    /// Secret of this start [default: made up and printed]
+    #[arg(long, env = "DOCENT_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Folder of the window's built pages [default: beside the program or in its source tree]
+    #[arg(long, value_name = "FOLDER", env = "DOCENT_UI_DIR")]
+    pub ui_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Models {
+    /// Every known model, and what is here of it
+    List,
+    /// Bring models here and verify them; without any name the starter set
+    #[command(group(ArgGroup::new("which").args(["ids", "starter", "tests"])))]
+    Fetch {
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// The set that Docent needs to answer at all
+        #[arg(long)]
+        starter: bool,
+        /// The starter set and what the tests need besides
+        #[arg(long)]
+        tests: bool,
+    },
+    /// Compare every byte of models with the catalog; without any name all that are here
+    Verify {
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Put right what can be: derived data is rebuilt, rows are never deleted
+    #[arg(long)]
+    pub repair: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Workspaces {
+    List,
+    Create {
+        name: String,
+    },
+    /// Delete a workspace with its chats and everything derived from its documents. Files in
+    /// watched folders are not touched
+    Delete {
+        /// Name or id
+        name: String,
+        /// Really
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Documents {
+    List {
+        #[command(flatten)]
+        workspace: InWorkspace,
+        /// Only those in this status
+        #[arg(long, value_parser = parse_status, value_name = "queued|reading|words|ready|failed|skipped")]
+        status: Option<DocumentStatus>,
+    },
+}
+
+fn parse_status(text: &str) -> Result<DocumentStatus, String> {
+    DocumentStatus::ALL
+        .into_iter()
+        .find(|status| status.as_str() == text)
+        .ok_or_else(|| format!("there is no status {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_contract_with_scripts() {
+        for line in [
+            "docent ingest a b/ --workspace W",
+            "docent --data-dir d --models-dir m --json ingest a --workspace W",
+            "docent search Q --workspace W -k 10 --expand",
+            "docent ask Q --workspace W --chat 01890a5d-ac96-774b-bcce-b302099a8057 --json",
+            "docent eval f.jsonl --workspace W --retrieval-only --expand",
+            "docent serve --listen 127.0.0.1:0 --token T",
+            "docent models list",
+            "docent models fetch",
+            "docent models fetch a b",
+            "docent models fetch --starter",
+            "docent models fetch --tests",
+            "docent models verify",
+            "docent doctor --repair",
+            "docent workspaces create W",
+            "docent documents list --workspace W --status failed",
+            "docent openapi",
+        ] {
+            if let Err(error) = Arguments::try_parse_from(line.split(' ')) {
+                panic!("{line}: {error}");
+            }
+        }
+        for line in [
+            "docent",
+            "docent ingest",
+            "docent search Q -k 0",
+            "docent models fetch a --tests",
+        ] {
+            assert!(
+                Arguments::try_parse_from(line.split(' ')).is_err(),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The commands, one module each.
+
+pub mod ask;
+pub mod doctor;
+pub mod documents;
+pub mod eval;
+pub mod ingest;
+pub mod models;
+pub mod openapi;
+pub mod search;
+pub mod serve;
+pub mod workspaces;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use docent_api::error::Code;
+use docent_engine::{Config, Engine, EngineOptions};
+
+use crate::args::Settings;
+use crate::failure::Failure;
+use crate::folders;
+
+/// Whether a command lets background work run beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Jobs {
+    Run,
+    /// The command looks or answers; the cores are its own.
+    Rest,
+}
+
+fn data_dir(settings: &Settings) -> Result<PathBuf, Failure> {
+    let folder = settings
+        .data_dir
+        .clone()
+        .unwrap_or_else(folders::default_data_dir);
+    // Watched folders and locks are compared by absolute path.
+    std::path::absolute(&folder).map_err(|error| {
+        Failure::new(
+            Code::BadRequest,
+            format!("{} is not a folder: {error}", folder.display()),
+        )
+    })
+}
+
+fn models_dir(settings: &Settings) -> Result<PathBuf, Failure> {
+    match &settings.models_dir {
+        Some(folder) => Ok(folder.clone()),
+        None => Ok(folders::default_models_dir(&data_dir(settings)?)),
+    }
+}
+
+async fn open(settings: &Settings, jobs: Jobs) -> Result<Arc<Engine>, Failure> {
+    let data_dir = data_dir(settings)?;
+    let mut config = Config::load(&data_dir.join("config.toml"))?;
+    if let Some(model) = &settings.model {
+        config.generator.clone_from(model);
+    }
+    if let Some(embedder) = &settings.embedder {
+        config.embedder.clone_from(embedder);
+    }
+    let mut options = EngineOptions::new(data_dir, models_dir(settings)?);
+    options.config = config;
+    options.run_jobs = jobs == Jobs::Run;
+    Ok(Engine::open(options).await?)
+}
+
+/// Runs `work` with an engine, and closes the engine whatever came of it.
+async fn with_engine<T>(
+    settings: &Settings,
+    jobs: Jobs,
+    work: impl AsyncFnOnce(&Arc<Engine>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let engine = open(settings, jobs).await?;
+    let result = work(&engine).await;
+    engine.shutdown().await;
+    result
+}

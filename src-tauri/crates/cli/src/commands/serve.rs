@@ -1,0 +1,66 @@
+//! `docent serve`: the API and the window's pages on this machine.
+
+use docent_api::error::Code;
+use docent_api::server::{ServeError, ServeOptions, Server};
+use serde_json::json;
+
+use super::{Jobs, with_engine};
+use crate::args::{Serve, Settings};
+use crate::failure::Failure;
+use crate::folders;
+use crate::output::Output;
+
+pub async fn run(settings: &Settings, output: &Output, command: Serve) -> Result<(), Failure> {
+    with_engine(settings, Jobs::Run, async |engine| {
+        let ui_dir = command.ui_dir.or_else(folders::find_ui_dir);
+        let has_window = ui_dir.is_some();
+        let options = ServeOptions {
+            listen: command.listen,
+            token: command.token,
+            ui_dir,
+        };
+        let server = Server::bind(engine.clone(), options)
+            .await
+            .map_err(failure)?;
+        let started = json!({
+            "url": server.url(),
+            "address": server.address().to_string(),
+            "token": server.token().as_str(),
+        });
+        output.result(&started, |_| {
+            let mut text = format!("Docent is at {}", server.url());
+            if !has_window {
+                text.push_str("\nThe window's pages are not built; this serves the API alone.");
+            }
+            text
+        })?;
+        server.run(stop_signal()).await.map_err(failure)
+    })
+    .await
+}
+
+/// Ctrl-C, or being told to end.
+async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+fn failure(error: ServeError) -> Failure {
+    let code = match &error {
+        ServeError::NotLoopback(_) => Code::Forbidden,
+        ServeError::InvalidToken(_) => Code::BadRequest,
+        ServeError::Bind { .. } => Code::Conflict,
+        ServeError::Serve(_) => Code::Internal,
+    };
+    Failure::new(code, error.to_string())
+}

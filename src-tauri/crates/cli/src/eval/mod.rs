@@ -1,0 +1,4 @@
+//! Measures of retrieval and answers on a file of questions: pure, apart from what asks.
+
+pub mod metrics;
+pub mod questions;
