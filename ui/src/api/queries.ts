@@ -26,7 +26,8 @@ export const keys = {
   documentList: (workspace: string, filter: DocumentFilter) =>
     ['documents', workspace, filter] as const,
   document: (workspace: string, id: string) => ['document', workspace, id] as const,
-  documentText: (workspace: string, id: string) => ['text', workspace, id] as const,
+  documentText: (workspace: string, id: string, contentHash: string | null) =>
+    ['text', workspace, id, contentHash] as const,
   jobs: (workspace: string) => ['jobs', workspace] as const,
   chats: (workspace: string) => ['chats', workspace] as const,
   messages: (workspace: string, chat: string) => ['messages', workspace, chat] as const,
@@ -76,11 +77,12 @@ export const queries = {
       queryFn: ({ signal }) => api.documents.get(workspace, id, signal),
     }),
 
-  documentText: (api: Api, workspace: string, id: string) =>
+  /** By content: a document that has changed is another text. */
+  documentText: (api: Api, workspace: string, id: string, contentHash: string | null) =>
     queryOptions({
-      queryKey: keys.documentText(workspace, id),
+      queryKey: keys.documentText(workspace, id, contentHash),
       queryFn: ({ signal }) => api.documents.text(workspace, id, signal),
-      staleTime: 0,
+      gcTime: 60_000,
     }),
 
   jobs: (api: Api, workspace: string) =>

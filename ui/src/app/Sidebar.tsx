@@ -1,15 +1,16 @@
 import { Link, useMatchRoute, useNavigate, useParams } from '@tanstack/react-router'
 import { FileText, MessagesSquare, Search, Settings, SquarePen } from 'lucide-react'
+import { useEffect } from 'react'
 
 import type { Workspace } from '../api/types'
 import { IconButton } from '../components/Button'
 import { Kbd } from '../components/Kbd'
 import { ChatList } from '../features/chat/ChatList'
 import { WorkspaceSwitcher } from '../features/workspaces/WorkspaceSwitcher'
+import { documentsIn } from '../lib/counts'
 import { useI18n } from '../lib/i18n'
 import { useRemembered } from '../lib/localState'
 import { testIds } from '../lib/testids'
-import { useEffect } from 'react'
 import { StatusFooter } from './StatusFooter'
 import styles from './Sidebar.module.css'
 
@@ -37,9 +38,7 @@ export function Sidebar({
   const matches = useMatchRoute()
   const { chat = null } = useParams({ strict: false })
   const params = { workspace: workspace.id }
-  const counts = workspace.counts
-  const documents =
-    counts.queued + counts.reading + counts.words + counts.ready + counts.failed + counts.skipped
+  const documents = documentsIn(workspace.counts)
 
   // The link to the chats leads back to where one was.
   const [lastChat, rememberChat] = useRemembered(`chat:${workspace.id}`)

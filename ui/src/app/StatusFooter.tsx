@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query'
 import { queries, useApi } from '../api/queries'
 import type { Status, Workspace } from '../api/types'
 import { Progress } from '../components/Progress'
+import { documentsIn } from '../lib/counts'
 import { useI18n } from '../lib/i18n'
 import { useConnected } from './connection'
 import styles from './StatusFooter.module.css'
@@ -20,9 +21,8 @@ export function StatusFooter({
   const connected = useConnected()
   const status = useQuery(queries.status(api))
 
-  const { queued, reading, words, ready, failed, skipped, chunks, embedded_chunks } =
-    workspace.counts
-  const total = queued + reading + words + ready + failed + skipped
+  const { queued, reading, words, ready, failed, chunks, embedded_chunks } = workspace.counts
+  const total = documentsIn(workspace.counts)
   const unread = queued + reading
   const done = total - unread
   const meaning = chunks > 0 ? embedded_chunks / chunks : 1

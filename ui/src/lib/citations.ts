@@ -42,6 +42,22 @@ interface Node {
 /** Elements whose text is quoted as it is. */
 const VERBATIM = new Set(['code', 'pre', 'a', 'kbd', 'samp'])
 
+/** Keeps a citation on the line of the word that it stands behind, and of the stop after it. */
+const NARROW_NO_BREAK_SPACE = '\u202f'
+const WORD_JOINER = '\u2060'
+
+function bind(runs: readonly Run[]): Run[] {
+  return runs.map((run, at) => {
+    if (run.kind === 'citation') return run
+    let { text } = run
+    if (runs[at + 1]?.kind === 'citation') {
+      text = text.trimEnd() === text ? text + WORD_JOINER : text.trimEnd() + NARROW_NO_BREAK_SPACE
+    }
+    if (runs[at - 1]?.kind === 'citation' && /^[^\s]/.test(text)) text = WORD_JOINER + text
+    return { kind: 'text', text }
+  })
+}
+
 /** A rehype plugin that makes `<citation-ref n>` of citations, in text and never in code. */
 export function rehypeCitations({ exists }: { exists: (n: number) => boolean }) {
   const visit = (node: Node) => {
@@ -51,7 +67,7 @@ export function rehypeCitations({ exists }: { exists: (n: number) => boolean }) 
         visit(child)
         return [child]
       }
-      return splitCitations(child.value, exists).map((run) =>
+      return bind(splitCitations(child.value, exists)).map((run) =>
         run.kind === 'text'
           ? { type: 'text', value: run.text }
           : { type: 'element', tagName: 'citation-ref', properties: { n: run.n }, children: [] },

@@ -6,6 +6,7 @@ import { asApiError } from '../../api/errors'
 import { queries, useApi } from '../../api/queries'
 import type { Message, Workspace } from '../../api/types'
 import { ErrorNotice } from '../../components/ErrorNotice'
+import { documentsIn } from '../../lib/counts'
 import { useI18n } from '../../lib/i18n'
 import { Composer } from './Composer'
 import { useLiveAnswer, useLiveAnswers } from './live'
@@ -48,13 +49,7 @@ export function ChatPage({ workspace, chat, onStarted, onOpenModels, emptyWorksp
   )
   const busy = answer !== null && answer.phase !== 'failed'
   const documents = workspace.counts
-  const total =
-    documents.queued +
-    documents.reading +
-    documents.words +
-    documents.ready +
-    documents.failed +
-    documents.skipped
+  const total = documentsIn(documents)
   const unread = documents.queued + documents.reading
   const fresh = messages.length === 0 && !answer
 

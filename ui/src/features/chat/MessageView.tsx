@@ -72,16 +72,17 @@ export const AnswerView = memo(function AnswerView({
         <FailureNotice
           error={error}
           message={answer?.error ?? undefined}
+          onRetry={onAskAgain}
           onOpenModels={onOpenModels}
         />
       )}
       {answer && !refused && used.length > 0 && <SourceList used={used} others={others} />}
-      {status !== 'streaming' && (
+      {(status === 'complete' || status === 'interrupted') && (
         <footer className={styles.footer}>
           {answer && !refused && status === 'complete' && (
             <Confidence value={answer.confidence} />
           )}
-          {answer && status !== 'failed' && <Timing answer={answer} />}
+          {answer && !refused && <Timing answer={answer} />}
           <span className={styles.actions}>
             {message.content && !refused && (
               <CopyAnswer text={message.content} citations={used} />
@@ -136,7 +137,7 @@ export function AnswerText({ text, citations }: AnswerTextProps) {
 interface FailureNoticeProps {
   error: ApiError | null
   message?: string | undefined
-  onRetry?: () => void
+  onRetry?: (() => void) | undefined
   onOpenModels: () => void
 }
 

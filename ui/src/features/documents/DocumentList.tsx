@@ -26,6 +26,8 @@ interface DocumentListProps {
   documents: readonly Document[]
   jobs: ReadonlyMap<string, Job>
   total: number
+  /** The words that the list was narrowed by; others begin at the top again. */
+  filter: string
   onReachEnd: () => void
 }
 
@@ -39,6 +41,7 @@ export function DocumentList({
   documents,
   jobs,
   total,
+  filter,
   onReachEnd,
 }: DocumentListProps) {
   const { t } = useI18n()
@@ -62,6 +65,11 @@ export function DocumentList({
   useEffect(() => {
     if (last >= documents.length - FETCH_AHEAD) onReachEnd()
   }, [last, documents.length, onReachEnd])
+
+  useEffect(() => {
+    setCurrent(0)
+    scroller.current?.scrollTo({ top: 0 })
+  }, [filter])
 
   const openDocument = useCallback(
     ({ id, title, path }: Document) => open([{ documentId: id, title, path }]),

@@ -5,11 +5,12 @@ import { useDeferredValue, useEffect, useMemo, useState } from 'react'
 import type { DocumentSort } from '../../api/client'
 import { asApiError } from '../../api/errors'
 import { queries, useApi } from '../../api/queries'
-import type { DocumentCounts, DocumentStatus, Job, Workspace } from '../../api/types'
+import type { DocumentStatus, Job, Workspace } from '../../api/types'
 import { Button, IconButton } from '../../components/Button'
 import { EmptyState } from '../../components/EmptyState'
 import { ErrorNotice } from '../../components/ErrorNotice'
 import { classes } from '../../lib/classes'
+import { documentsIn } from '../../lib/counts'
 import { useI18n } from '../../lib/i18n'
 import { useRemembered } from '../../lib/localState'
 import { AddButtons } from './AddButtons'
@@ -44,7 +45,7 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
   const shownDocuments = useDeferredValue(documents)
 
   const counts = list.data?.pages.at(-1)?.counts ?? workspace.counts
-  const total = totalOf(counts)
+  const total = documentsIn(counts)
   // A filter that has become empty under one's eyes stays, so that the list does not jump.
   const statuses = STATUSES.filter((each) => counts[each] > 0 || each === status)
 
@@ -151,10 +152,13 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
         )}
         {documents.length > 0 && (
           <DocumentList
+            // Another list begins at its top.
+            key={`${status} ${sort}`}
             workspace={workspace.id}
             documents={shownDocuments}
             jobs={running}
             total={status ? counts[status] : settled ? documents.length : total}
+            filter={settled}
             onReachEnd={() => {
               if (list.hasNextPage && !list.isFetchingNextPage) void list.fetchNextPage()
             }}
@@ -185,10 +189,6 @@ function FilterChip({ active, label, count, tone, onClick }: FilterChipProps) {
       {label} <span className={styles.count}>{number(count)}</span>
     </button>
   )
-}
-
-function totalOf(counts: DocumentCounts): number {
-  return STATUSES.reduce((sum, status) => sum + counts[status], 0)
 }
 
 function jobsByDocument(jobs: readonly Job[]): ReadonlyMap<string, Job> {

@@ -93,10 +93,8 @@ function FolderItem({ folder, scanning, onScan, onResume, onRemove }: FolderItem
       <span className={styles.path} title={folder.path}>
         <bdi>{folder.path}</bdi>
       </span>
-      <span
-        className={classes(styles.state, folder.state !== 'watching' && styles.attention)}
-        title={checked}
-      >
+      <span className={styles.checked}>{checked}</span>
+      <span className={classes(styles.state, folder.state !== 'watching' && styles.attention)}>
         {state}
       </span>
       {folder.state === 'paused' && (

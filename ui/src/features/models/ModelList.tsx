@@ -93,8 +93,10 @@ function ModelItem({ model, compact, onFetch, onCancel, onActivate }: ModelItemP
             t('models.memory', { size: bytes(model.memory_bytes) }),
             t('models.licence', { licence: model.licence }),
           ]
-            .filter(Boolean)
-            .join(' · ')}
+            .filter((fact) => fact !== undefined)
+            .map((fact) => (
+              <span key={fact}>{fact}</span>
+            ))}
         </p>
         {!model.fits && (
           <p className={styles.caution}>

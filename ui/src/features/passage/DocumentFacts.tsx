@@ -1,16 +1,42 @@
+import { asApiError } from '../../api/errors'
+import { keys, useApi, useInvalidate } from '../../api/queries'
 import type { Document } from '../../api/types'
+import { Button } from '../../components/Button'
 import { Notice } from '../../components/Notice'
 import { useI18n } from '../../lib/i18n'
+import { useNotices } from '../../lib/notices'
 import styles from './DocumentFacts.module.css'
 
 /** What is known of a document that has no text to show. */
-export function DocumentFacts({ document }: { document: Document }) {
+export function DocumentFacts({
+  workspace,
+  document,
+}: {
+  workspace: string
+  document: Document
+}) {
   const { t, bytes } = useI18n()
+  const api = useApi()
+  const notices = useNotices()
+  const invalidate = useInvalidate()
+  const retry = async () => {
+    try {
+      await api.documents.retry(workspace, document.id)
+    } catch (error) {
+      notices.warn(asApiError(error).message)
+    }
+    invalidate(keys.document(workspace, document.id), keys.documents(workspace))
+  }
   return (
     <div className={styles.facts}>
       <Notice
         kind={document.status === 'failed' ? 'error' : 'caution'}
         title={t(`status.${document.status}`)}
+        actions={
+          <Button size="s" onClick={() => void retry()}>
+            {t('documents.retry')}
+          </Button>
+        }
       >
         {document.reason}
       </Notice>

@@ -44,11 +44,16 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
   const [pdfBroken, setPdfBroken] = useState<string | null>(null)
 
   const document = useQuery(queries.document(api, workspace, target.documentId))
-  const isPdf = document.data?.format === 'pdf'
   const unread = document.data?.status === 'failed' || document.data?.status === 'skipped'
+  const isPdf = document.data?.format === 'pdf' && !unread
   const showPdf = isPdf && view === 'page' && pdfBroken !== target.documentId
   const text = useQuery({
-    ...queries.documentText(api, workspace, target.documentId),
+    ...queries.documentText(
+      api,
+      workspace,
+      target.documentId,
+      document.data?.content_hash ?? null,
+    ),
     enabled: document.isSuccess && !unread && !showPdf,
   })
 
@@ -82,6 +87,24 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
           <h2 className={styles.title} title={target.title}>
             {target.title}
           </h2>
+          {several && (
+            <span className={styles.group}>
+              <IconButton
+                size="s"
+                label={t('passage.previous')}
+                icon={<ChevronLeft size={16} />}
+                disabled={state.index === 0}
+                onClick={() => onStep(state.index - 1)}
+              />
+              <IconButton
+                size="s"
+                label={t('passage.next')}
+                icon={<ChevronRight size={16} />}
+                disabled={state.index === state.targets.length - 1}
+                onClick={() => onStep(state.index + 1)}
+              />
+            </span>
+          )}
           <IconButton label={t('passage.close')} icon={<X size={18} />} onClick={onClose} />
         </div>
         <div className={styles.tools}>
@@ -131,24 +154,6 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
               />
             </span>
           )}
-          {several && (
-            <span className={styles.group}>
-              <IconButton
-                size="s"
-                label={t('passage.previous')}
-                icon={<ChevronLeft size={16} />}
-                disabled={state.index === 0}
-                onClick={() => onStep(state.index - 1)}
-              />
-              <IconButton
-                size="s"
-                label={t('passage.next')}
-                icon={<ChevronRight size={16} />}
-                disabled={state.index === state.targets.length - 1}
-                onClick={() => onStep(state.index + 1)}
-              />
-            </span>
-          )}
         </div>
       </header>
 
@@ -163,7 +168,7 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
           {passage && <Quoted text={passage.text} />}
         </div>
       )}
-      {document.data && unread && <DocumentFacts document={document.data} />}
+      {document.data && unread && <DocumentFacts workspace={workspace} document={document.data} />}
       {document.data?.reason && !unread && (
         <div className={styles.message}>
           <Notice kind="caution" title={t('documents.warning')}>

@@ -202,19 +202,22 @@ function Page({ pdf, number, width, expected, boxes, root }: PageProps) {
           <div ref={layer} className={styles.textLayer} />
         </>
       )}
-      {boxes.map((box, index) => (
-        <div
-          key={index}
-          className={styles.box}
-          data-testid={testIds.passageMark}
-          style={{
-            left: `${box.left * 100}%`,
-            top: `${box.top * 100}%`,
-            width: `${(box.right - box.left) * 100}%`,
-            height: `${(box.bottom - box.top) * 100}%`,
-          }}
-        />
-      ))}
+      {boxes.length > 0 && (
+        <div className={styles.boxes} data-testid={testIds.passageMark}>
+          {boxes.map((box, index) => (
+            <div
+              key={index}
+              className={styles.box}
+              style={{
+                left: `${box.left * 100}%`,
+                top: `${box.top * 100}%`,
+                width: `${(box.right - box.left) * 100}%`,
+                height: `${(box.bottom - box.top) * 100}%`,
+              }}
+            />
+          ))}
+        </div>
+      )}
     </div>
   )
 }

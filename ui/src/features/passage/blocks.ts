@@ -41,6 +41,8 @@ function paragraphs(text: string, from: number, to: number): Block[] {
   const paragraph = /\S(?:[\s\S]*?\S)??(?=\s*\n\s*\n|\s*$)/g
   const slice = text.slice(from, to)
   for (const match of slice.matchAll(paragraph)) {
+    // Bullets, hashes and rules between blocks: the blocks' own looks stand for them.
+    if (!/[\p{L}\p{N}]/u.test(match[0])) continue
     const start = from + match.index
     found.push({ kind: 'paragraph', level: 0, start, end: start + match[0].length })
   }

@@ -6,6 +6,7 @@ import { useEffect, useId, useRef, useState, type KeyboardEvent } from 'react'
 import type { Workspace } from '../../api/types'
 import { Kbd } from '../../components/Kbd'
 import { classes } from '../../lib/classes'
+import { documentsIn } from '../../lib/counts'
 import { useI18n } from '../../lib/i18n'
 import { testIds } from '../../lib/testids'
 import styles from './WorkspaceSwitcher.module.css'
@@ -128,7 +129,7 @@ function Choices({ workspaces, current, onChoose, onCreate }: ChoicesProps) {
             <span className={styles.optionText}>
               <span className={styles.optionName}>{workspace.name}</span>
               <span className={styles.optionCount}>
-                {t('workspace.documents', { count: documentsOf(workspace) })}
+                {t('workspace.documents', { count: documentsIn(workspace.counts) })}
               </span>
             </span>
             {workspace.id === current.id && <Check size={15} aria-hidden />}
@@ -159,9 +160,4 @@ function Monogram({ name }: { name: string }) {
       {first.toLocaleUpperCase()}
     </span>
   )
-}
-
-function documentsOf({ counts }: Workspace): number {
-  const { queued, reading, words, ready, failed, skipped } = counts
-  return queued + reading + words + ready + failed + skipped
 }

@@ -197,7 +197,7 @@ export const en = {
 
   'status.queued': 'Waiting',
   'status.reading': 'Reading',
-  'status.words': 'Searchable by words',
+  'status.words': 'By words',
   'status.ready': 'Ready',
   'status.failed': 'Failed',
   'status.skipped': 'Skipped',

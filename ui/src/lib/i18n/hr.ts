@@ -221,7 +221,7 @@ export const hr: Catalogue = {
 
   'status.queued': 'Čeka',
   'status.reading': 'Čita se',
-  'status.words': 'Pretraživo po riječima',
+  'status.words': 'Po riječima',
   'status.ready': 'Spremno',
   'status.failed': 'Neuspjelo',
   'status.skipped': 'Preskočeno',

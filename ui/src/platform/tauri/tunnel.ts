@@ -65,7 +65,7 @@ export function openTunnel(invoke: Invoke, page: string): Tunnel {
     const cancel = () => void invoke('api_cancel', { id }).catch(() => undefined)
     signal.addEventListener('abort', cancel, { once: true })
     try {
-      const reply = await aborting(signal, send(head, body))
+      const reply = await aborting(signal, send(head, body, signal))
       const { head: responseHead, body: inline } = decodeReply(reply as Raw)
       const empty = BODILESS.has(responseHead.status) || request.method === 'HEAD'
       const pulled = responseHead.body === 'pull' && !empty
@@ -81,10 +81,12 @@ export function openTunnel(invoke: Invoke, page: string): Tunnel {
     }
   }
 
-  async function send(head: RequestHead, body: Body): Promise<unknown> {
+  async function send(head: RequestHead, body: Body, signal: AbortSignal): Promise<unknown> {
     const size = body.reduce((sum, part) => sum + sizeOf(part), 0)
     if (size <= PIECE_BYTES) {
-      return invoke('api_call', await collect(body, size), {
+      const bytes = await collect(body, size)
+      signal.throwIfAborted()
+      return invoke('api_call', bytes, {
         headers: { 'x-api-head': encodeHead(head) },
       })
     }
