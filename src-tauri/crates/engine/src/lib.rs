@@ -1,3 +1,40 @@
-//! The use-cases of Docent.
+//! The use-cases of Docent: everything a window, a server or a script can ask for.
+//!
+//! [`Engine`] joins the leaf crates: rows are the truth (store), indexes are derived from them and
+//! reconciled when a workspace is opened, durable jobs carry files from disk to searchable, and
+//! models run in child processes. Transports (window, HTTP, command line) stay outside; they call
+//! methods here and subscribe to changes.
 
+mod answer;
+mod chats;
+mod config;
+mod convert;
+mod cores;
+mod doctor;
+mod documents;
+mod engine;
+mod error;
+mod events;
+mod folders;
+mod health;
+mod indexes;
+mod jobs;
+mod lock;
+mod models;
+mod pipeline;
+mod retrieve;
+mod types;
+mod uploads;
 pub mod worker;
+mod workspaces;
+
+pub use answer::evidence::{CALIBRATION, Calibration, Evidence};
+pub use config::{Config, ExpansionPolicy, OpenAiConfig};
+pub use engine::{Engine, EngineOptions};
+pub use error::{Code, Error, Result};
+pub use models::ModelSource;
+pub use types::*;
+pub use uploads::Upload;
+
+/// The catalog and the folder of verified models, for commands that need no engine.
+pub use docent_inference::{catalog, models as model_files};

@@ -1,0 +1,739 @@
+//! One question, from its first word to the stored answer.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use docent_domain::{
+    Answer, ChatId, Citation, Language, Message, MessageId, MessageStatus, Role, Timestamp, Timings,
+    WorkspaceScope,
+};
+use docent_inference::{Finish, Generation, GenerationRequest, Generator};
+use docent_store::NewMessage;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::citations::{self, CitationFilter};
+use super::evidence::{self, CALIBRATION, Evidence};
+use super::prompt::{self, NumberedPassage, PastTurn};
+use super::verify;
+use crate::engine::Engine;
+use crate::error::{Code, Error, Result};
+use crate::indexes::OpenIndex;
+use crate::retrieve::expand::{self, Plan};
+use crate::retrieve::fuse::Scored;
+use crate::retrieve::{self, Wording, language};
+use crate::types::{
+    Expansion, QueryEvent, QueryOutcome, QueryRequest, RetrievalStage, SearchHit, SearchRequest,
+    SearchResponse, Topic,
+};
+use crate::config::ExpansionPolicy;
+
+/// Longer texts are pasted documents, not questions; the embedder would cut them anyway.
+const LONGEST_QUESTION_CHARS: usize = 4000;
+
+/// Passages listed with a refusal.
+const NEAREST_PASSAGES: usize = 3;
+
+/// Pieces of an answer between two saves, so that a crash loses a sentence and not the answer.
+const PIECES_PER_SAVE: usize = 48;
+
+/// First results with less evidence than this are worth a few seconds of widening.
+const WEAK_EVIDENCE: f32 = 0.6;
+
+/// The best passage by meaning agrees with the words when it is among this many best by words.
+const AGREEMENT_DEPTH: usize = 3;
+
+/// A question being answered.
+struct Turn {
+    scope: WorkspaceScope,
+    chat: ChatId,
+    message: MessageId,
+    question: String,
+    language: Language,
+    max_results: usize,
+    history: Vec<PastTurn>,
+    events: mpsc::Sender<QueryEvent>,
+    cancel: CancellationToken,
+    started: Instant,
+}
+
+/// What retrieval brought for a question.
+struct Found {
+    passages: Vec<Citation>,
+    evidence: Evidence,
+    retrieval_ms: u64,
+}
+
+/// How a turn ended, before it is stored.
+struct Finished {
+    text: String,
+    answer: Answer,
+    interrupted: bool,
+}
+
+impl Engine {
+    /// Answers a question from the workspace's documents, storing both messages. Events go to
+    /// `events` while it works; nobody need listen. Cancelling keeps what was written so far.
+    pub async fn query(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        request: QueryRequest,
+        events: mpsc::Sender<QueryEvent>,
+        cancel: CancellationToken,
+    ) -> Result<QueryOutcome> {
+        let started = Instant::now();
+        let question = request.text.trim().to_owned();
+        if question.is_empty() {
+            return Err(Error::invalid("the question is empty"));
+        }
+        if question.chars().count() > LONGEST_QUESTION_CHARS {
+            return Err(Error::invalid(format!(
+                "the question is longer than {LONGEST_QUESTION_CHARS} characters"
+            ))
+            .with_hint("Add the text as a document and ask about it"));
+        }
+        let open = self.open_index(scope).await?;
+        let chat = match request.chat {
+            Some(chat) => self.chat(scope, chat).await?.id,
+            None => self.create_chat(scope, Some(&title_of(&question))).await?.id,
+        };
+        let history = self.past_turns(scope, chat).await?;
+        let language = self.language_of(&open, &question, request.language, &history);
+        let (user_message, message) = self.begin_turn(scope, chat, &question).await?;
+        self.name_chat(scope, chat, &title_of(&question)).await?;
+        self.changed(Topic::Chats, Some(scope.workspace()));
+
+        let turn = Turn {
+            scope: *scope,
+            chat,
+            message: message.id,
+            question,
+            language,
+            max_results: request.max_results.clamp(1, 20),
+            history,
+            events,
+            cancel: cancel.clone(),
+            started,
+        };
+        self.answering().insert(turn.message, cancel);
+        turn.send(QueryEvent::Started {
+            query_id: turn.message,
+            chat_id: turn.chat,
+            user_message_id: user_message.id,
+            message_id: turn.message,
+            language_detected: turn.language,
+        })
+        .await;
+        let result = self.answer(&turn, &open).await;
+        let outcome = self.record_turn(&turn, result).await;
+        self.answering().remove(&turn.message);
+        self.changed(Topic::Chats, Some(scope.workspace()));
+        if let Ok(outcome) = &outcome {
+            turn.send(QueryEvent::Done(Box::new(outcome.clone()))).await;
+        }
+        outcome
+    }
+
+    /// Stops the answer in flight; what was written is kept. Stopping a finished one does nothing.
+    pub async fn stop_message(
+        &self,
+        scope: &WorkspaceScope,
+        chat: ChatId,
+        message: MessageId,
+    ) -> Result<()> {
+        let known = self.messages(scope, chat).await?.iter().any(|known| known.id == message);
+        if !known {
+            return Err(Error::not_found("the answer"));
+        }
+        self.answering().cancel(message);
+        Ok(())
+    }
+
+    /// Ranked passages for a question, without an answer.
+    pub async fn search(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        request: SearchRequest,
+    ) -> Result<SearchResponse> {
+        let question = request.text.trim();
+        if question.is_empty() {
+            return Err(Error::invalid("the question is empty"));
+        }
+        let open = self.open_index(scope).await?;
+        let language = self.language_of(&open, question, request.language, &[]);
+        let interactive = self.cores().interactive();
+        let mut wordings = vec![Wording::question(question)];
+        let mut expansion = None;
+        if request.expand {
+            let plan = Plan {
+                translate_to: other_language(&open, language),
+                hypothetical: Some(retrieve::present_languages(&open.index).first().copied().unwrap_or(language)),
+            };
+            interactive.ready().await;
+            if let Ok(generator) = self.model_set().generator().await {
+                expansion = self
+                    .expander()
+                    .expand(&generator, question, plan, &CancellationToken::new())
+                    .await;
+            }
+            if let Some(expansion) = &expansion {
+                wordings.extend(expand::wordings(expansion));
+            }
+        }
+        let embedding = Instant::now();
+        let probes = retrieve::embed(&open.embedder, wordings).await?;
+        let embed_ms = embedding.elapsed().as_secs_f64() * 1000.0;
+        let ranking = retrieve::rank(Arc::clone(&open.index), probes).await?;
+        let ranked_ms = ranking.milliseconds;
+        let hydrating = Instant::now();
+        let k = request.k.clamp(1, 200);
+        let best: Vec<Scored> = ranking.scored.into_iter().take(k).collect();
+        let hits = self
+            .hydrate(scope, &best)
+            .await?
+            .into_iter()
+            .zip(&best)
+            .map(|(citation, scored)| SearchHit {
+                citation,
+                dense_score: scored.dense,
+                word_score: scored.words,
+            })
+            .collect();
+        Ok(SearchResponse {
+            language_detected: language,
+            expansion,
+            hits,
+            retrieval_ms: ranked_ms + hydrating.elapsed().as_secs_f64() * 1000.0,
+            embed_ms,
+        })
+    }
+
+    /// Stores the question and an empty answer in one transaction.
+    async fn begin_turn(
+        &self,
+        scope: &WorkspaceScope,
+        chat: ChatId,
+        question: &str,
+    ) -> Result<(Message, Message)> {
+        let new = |role, content: &str, status| NewMessage {
+            role,
+            content: content.to_owned(),
+            status,
+            answer: None,
+        };
+        let pair = [
+            new(Role::User, question, MessageStatus::Complete),
+            new(Role::Assistant, "", MessageStatus::Streaming),
+        ];
+        let added = self.store().chats().add_messages(scope, chat, &pair, Timestamp::now()).await?;
+        let [question, answer] = <[Message; 2]>::try_from(added)
+            .map_err(|_| Error::new(Code::Internal, "storing the question failed"))?;
+        Ok((question, answer))
+    }
+
+    async fn save(
+        &self,
+        turn: &Turn,
+        text: &str,
+        status: MessageStatus,
+        answer: Option<&Answer>,
+    ) -> Result<()> {
+        self.store()
+            .chats()
+            .update_message(&turn.scope, turn.message, text, status, answer, Timestamp::now())
+            .await?;
+        Ok(())
+    }
+
+    async fn answer(self: &Arc<Self>, turn: &Turn, open: &OpenIndex) -> Result<Finished> {
+        let interactive = self.cores().interactive();
+        interactive.ready().await;
+        let found = self.find(turn, open).await?;
+        if turn.cancel.is_cancelled() {
+            return Ok(turn.interrupted(found, self.model_set().generator_id()));
+        }
+        let confidence = found.evidence.confidence(&CALIBRATION);
+        if found.passages.is_empty() || confidence < self.config().refuse_below {
+            return Ok(turn.refused(found, confidence, self.model_set().generator_id()));
+        }
+        let generator = self.model_set().generator().await?;
+        self.write(turn, open, &generator, found, confidence).await
+    }
+
+    /// Retrieves in two stages, showing the first one at once.
+    async fn find(self: &Arc<Self>, turn: &Turn, open: &OpenIndex) -> Result<Found> {
+        let started = Instant::now();
+        let mut wordings = vec![Wording::question(&turn.question)];
+        if let Some(previous) = turn.history.last().filter(|_| continues(&turn.question)) {
+            wordings.push(Wording {
+                weight: 1.0,
+                ..Wording::question(format!("{} {}", previous.question, turn.question))
+            });
+        }
+        let mut probes = retrieve::embed(&open.embedder, wordings).await?;
+        let ranking = retrieve::rank(Arc::clone(&open.index), probes.clone()).await?;
+        let mut scored = ranking.scored;
+        let mut passages = self.hydrate_best(turn, &scored).await?;
+        let texts: Vec<String> = probes.iter().map(|probe| probe.wording.text.clone()).collect();
+        let mut evidence = weigh(&texts, &scored, &passages);
+        turn.send(QueryEvent::Retrieved { passages: passages.clone(), stage: RetrievalStage::First })
+            .await;
+        let retrieval_ms = elapsed_ms(started);
+
+        if let Some(expansion) = self.widen(turn, open, &evidence).await {
+            let added = retrieve::embed(&open.embedder, expand::wordings(&expansion)).await?;
+            let texts: Vec<String> = texts.into_iter().chain(expansion.translation).collect();
+            probes.extend(added);
+            scored = retrieve::rank(Arc::clone(&open.index), probes).await?.scored;
+            passages = self.hydrate_best(turn, &scored).await?;
+            evidence = weigh(&texts, &scored, &passages);
+            turn.send(QueryEvent::Retrieved {
+                passages: passages.clone(),
+                stage: RetrievalStage::Expanded,
+            })
+            .await;
+        }
+        Ok(Found { passages, evidence, retrieval_ms })
+    }
+
+    async fn widen(
+        self: &Arc<Self>,
+        turn: &Turn,
+        open: &OpenIndex,
+        evidence: &Evidence,
+    ) -> Option<Expansion> {
+        if self.config().expansion == ExpansionPolicy::Never {
+            return None;
+        }
+        let translate_to = other_language(open, turn.language);
+        let weak = evidence.confidence(&CALIBRATION) < WEAK_EVIDENCE;
+        let plan = Plan {
+            translate_to,
+            hypothetical: (weak && translate_to.is_none()).then_some(turn.language),
+        };
+        if plan.is_empty() {
+            return None;
+        }
+        let generator = self.model_set().generator().await.ok()?;
+        self.expander().expand(&generator, &turn.question, plan, &turn.cancel).await
+    }
+
+    async fn write(
+        self: &Arc<Self>,
+        turn: &Turn,
+        open: &OpenIndex,
+        generator: &Arc<dyn Generator>,
+        found: Found,
+        confidence: f32,
+    ) -> Result<Finished> {
+        let tokens = self.model_set().token_estimate();
+        let config = self.config();
+        let room = config
+            .context_tokens
+            .min(generator.context_tokens())
+            .saturating_sub(config.answer_tokens as usize + 256);
+        let history_room = room.saturating_sub(config.passage_tokens);
+        let history = prompt::fitting_history(turn.history.clone(), history_room, &tokens);
+        let standing: HashMap<(String, String), u32> = history
+            .iter()
+            .flat_map(|past| &past.passages)
+            .map(|passage| ((passage.header.clone(), passage.text.clone()), passage.n))
+            .collect();
+        let budget = if history.is_empty() {
+            config.passage_tokens
+        } else {
+            config.follow_up_passage_tokens
+        };
+        let mut next = turn.next_number();
+        let mut spent = 0;
+        let mut prompt_passages = Vec::new();
+        let mut citations = Vec::new();
+        for mut citation in found.passages {
+            let passage = NumberedPassage {
+                n: next,
+                header: citation.title.clone(),
+                text: citation.text.clone(),
+            };
+            if let Some(n) = standing.get(&(passage.header.clone(), passage.text.clone())) {
+                citation.n = *n;
+                citations.push(citation);
+                continue;
+            }
+            let cost = tokens(&passage.text) + tokens(&passage.header) + 8;
+            if spent + cost > budget && !prompt_passages.is_empty() {
+                continue;
+            }
+            spent += cost;
+            citation.n = next;
+            next += 1;
+            prompt_passages.push(passage);
+            citations.push(citation);
+        }
+        citations.sort_by_key(|citation| citation.n);
+        let messages =
+            prompt::conversation(&history, &turn.question, turn.language, &prompt_passages);
+        let request = GenerationRequest {
+            stop: vec!["\n\n[".into(), "\nPitanje:".into(), "\nQuestion:".into()],
+            ..GenerationRequest::greedy(messages, config.answer_tokens)
+        };
+        let (generation, mut streamed) =
+            self.stream(turn, generator, request, &citations).await?;
+        let interrupted = generation.finish == Finish::Cancelled;
+        let mut text = streamed.text.clone();
+        if !interrupted {
+            let checker = verify::Checker {
+                embedder: &open.embedder,
+                question: &turn.question,
+                language: turn.language,
+                citations: &citations,
+            };
+            text = checker.check(&streamed.text).await?;
+            if text != streamed.text {
+                turn.send(QueryEvent::Revised { text: text.clone() }).await;
+            }
+        }
+        let (_, used) = citations::resolve(&text, citations.iter().map(|citation| citation.n));
+        for citation in &mut citations {
+            citation.used = used.contains(&citation.n);
+        }
+        let first_token_ms = streamed.first_token.take().map(|at| (at - turn.started).as_millis() as u64);
+        let answer = Answer {
+            language: turn.language,
+            confidence,
+            refused: false,
+            sources: sources(&citations),
+            citations,
+            nearest: Vec::new(),
+            model: generator.model().to_owned(),
+            timings: timings(&generation, found.retrieval_ms, first_token_ms, turn.started),
+            error: None,
+        };
+        Ok(Finished { text, answer, interrupted })
+    }
+
+    async fn stream(
+        &self,
+        turn: &Turn,
+        generator: &Arc<dyn Generator>,
+        request: GenerationRequest,
+        citations: &[Citation],
+    ) -> Result<(Generation, Streamed)> {
+        let (pieces, mut received) = mpsc::channel::<String>(64);
+        let mut filter = CitationFilter::new(citations.iter().map(|citation| citation.n));
+        let mut streamed = Streamed::default();
+        let generate = generator.generate(request, pieces, turn.cancel.clone());
+        let forward = async {
+            let mut unsaved = 0;
+            while let Some(piece) = received.recv().await {
+                streamed.first_token.get_or_insert_with(Instant::now);
+                let text = filter.push(&piece);
+                if text.is_empty() {
+                    continue;
+                }
+                streamed.text.push_str(&text);
+                turn.send(QueryEvent::Token { text }).await;
+                unsaved += 1;
+                if unsaved >= PIECES_PER_SAVE {
+                    unsaved = 0;
+                    self.save(turn, &streamed.text, MessageStatus::Streaming, None)
+                        .await?;
+                }
+            }
+            Ok::<(), Error>(())
+        };
+        let (generation, forwarded) = tokio::join!(generate, forward);
+        forwarded?;
+        let rest = filter.finish();
+        if !rest.is_empty() {
+            streamed.text.push_str(&rest);
+            turn.send(QueryEvent::Token { text: rest }).await;
+        }
+        streamed.text.truncate(streamed.text.trim_end().len());
+        match generation {
+            Ok(generation) => Ok((generation, streamed)),
+            Err(error) => {
+                // What was written is kept with the message, which says why it ends there.
+                self.save(turn, &streamed.text, MessageStatus::Streaming, None)
+                    .await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn record_turn(&self, turn: &Turn, result: Result<Finished>) -> Result<QueryOutcome> {
+        match result {
+            Ok(finished) => {
+                let status = if finished.interrupted {
+                    MessageStatus::Interrupted
+                } else {
+                    MessageStatus::Complete
+                };
+                self.save(turn, &finished.text, status, Some(&finished.answer))
+                    .await?;
+                Ok(QueryOutcome {
+                    query_id: turn.message,
+                    chat_id: turn.chat,
+                    message_id: turn.message,
+                    answer: finished.text,
+                    confidence: finished.answer.confidence,
+                    sources: finished.answer.sources,
+                    language_detected: turn.language,
+                    citations: finished.answer.citations,
+                    refused: finished.answer.refused,
+                    nearest: finished.answer.nearest,
+                    interrupted: finished.interrupted,
+                    timings: finished.answer.timings,
+                })
+            }
+            Err(error) => {
+                let kept = self.store().chats().get_message(&turn.scope, turn.message).await?.content;
+                let status = if kept.is_empty() { MessageStatus::Failed } else { MessageStatus::Interrupted };
+                let answer = Answer {
+                    error: Some(error.to_string()),
+                    ..turn.empty_answer(self.model_set().generator_id())
+                };
+                self.save(turn, &kept, status, Some(&answer))
+                    .await?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The chat's finished turns, as the prompt shows them.
+    async fn past_turns(&self, scope: &WorkspaceScope, chat: ChatId) -> Result<Vec<PastTurn>> {
+        let messages = self.messages(scope, chat).await?;
+        let mut turns = Vec::new();
+        let mut highest = 0;
+        let mut question: Option<&Message> = None;
+        for message in &messages {
+            match (message.role, &message.answer, question) {
+                (Role::User, _, _) => question = Some(message),
+                (Role::Assistant, Some(answer), Some(asked))
+                    if !answer.refused && answer.error.is_none() && !message.content.is_empty() =>
+                {
+                    let passages: Vec<NumberedPassage> = answer
+                        .citations
+                        .iter()
+                        .filter(|citation| citation.n > highest)
+                        .map(|citation| NumberedPassage {
+                            n: citation.n,
+                            header: citation.title.clone(),
+                            text: citation.text.clone(),
+                        })
+                        .collect();
+                    highest = passages.iter().map(|passage| passage.n).max().unwrap_or(highest);
+                    turns.push(PastTurn {
+                        question: asked.content.clone(),
+                        language: answer.language,
+                        passages,
+                        answer: message.content.clone(),
+                    });
+                    question = None;
+                }
+                (Role::Assistant, _, _) => question = None,
+            }
+        }
+        Ok(turns)
+    }
+
+    fn language_of(
+        &self,
+        open: &OpenIndex,
+        question: &str,
+        asked_for: Option<Language>,
+        history: &[PastTurn],
+    ) -> Language {
+        let detected = asked_for.unwrap_or_else(|| language::of_question(question));
+        if detected != Language::Undetermined {
+            return detected;
+        }
+        // "HP 1320?" tells nothing: the chat's language, else the documents', else English.
+        history
+            .last()
+            .map(|turn| turn.language)
+            .or_else(|| retrieve::present_languages(&open.index).first().copied())
+            .unwrap_or(Language::English)
+    }
+
+    async fn hydrate_best(&self, turn: &Turn, scored: &[Scored]) -> Result<Vec<Citation>> {
+        let best = scored.get(..turn.max_results).unwrap_or(scored);
+        self.hydrate(&turn.scope, best).await
+    }
+
+    /// The passages of ranked chunks, in their order, numbered from 1. Chunks whose document was
+    /// deleted in the meantime are left out.
+    pub(crate) async fn hydrate(
+        &self,
+        scope: &WorkspaceScope,
+        scored: &[Scored],
+    ) -> Result<Vec<Citation>> {
+        let keys: Vec<_> = scored.iter().map(|scored| scored.key).collect();
+        let passages = self.store().chunks().get_many(scope, &keys).await?;
+        let mut by_key: HashMap<_, _> =
+            passages.into_iter().map(|passage| (passage.chunk.key, passage)).collect();
+        let mut citations = Vec::with_capacity(scored.len());
+        for scored in scored {
+            let Some(passage) = by_key.remove(&scored.key) else { continue };
+            let content = passage.chunk.content;
+            citations.push(Citation {
+                n: citations.len() as u32 + 1,
+                used: false,
+                document_id: passage.chunk.document_id,
+                chunk: scored.key,
+                title: header(&passage.title, &content.heading_path),
+                path: passage.path,
+                text: content.text,
+                span: content.span,
+                page: content.page,
+                boxes: content.boxes,
+                score: scored.score,
+            });
+        }
+        Ok(citations)
+    }
+}
+
+#[derive(Default)]
+struct Streamed {
+    text: String,
+    first_token: Option<Instant>,
+}
+
+impl Turn {
+    async fn send(&self, event: QueryEvent) {
+        // Whoever asked may have gone; the answer is finished and stored all the same.
+        let _ = self.events.send(event).await;
+    }
+
+    fn next_number(&self) -> u32 {
+        let highest = self.history.iter().flat_map(|turn| &turn.passages).map(|passage| passage.n).max();
+        highest.map_or(1, |n| n + 1)
+    }
+
+    fn empty_answer(&self, model: String) -> Answer {
+        Answer {
+            language: self.language,
+            confidence: 0.0,
+            refused: false,
+            citations: Vec::new(),
+            nearest: Vec::new(),
+            sources: Vec::new(),
+            model,
+            timings: Timings { total_ms: elapsed_ms(self.started), ..Timings::default() },
+            error: None,
+        }
+    }
+
+    fn interrupted(&self, found: Found, model: String) -> Finished {
+        let mut answer = self.empty_answer(model);
+        answer.timings.retrieval_ms = found.retrieval_ms;
+        Finished { text: String::new(), answer, interrupted: true }
+    }
+
+    fn refused(&self, found: Found, confidence: f32, model: String) -> Finished {
+        let mut answer = self.empty_answer(model);
+        answer.refused = true;
+        answer.confidence = confidence;
+        answer.timings.retrieval_ms = found.retrieval_ms;
+        answer.nearest = found.passages.into_iter().take(NEAREST_PASSAGES).collect();
+        let text = prompt::refusal(self.language, !answer.nearest.is_empty()).to_owned();
+        Finished { text, answer, interrupted: false }
+    }
+}
+
+/// The signs for and against an answer in what was found for any of the wordings.
+fn weigh(wordings: &[String], scored: &[Scored], passages: &[Citation]) -> Evidence {
+    let Some(top) = scored.iter().map(|scored| scored.dense_z).max_by(f32::total_cmp) else {
+        return Evidence::default();
+    };
+    let tenth = scored.get(9).map_or(0.0, |scored| scored.dense_z);
+    let best_three: String = passages.iter().take(3).map(|passage| passage.title.clone() + "\n" + &passage.text + "\n").collect();
+    let over_wordings = |passage: &str| {
+        wordings.iter().map(|wording| evidence::coverage(wording, passage)).fold(0.0, f32::max)
+    };
+    let mut by_words: Vec<&Scored> = scored.iter().collect();
+    by_words.sort_by(|a, b| b.words.total_cmp(&a.words));
+    let by_meaning = scored.iter().max_by(|a, b| a.dense.total_cmp(&b.dense)).map(|scored| scored.key);
+    let agrees = by_words.iter().take(AGREEMENT_DEPTH).any(|scored| Some(scored.key) == by_meaning && scored.words > 0.0);
+    Evidence {
+        dense_z: top,
+        dense_gap: top - tenth,
+        coverage: over_wordings(&best_three),
+        best_coverage: passages
+            .iter()
+            .take(3)
+            .map(|passage| over_wordings(&format!("{}\n{}", passage.title, passage.text)))
+            .fold(0.0, f32::max),
+        agreement: f32::from(u8::from(agrees)),
+    }
+}
+
+/// Whether a question leans on the one before it: short, or beginning as continuations do.
+fn continues(question: &str) -> bool {
+    const BEGINNINGS: &[&str] = &["and ", "or ", "but ", "what about", "how about", "a ", "i ", "ali ", "što s ", "sto s ", "why", "zašto", "zasto"];
+    const BACKWARD: &[&str] = &["it", "they", "them", "that", "this", "those", "these", "to", "toga", "tome", "njih", "njega", "nju", "on", "ona", "ono", "oni", "one", "tamo", "there", "ga", "ih", "je", "mu"];
+    let lower = question.to_lowercase();
+    let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    words.len() <= 3
+        || BEGINNINGS.iter().any(|beginning| lower.starts_with(beginning))
+        || (words.len() <= 8 && words.iter().any(|word| BACKWARD.contains(word)))
+}
+
+fn other_language(open: &OpenIndex, language: Language) -> Option<Language> {
+    retrieve::present_languages(&open.index).into_iter().find(|present| *present != language)
+}
+
+/// Title and headings, outermost first, each once.
+pub(crate) fn header(title: &str, heading_path: &[String]) -> String {
+    let mut parts = vec![title];
+    for heading in heading_path {
+        if parts.last() != Some(&heading.as_str()) {
+            parts.push(heading);
+        }
+    }
+    parts.join(" > ")
+}
+
+fn title_of(question: &str) -> String {
+    const LONGEST: usize = 60;
+    let line = question.lines().next().unwrap_or_default();
+    if line.chars().count() <= LONGEST {
+        return line.to_owned();
+    }
+    let cut: String = line.chars().take(LONGEST).collect();
+    let whole = cut.rsplit_once(' ').map_or(cut.as_str(), |(whole, _)| whole);
+    format!("{whole}…")
+}
+
+fn sources(citations: &[Citation]) -> Vec<String> {
+    let mut paths: Vec<String> = Vec::new();
+    for citation in citations.iter().filter(|citation| citation.used) {
+        if !paths.contains(&citation.path) {
+            paths.push(citation.path.clone());
+        }
+    }
+    paths
+}
+
+fn timings(
+    generation: &Generation,
+    retrieval_ms: u64,
+    first_token_ms: Option<u64>,
+    started: Instant,
+) -> Timings {
+    let seconds = generation.generation_ms as f32 / 1000.0;
+    Timings {
+        retrieval_ms,
+        first_token_ms,
+        total_ms: elapsed_ms(started),
+        tokens_per_second: (seconds > 0.0).then(|| generation.generated_tokens as f32 / seconds),
+        prompt_tokens: generation.prompt_tokens,
+        reused_tokens: generation.reused_tokens,
+        generated_tokens: generation.generated_tokens,
+    }
+}
+
+fn elapsed_ms(since: Instant) -> u64 {
+    since.elapsed().as_millis() as u64
+}

@@ -1,0 +1,217 @@
+//! Holds a written answer against its passages, sentence by sentence.
+//!
+//! A sentence without a number gets that of the passage that supports it. An answer in which no
+//! sentence is supported, or that is nothing but numbers, is replaced by a verbatim quotation of
+//! the passage it points to: small models choose well and write badly.
+
+use std::sync::Arc;
+
+use docent_domain::{Citation, Language};
+use docent_inference::{EmbedKind, Embedder};
+
+use super::{citations, evidence, prompt, support};
+use crate::error::Result;
+use crate::retrieve::language;
+
+/// Wording that a supporting passage shares with a sentence. Paraphrases by small models keep more
+/// than half of a passage's word stems; unrelated passages of one manual share up to a fifth.
+const SUPPORTED_WORDING: f32 = 0.45;
+
+/// Cosine, in standard deviations above the other passages of the prompt, that counts as support
+/// where the sentence and the passage are in different languages.
+const SUPPORTED_COSINE: f32 = 0.80;
+
+/// Shorter pieces ("Da.", a list's bullet) claim nothing by themselves.
+const SHORTEST_CLAIM_CHARS: usize = 18;
+
+/// Characters of a quotation.
+const QUOTE_CHARS: usize = 420;
+
+pub(super) struct Checker<'a> {
+    pub embedder: &'a Arc<dyn Embedder>,
+    pub question: &'a str,
+    pub language: Language,
+    /// The prompt's passages under their numbers.
+    pub citations: &'a [Citation],
+}
+
+impl Checker<'_> {
+    /// The answer as it may be shown: with a number on every supported sentence, or a quotation.
+    pub(super) async fn check(&self, answer: &str) -> Result<String> {
+        let pieces = citations::sentences(answer);
+        let claims = pieces.iter().filter(|piece| is_claim(piece)).count();
+        let mut checked = String::with_capacity(answer.len() + 16);
+        let mut supported = 0;
+        for piece in &pieces {
+            if !is_claim(piece) {
+                checked.push_str(piece);
+                continue;
+            }
+            let (_, numbers) = citations::resolve(piece, self.numbers());
+            let best = self.best_support(piece).await?;
+            let cited_holds = match &best {
+                Some(best) => numbers.contains(&best.n) || numbers.iter().any(|n| best.also.contains(n)),
+                None => false,
+            };
+            match best {
+                Some(best) if numbers.is_empty() => {
+                    supported += 1;
+                    checked.push_str(&with_reference(piece, best.n));
+                }
+                Some(_) if cited_holds => {
+                    supported += 1;
+                    checked.push_str(piece);
+                }
+                // The model pointed at the wrong passage while another one says it.
+                Some(best) => {
+                    supported += 1;
+                    checked.push_str(&with_reference(&support::without_references(piece), best.n));
+                }
+                None => checked.push_str(piece),
+            }
+        }
+        if claims > 0 && supported * 2 >= claims {
+            return Ok(checked);
+        }
+        Ok(self.quotation(answer))
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.citations.iter().map(|citation| citation.n)
+    }
+
+    /// The passage that supports a sentence best, if any does.
+    async fn best_support(&self, sentence: &str) -> Result<Option<Support>> {
+        let bare = support::without_references(sentence);
+        let scored: Vec<(u32, f32)> = self
+            .citations
+            .iter()
+            .filter(|citation| support::foreign_numbers(&bare, &citation.text).is_empty())
+            .map(|citation| (citation.n, support::wording(&bare, &citation.text)))
+            .collect();
+        if let Some(best) = Support::of(&scored, SUPPORTED_WORDING) {
+            return Ok(Some(best));
+        }
+        let foreign: Vec<&Citation> = self
+            .citations
+            .iter()
+            .filter(|citation| {
+                let of_passage = language::of_document(&citation.text);
+                of_passage != Language::Undetermined && of_passage != self.language
+            })
+            .filter(|citation| support::foreign_numbers(&bare, &citation.text).is_empty())
+            .collect();
+        if foreign.is_empty() {
+            return Ok(None);
+        }
+        let mut texts = vec![bare];
+        texts.extend(foreign.iter().map(|citation| citation.text.clone()));
+        let vectors = self.embedder.embed(EmbedKind::Passage, texts).await?;
+        let Some((sentence, passages)) = vectors.split_first() else { return Ok(None) };
+        let scored: Vec<(u32, f32)> = foreign
+            .iter()
+            .zip(passages)
+            .map(|(citation, passage)| (citation.n, dot(&sentence.dense, &passage.dense)))
+            .collect();
+        Ok(Support::of(&scored, SUPPORTED_COSINE))
+    }
+
+    /// The passage that the model pointed to, or else the best one, in its own words.
+    fn quotation(&self, answer: &str) -> String {
+        let (_, numbers) = citations::resolve(answer, self.numbers());
+        let pointed = numbers
+            .first()
+            .and_then(|n| self.citations.iter().find(|citation| citation.n == *n));
+        let best = pointed.or_else(|| {
+            self.citations.iter().max_by(|a, b| a.score.total_cmp(&b.score))
+        });
+        match best {
+            Some(citation) => format!(
+                "{} „{}” [{}]",
+                prompt::quote_introduction(self.language),
+                quote(self.question, &citation.text),
+                citation.n
+            ),
+            None => answer.to_owned(),
+        }
+    }
+}
+
+struct Support {
+    n: u32,
+    /// Other passages that support the sentence nearly as well.
+    also: Vec<u32>,
+}
+
+impl Support {
+    fn of(scored: &[(u32, f32)], enough: f32) -> Option<Self> {
+        let (n, best) = scored.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        (best >= enough).then(|| Self {
+            n,
+            also: scored
+                .iter()
+                .filter(|(_, score)| *score >= enough || *score >= best * 0.9)
+                .map(|(n, _)| *n)
+                .collect(),
+        })
+    }
+}
+
+fn is_claim(piece: &str) -> bool {
+    support::without_references(piece).chars().filter(|c| c.is_alphanumeric()).count()
+        >= SHORTEST_CLAIM_CHARS
+}
+
+/// The sentence with `[n]` before its final punctuation, its surrounding white space kept.
+fn with_reference(sentence: &str, n: u32) -> String {
+    let body = sentence.trim_end();
+    let tail = &sentence[body.len()..];
+    let stem = body.trim_end_matches(['.', '!', '?', '…', ':']);
+    let mark = &body[stem.len()..];
+    format!("{} [{n}]{mark}{tail}", stem.trim_end())
+}
+
+/// The stretch of whole sentences of a passage that covers the question best.
+fn quote(question: &str, passage: &str) -> String {
+    let sentences = citations::sentences(passage);
+    let mut best = (0_usize, 0_usize, -1.0_f32);
+    for start in 0..sentences.len() {
+        let mut length = 0;
+        for end in start..sentences.len() {
+            length += sentences[end].chars().count();
+            if length > QUOTE_CHARS && end > start {
+                break;
+            }
+            let stretch: String = sentences[start..=end].concat();
+            // Longer stretches cover more by chance; a small price keeps the quotation short.
+            let score = evidence::coverage(question, &stretch) - 0.02 * (end - start) as f32;
+            if score > best.2 {
+                best = (start, end + 1, score);
+            }
+        }
+    }
+    let text: String = sentences.get(best.0..best.1).map(<[&str]>::concat).unwrap_or_default();
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(QUOTE_CHARS * 2).collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_go_before_the_full_stop() {
+        assert_eq!(with_reference(" The key is at the desk. ", 2), " The key is at the desk [2]. ");
+        assert_eq!(with_reference("No stop", 1), "No stop [1]");
+    }
+
+    #[test]
+    fn a_quotation_is_the_part_that_speaks_of_the_question() {
+        let passage = "Uredi rade od osam do šesnaest sati. Ključ se dobiva na recepciji uz potpis. \
+                       Parkiranje je besplatno.";
+        assert_eq!(quote("Gdje mogu dobiti ključ?", passage), "Ključ se dobiva na recepciji uz potpis.");
+    }
+}

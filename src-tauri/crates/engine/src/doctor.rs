@@ -1,0 +1,156 @@
+//! Whether everything that says the same says the same: rows, chunks, words, vectors and blobs.
+
+use std::sync::Arc;
+
+use docent_domain::WorkspaceScope;
+use docent_store::Finding;
+use roaring::RoaringBitmap;
+
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::indexes::blocking;
+use crate::types::{DoctorFinding, DoctorReport};
+
+impl Engine {
+    /// Checks the database and every workspace's indexes and blobs against it. With `repair`,
+    /// what is derived is made to agree with the rows; rows themselves are never changed.
+    pub async fn doctor(self: &Arc<Self>, repair: bool) -> Result<DoctorReport> {
+        let mut report = DoctorReport::default();
+        self.flush_words().await?;
+        let checked = self.store().check().await?;
+        report.findings.extend(checked.findings.iter().map(|finding| DoctorFinding {
+            workspace: None,
+            problem: describe(finding),
+            repaired: None,
+        }));
+        for workspace in self.store().workspaces().list().await? {
+            let scope = WorkspaceScope::new(workspace.id);
+            let counts = self.counts(&scope).await?;
+            report.workspaces += 1;
+            report.documents += counts.queued
+                + counts.reading
+                + counts.words
+                + counts.ready
+                + counts.failed
+                + counts.skipped;
+            report.chunks += counts.chunks;
+            let problems = self.index_problems(&scope).await?;
+            if problems.is_empty() {
+                continue;
+            }
+            let repaired = if repair {
+                let open = self.open_index(&scope).await?;
+                let done = self.reconcile(&scope, &open.index).await?;
+                Some(format!(
+                    "{} chunks' words added, {} removed; {} vectors removed, {} queued to be made again",
+                    done.words_added, done.words_removed, done.vectors_removed, done.vectors_lost
+                ))
+            } else {
+                None
+            };
+            report.findings.extend(problems.into_iter().map(|problem| DoctorFinding {
+                workspace: Some(workspace.name.to_string()),
+                problem,
+                repaired: repaired.clone(),
+            }));
+        }
+        self.blob_problems(repair, &mut report).await?;
+        Ok(report)
+    }
+
+    async fn index_problems(&self, scope: &WorkspaceScope) -> Result<Vec<String>> {
+        let open = self.open_index(scope).await?;
+        let (words, vectors) = {
+            let index = Arc::clone(&open.index);
+            blocking("reading an index", move || Ok((index.word_keys()?, index.vector_keys()?)))
+                .await?
+        };
+        let chunks = self.store().chunks();
+        let wanted: RoaringBitmap =
+            chunks.all_keys(scope).await?.into_iter().map(|key| key.0).collect();
+        let waiting: RoaringBitmap =
+            chunks.unembedded_keys(scope).await?.into_iter().map(|key| key.0).collect();
+        let embedded = &wanted - &waiting;
+        let differences = [
+            ((&wanted - &words).len(), "chunks are missing from the word index"),
+            ((&words - &wanted).len(), "chunks in the word index belong to no document"),
+            ((&embedded - &vectors).len(), "vectors are missing although their chunks count as embedded"),
+            ((&vectors - &wanted).len(), "vectors belong to no document"),
+        ];
+        Ok(differences
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect())
+    }
+
+    async fn blob_problems(&self, repair: bool, report: &mut DoctorReport) -> Result<()> {
+        let used = self.store().documents().all_blobs().await?;
+        let root = self.options().data_dir.join("blobs");
+        let (orphans, missing) = blocking("looking at the blobs", move || {
+            let mut present = Vec::new();
+            for workspace in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+                for file in std::fs::read_dir(workspace.path()).into_iter().flatten().flatten() {
+                    present.push(file.path());
+                }
+            }
+            let hash_of = |path: &std::path::Path| {
+                path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+            };
+            let missing: Vec<String> = used
+                .iter()
+                .filter(|hash| !present.iter().any(|path| hash_of(path) == hash.0))
+                .map(ToString::to_string)
+                .collect();
+            let orphans: Vec<std::path::PathBuf> = present
+                .into_iter()
+                .filter(|path| !used.iter().any(|hash| hash.0 == hash_of(path)))
+                .collect();
+            Ok((orphans, missing))
+        })
+        .await?;
+        for hash in missing {
+            report.findings.push(DoctorFinding {
+                workspace: None,
+                problem: format!("the uploaded file {hash} is missing"),
+                repaired: None,
+            });
+        }
+        for orphan in orphans {
+            let repaired = if repair {
+                tokio::fs::remove_file(&orphan).await.ok().map(|()| "removed".to_owned())
+            } else {
+                None
+            };
+            report.findings.push(DoctorFinding {
+                workspace: None,
+                problem: format!("{} belongs to no document", orphan.display()),
+                repaired,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn describe(finding: &Finding) -> String {
+    match finding {
+        Finding::Damaged { message } => format!("the database is damaged: {message}"),
+        Finding::BrokenReference { table, parent } => {
+            format!("a row of {table} refers to one of {parent} that is not there")
+        }
+        Finding::ChunkOrdinals { document, .. } => {
+            format!("the chunks of document {document} are not numbered in order")
+        }
+        Finding::ChunkCounts { document, chunks, embedded, .. } => format!(
+            "document {document} counts its chunks wrongly: there are {chunks}, {embedded} of them embedded"
+        ),
+        Finding::ReadyButUnembedded { document, missing, .. } => {
+            format!("document {document} counts as ready although {missing} chunks have no vector")
+        }
+        Finding::NoJob { document, status, .. } => {
+            format!("document {document} is {} and no job works on it", status.as_str())
+        }
+        Finding::NoText { document, .. } => format!("the text of document {document} is missing"),
+        Finding::KeyReusable { key, .. } => format!("the chunk key {key} would be given out again"),
+    }
+}

@@ -1,0 +1,274 @@
+//! Documents: adding, listing, showing, removing.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use docent_domain::{
+    Chunk, Document, DocumentCounts, DocumentId, Origin, Timestamp, WorkspaceScope,
+};
+use docent_ingest::Block;
+use docent_store::{FileStamp, NewDocument};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Engine;
+use crate::error::{Code, Error, Result};
+use crate::indexes::blocking;
+use crate::types::{
+    AddedPaths, BlockKind, DocumentFile, DocumentPage, DocumentQuery, DocumentSort, DocumentText,
+    SkippedPath, TextBlock, Topic,
+};
+use crate::uploads::stem;
+
+/// What of an extraction is kept beside the text.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Layout {
+    pub blocks: Vec<Block>,
+}
+
+/// A path as it is on the disk.
+enum Found {
+    Folder(PathBuf),
+    File(PathBuf, FileStamp),
+    Other(PathBuf, String),
+}
+
+impl Engine {
+    /// Adds paths of this machine: files as documents added by hand, folders as watched folders.
+    pub async fn add_paths(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        paths: Vec<PathBuf>,
+    ) -> Result<AddedPaths> {
+        let found = blocking("looking at the paths", move || {
+            Ok(paths.into_iter().map(look).collect::<Vec<_>>())
+        })
+        .await?;
+        let mut added = AddedPaths::default();
+        let mut files = Vec::new();
+        for found in found {
+            match found {
+                Found::Folder(path) => match self.add_folder(scope, &path).await {
+                    Ok(folder) => added.folders.push(folder.id),
+                    Err(error) if error.code() == Code::Internal => return Err(error),
+                    Err(error) => {
+                        added.skipped.push(SkippedPath { path, reason: error.to_string() });
+                    }
+                },
+                Found::File(path, stamp) => files.push(new_document(&path, stamp, None)),
+                Found::Other(path, reason) => added.skipped.push(SkippedPath { path, reason }),
+            }
+        }
+        if !files.is_empty() {
+            let registered =
+                self.store().documents().register_all(scope, &files, Timestamp::now()).await?;
+            added.documents = registered.into_iter().map(|(id, _)| id).collect();
+            self.ring();
+            self.changed(Topic::Documents, Some(scope.workspace()));
+        }
+        Ok(added)
+    }
+
+    pub async fn documents(
+        &self,
+        scope: &WorkspaceScope,
+        query: DocumentQuery,
+    ) -> Result<DocumentPage> {
+        let stored = docent_store::DocumentQuery {
+            status: query.status,
+            text: query.text,
+            folder: query.folder,
+            sort: match query.sort {
+                DocumentSort::Name => docent_store::DocumentSort::Name,
+                DocumentSort::Updated => docent_store::DocumentSort::Updated,
+                DocumentSort::Status => docent_store::DocumentSort::Status,
+            },
+            cursor: query.cursor,
+            limit: query.limit.min(500) as u32,
+        };
+        let page = self.store().documents().list(scope, &stored).await?;
+        let counts = self.counts(scope).await?;
+        Ok(DocumentPage { items: page.items, next_cursor: page.next_cursor, counts })
+    }
+
+    pub async fn counts(&self, scope: &WorkspaceScope) -> Result<DocumentCounts> {
+        Ok(self.store().workspaces().document_counts(scope).await?)
+    }
+
+    pub async fn document(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<Document> {
+        Ok(self.store().documents().get(scope, id).await?)
+    }
+
+    /// Removes a document from the workspace; it is in no search when this returns. A local file
+    /// itself is not touched.
+    pub async fn delete_document(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
+        let document = self.store().documents().get(scope, id).await?;
+        let blob = self.store().documents().blob(scope, id).await?;
+        let removed = self.store().documents().delete(scope, id).await?;
+        self.queue_words(scope, Vec::new(), &removed);
+        self.flush_words().await?;
+        if let Some(hash) = blob {
+            self.release_blob(scope, &hash, &document.path).await;
+        }
+        self.changed(Topic::Documents, Some(scope.workspace()));
+        Ok(())
+    }
+
+    /// Reads a document again.
+    pub async fn retry_document(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
+        self.store().documents().retry(scope, id, Timestamp::now()).await?;
+        self.ring();
+        self.changed(Topic::Documents, Some(scope.workspace()));
+        Ok(())
+    }
+
+    /// The text that chunks and citations refer to, with its structure.
+    pub async fn document_text(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+    ) -> Result<DocumentText> {
+        let document = self.document(scope, id).await?;
+        let stored = self.store().documents().text(scope, id).await.map_err(|error| match error {
+            docent_store::Error::NotFound(_) => Error::new(
+                Code::NotFound,
+                format!("{} holds no text that could be shown", document.title),
+            ),
+            other => other.into(),
+        })?;
+        let layout: Layout = serde_json::from_str(&stored.layout_json)
+            .map_err(|error| Error::internal("reading a document's structure", error))?;
+        Ok(DocumentText {
+            title: document.title,
+            format: document.format,
+            text: stored.text,
+            blocks: layout.blocks.iter().map(text_block).collect(),
+        })
+    }
+
+    pub async fn document_chunks(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+    ) -> Result<Vec<Chunk>> {
+        self.document(scope, id).await?;
+        Ok(self.store().chunks().of_document(scope, id).await?)
+    }
+
+    /// The file itself, for a viewer.
+    pub async fn document_file(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+    ) -> Result<DocumentFile> {
+        let document = self.document(scope, id).await?;
+        let path = self.file_of(scope, &document).await?;
+        let metadata = tokio::fs::metadata(&path).await.map_err(|error| {
+            Error::new(Code::NotFound, format!("{} is not there any more", path.display()))
+                .with_source(error)
+        })?;
+        if !metadata.is_file() {
+            return Err(Error::not_found("the file"));
+        }
+        let name = Path::new(&document.path)
+            .file_name()
+            .map_or_else(|| document.title.clone(), |name| name.to_string_lossy().into_owned());
+        Ok(DocumentFile {
+            path,
+            name,
+            media_type: document
+                .format
+                .map_or("application/octet-stream", docent_domain::Format::media_type),
+            size_bytes: metadata.len(),
+        })
+    }
+
+    /// Waits until nothing of the workspace is on its way any more. `progress` is told the counts
+    /// whenever something changes.
+    pub async fn wait_idle(
+        &self,
+        scope: &WorkspaceScope,
+        mut progress: impl FnMut(DocumentCounts),
+    ) -> Result<()> {
+        let mut changes = self.subscribe();
+        loop {
+            let counts = self.counts(scope).await?;
+            progress(counts);
+            let jobs = self.store().jobs().counts(scope).await?;
+            let on_the_way = counts.queued + counts.reading + counts.words;
+            if on_the_way == 0 && jobs.queued == 0 && jobs.running == 0 {
+                self.flush_words().await?;
+                return Ok(());
+            }
+            // Changes come in bursts; what matters is the state after each.
+            tokio::select! {
+                change = changes.recv() => {
+                    if let Err(tokio::sync::broadcast::error::RecvError::Closed) = change {
+                        return Err(Error::new(Code::Conflict, "Docent is shutting down"));
+                    }
+                    while changes.try_recv().is_ok() {}
+                }
+                () = tokio::time::sleep(std::time::Duration::from_millis(500)) => {}
+                () = self.stopping().cancelled() => {
+                    return Err(Error::new(Code::Conflict, "Docent is shutting down"));
+                }
+            }
+        }
+    }
+}
+
+/// A local file to be read.
+pub(crate) fn new_document(
+    path: &Path,
+    stamp: FileStamp,
+    folder: Option<docent_domain::FolderId>,
+) -> NewDocument {
+    NewDocument {
+        path: path.to_string_lossy().into_owned(),
+        origin: if folder.is_some() { Origin::Folder } else { Origin::File },
+        folder_id: folder,
+        title: stem(&path.to_string_lossy()),
+        stamp,
+        blob: None,
+    }
+}
+
+fn look(path: PathBuf) -> Found {
+    let absolute = match std::path::absolute(&path) {
+        Ok(absolute) => absolute,
+        Err(error) => return Found::Other(path, error.to_string()),
+    };
+    match std::fs::metadata(&absolute) {
+        Ok(metadata) if metadata.is_dir() => Found::Folder(absolute),
+        Ok(metadata) if metadata.is_file() => {
+            let stamp = docent_ingest::FileStamp::from_metadata(&metadata);
+            Found::File(absolute, stored_stamp(&stamp))
+        }
+        Ok(_) => Found::Other(path, "neither a file nor a folder".to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Found::Other(path, "there is no such file or folder".to_owned())
+        }
+        Err(error) => Found::Other(path, error.to_string()),
+    }
+}
+
+pub(crate) fn stored_stamp(stamp: &docent_ingest::FileStamp) -> FileStamp {
+    FileStamp {
+        size_bytes: stamp.size_bytes,
+        modified_at: Some(stamp.modified_at()),
+        modified_ns: Some(stamp.modified_ns),
+        file_id: stamp.file_id,
+    }
+}
+
+fn text_block(block: &Block) -> TextBlock {
+    use docent_ingest::BlockKind as Kind;
+    let (kind, level) = match block.kind {
+        Kind::Heading(level) => (BlockKind::Heading, level),
+        Kind::Paragraph => (BlockKind::Paragraph, 0),
+        Kind::ListItem => (BlockKind::ListItem, 0),
+        Kind::Code => (BlockKind::Code, 0),
+        Kind::TableRow | Kind::TableHeader => (BlockKind::TableRow, 0),
+        Kind::Quote => (BlockKind::Quote, 0),
+    };
+    TextBlock { kind, level, span: block.span }
+}

@@ -1,0 +1,214 @@
+//! The open indexes, one per workspace, each brought to agree with the rows when it is opened.
+//!
+//! Chunk keys are never reused and a chunk's text never changes, so an index agrees with the rows
+//! when it holds the same keys. Words are made again from the rows at once; vectors that are
+//! missing are made again by jobs. Damage therefore costs time, never data.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use docent_domain::{ChunkKey, Timestamp, WorkspaceId, WorkspaceScope};
+use docent_index::{VectorSpec, WordEntry, WorkspaceIndex};
+use docent_inference::Embedder;
+use roaring::RoaringBitmap;
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::answer::query::header;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::types::Topic;
+
+/// Chunks whose words are put into an index in one commit while it is rebuilt.
+const REBUILD_BATCH: usize = 2000;
+
+/// A workspace's index with the embedder whose vectors it holds.
+#[derive(Clone)]
+pub(crate) struct OpenIndex {
+    pub index: Arc<WorkspaceIndex>,
+    pub embedder: Arc<dyn Embedder>,
+}
+
+pub(crate) struct Indexes {
+    root: PathBuf,
+    open: Mutex<HashMap<WorkspaceId, Arc<OnceCell<Arc<WorkspaceIndex>>>>>,
+}
+
+/// What reconciling an index with the rows had to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reconciled {
+    pub words_added: u64,
+    pub words_removed: u64,
+    pub vectors_removed: u64,
+    /// Vectors that the rows believed in and the index did not have; they are made again.
+    pub vectors_lost: u64,
+}
+
+impl Indexes {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root, open: Mutex::default() }
+    }
+
+    fn folder(&self, scope: &WorkspaceScope) -> PathBuf {
+        self.root.join(scope.workspace().to_string())
+    }
+
+    async fn cell(&self, scope: &WorkspaceScope) -> Arc<OnceCell<Arc<WorkspaceIndex>>> {
+        Arc::clone(self.open.lock().await.entry(scope.workspace()).or_default())
+    }
+
+    /// The index if it is open already.
+    pub(crate) async fn opened(&self, scope: &WorkspaceScope) -> Option<Arc<WorkspaceIndex>> {
+        self.open.lock().await.get(&scope.workspace()).and_then(|cell| cell.get().cloned())
+    }
+
+    /// How many are open.
+    pub(crate) async fn count(&self) -> usize {
+        self.open.lock().await.values().filter(|cell| cell.initialized()).count()
+    }
+
+    /// Closes and removes a workspace's index.
+    pub(crate) async fn destroy(&self, scope: &WorkspaceScope) -> Result<()> {
+        self.open.lock().await.remove(&scope.workspace());
+        let folder = self.folder(scope);
+        let removed =
+            blocking("removing an index", move || Ok(WorkspaceIndex::destroy(&folder)?)).await;
+        if let Err(error) = removed {
+            // A search that is still running has it open. Nobody can reach it any more, and the
+            // next start removes what is left.
+            tracing::info!(%error, "an index is removed at the next start");
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn close(&self) {
+        self.open.lock().await.clear();
+    }
+
+    /// Removes the indexes of workspaces that are no more.
+    pub(crate) async fn remove_orphans(&self, known: &[WorkspaceId]) -> Result<()> {
+        let root = self.root.clone();
+        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
+        blocking("removing old indexes", move || {
+            let entries = std::fs::read_dir(&root)
+                .map_err(|error| Error::internal("listing the indexes", error))?;
+            for entry in entries.flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if !known.contains(&name) && name.parse::<WorkspaceId>().is_ok() {
+                    WorkspaceIndex::destroy(&entry.path())?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Engine {
+    /// The workspace's index, opened and reconciled at first use.
+    pub(crate) async fn open_index(&self, scope: &WorkspaceScope) -> Result<OpenIndex> {
+        let workspace = self.store().workspaces().get(scope).await?;
+        let embedder = self.model_set().embedder(&workspace.embedder).await?;
+        let cell = self.indexes().cell(scope).await;
+        let index = cell
+            .get_or_try_init(|| async {
+                let folder = self.indexes().folder(scope);
+                let spec = VectorSpec {
+                    fingerprint: embedder.fingerprint().to_owned(),
+                    dimensions: embedder.dimensions(),
+                };
+                let (index, report) = blocking("opening an index", move || {
+                    Ok(WorkspaceIndex::open(&folder, spec)?)
+                })
+                .await?;
+                tracing::info!(?report, "opened the index of {}", scope.workspace());
+                let index = Arc::new(index);
+                let done = self.reconcile(scope, &index).await?;
+                tracing::info!(?done, "reconciled the index of {}", scope.workspace());
+                Ok::<_, Error>(index)
+            })
+            .await?;
+        Ok(OpenIndex { index: Arc::clone(index), embedder })
+    }
+
+    /// Makes an index agree with the rows. Nothing else may write to the workspace's chunks
+    /// meanwhile: it runs while the index is being opened, before anyone has it, or under doctor.
+    pub(crate) async fn reconcile(
+        &self,
+        scope: &WorkspaceScope,
+        index: &Arc<WorkspaceIndex>,
+    ) -> Result<Reconciled> {
+        let mut done = Reconciled::default();
+        let chunks = self.store().chunks();
+        let wanted: RoaringBitmap =
+            chunks.all_keys(scope).await?.into_iter().map(|key| key.0).collect();
+        let waiting: RoaringBitmap =
+            chunks.unembedded_keys(scope).await?.into_iter().map(|key| key.0).collect();
+        let embedded = &wanted - &waiting;
+        let (words, vectors) = {
+            let index = Arc::clone(index);
+            blocking("reading an index", move || Ok((index.word_keys()?, index.vector_keys()?)))
+                .await?
+        };
+
+        let stale = (&words | &vectors) - &wanted;
+        done.words_removed = (&words - &wanted).len();
+        done.vectors_removed = (&vectors - &wanted).len();
+        if !stale.is_empty() {
+            let index = Arc::clone(index);
+            blocking("cleaning an index", move || Ok(index.remove(&stale)?)).await?;
+        }
+
+        let missing: Vec<ChunkKey> = (&wanted - &words).iter().map(ChunkKey).collect();
+        done.words_added = missing.len() as u64;
+        for batch in missing.chunks(REBUILD_BATCH) {
+            self.add_words(scope, index, batch).await?;
+        }
+
+        let lost: Vec<ChunkKey> = (&embedded - &vectors).iter().map(ChunkKey).collect();
+        done.vectors_lost = lost.len() as u64;
+        if !lost.is_empty() {
+            self.store().chunks().reset_embedded(scope, &lost, Timestamp::now()).await?;
+            self.ring();
+        }
+        if done != Reconciled::default() {
+            self.changed(Topic::Documents, Some(scope.workspace()));
+        }
+        Ok(done)
+    }
+
+    /// Puts the words of stored chunks into an index; visible on return.
+    pub(crate) async fn add_words(
+        &self,
+        scope: &WorkspaceScope,
+        index: &Arc<WorkspaceIndex>,
+        keys: &[ChunkKey],
+    ) -> Result<()> {
+        let entries = self.store().chunks().entries_for_keys(scope, keys).await?;
+        let index = Arc::clone(index);
+        blocking("indexing words", move || {
+            let headers: Vec<String> =
+                entries.iter().map(|entry| header(&entry.title, &entry.heading_path)).collect();
+            let words: Vec<WordEntry<'_>> = entries
+                .iter()
+                .zip(&headers)
+                .map(|(entry, header)| WordEntry {
+                    key: entry.key,
+                    header,
+                    text: &entry.text,
+                    language: entry.language,
+                })
+                .collect();
+            Ok(index.add_words(&words)?)
+        })
+        .await
+    }
+}
+
+/// Runs blocking work off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    doing: &'static str,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(doing, error))?
+}

@@ -1,0 +1,435 @@
+//! The models in use: which are installed, which are loaded, and fetching those that are missing.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use docent_domain::Progress;
+use docent_inference::catalog::Role;
+use docent_inference::embedder::{EmbedderOptions, OnnxEmbedder, TokenizerCounter};
+use docent_inference::fake::{FakeEmbedder, FakeGenerator};
+use docent_inference::generator::{GeneratorOptions, LlamaGenerator};
+use docent_inference::models::{self as files, ModelStore};
+use docent_inference::openai::{OpenAiEmbedder, OpenAiGenerator, OpenAiOptions};
+use docent_inference::{Embedder, Generator, TokenCounter};
+use docent_secrets::Secrets;
+use docent_worker::{Launch, Limits};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::engine::{Engine, EngineOptions};
+use crate::error::{Code, Error, Result};
+use crate::indexes::blocking;
+use crate::types::{Installed, ModelInfo, ModelState, ModelStatus, Status, Topic};
+
+/// Name under which the key of an OpenAI-compatible server is kept.
+const OPENAI_SECRET: &str = "openai";
+
+/// Where models come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ModelSource {
+    /// Verified files of the models folder, run in child processes.
+    #[default]
+    Installed,
+    /// Deterministic stand-ins, for tests alone.
+    Fakes,
+}
+
+/// The models of an engine. Each is made at first use and kept.
+pub(crate) struct Models {
+    files: ModelStore,
+    config: Config,
+    source: ModelSource,
+    secrets: Secrets,
+    embedders: Mutex<HashMap<String, LoadedEmbedder>>,
+    generator: Mutex<Option<Arc<dyn Generator>>>,
+    /// Overrides the configured generator until the next start.
+    chosen: SyncMutex<Option<String>>,
+    fetches: SyncMutex<HashMap<String, Fetch>>,
+    last_use: SyncMutex<Instant>,
+}
+
+#[derive(Clone)]
+struct LoadedEmbedder {
+    embedder: Arc<dyn Embedder>,
+    tokens: Arc<dyn TokenCounter>,
+}
+
+#[derive(Clone)]
+struct Fetch {
+    progress: Progress,
+    cancel: CancellationToken,
+    /// Why the last attempt ended without the model.
+    failure: Option<String>,
+    running: bool,
+}
+
+impl fmt::Debug for Models {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Models").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl Models {
+    pub(crate) async fn open(options: &EngineOptions) -> Result<Self> {
+        let folder = options.models_dir.clone();
+        let files =
+            blocking("opening the models folder", move || Ok(ModelStore::open(folder)?)).await?;
+        Ok(Self {
+            files,
+            config: options.config.clone(),
+            source: options.models,
+            secrets: Secrets::new("docent", options.data_dir.join("secrets.json")),
+            embedders: Mutex::default(),
+            generator: Mutex::default(),
+            chosen: SyncMutex::default(),
+            fetches: SyncMutex::default(),
+            last_use: SyncMutex::new(Instant::now()),
+        })
+    }
+
+    pub(crate) fn files(&self) -> &ModelStore {
+        &self.files
+    }
+
+    /// The catalog id of the model that writes answers.
+    pub(crate) fn generator_id(&self) -> String {
+        let chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        chosen.unwrap_or_else(|| self.config.generator.clone())
+    }
+
+    pub(crate) fn knows_embedder(&self, id: &str) -> bool {
+        self.source == ModelSource::Fakes
+            || id == "openai"
+            || self.files.entry(id).is_ok_and(|entry| entry.role == Role::Embedder)
+    }
+
+    /// The embedder of that catalog id. Loading its weights waits until it is first asked.
+    pub(crate) async fn embedder(&self, id: &str) -> Result<Arc<dyn Embedder>> {
+        Ok(self.loaded_embedder(id).await?.embedder)
+    }
+
+    /// Counts tokens as that embedder does.
+    pub(crate) async fn token_counter(&self, id: &str) -> Result<Arc<dyn TokenCounter>> {
+        Ok(self.loaded_embedder(id).await?.tokens)
+    }
+
+    async fn loaded_embedder(&self, id: &str) -> Result<LoadedEmbedder> {
+        self.touch();
+        let mut embedders = self.embedders.lock().await;
+        if let Some(known) = embedders.get(id) {
+            return Ok(known.clone());
+        }
+        let loaded = match self.source {
+            ModelSource::Fakes => {
+                let fake = Arc::new(FakeEmbedder::new());
+                LoadedEmbedder { embedder: fake.clone(), tokens: fake }
+            }
+            ModelSource::Installed if id == "openai" => self.openai_embedder().await?,
+            ModelSource::Installed => self.installed_embedder(id).await?,
+        };
+        embedders.insert(id.to_owned(), loaded.clone());
+        Ok(loaded)
+    }
+
+    async fn installed_embedder(&self, id: &str) -> Result<LoadedEmbedder> {
+        let store = self.files.clone();
+        let threads = self.config.threads;
+        let id = id.to_owned();
+        blocking("opening an embedder", move || {
+            let launch = worker_launch("embedder")?;
+            let tokenizer = store.file(&id, "tokenizer.json")?;
+            let tokens = TokenizerCounter::open(&tokenizer)?;
+            let mut options = EmbedderOptions::from_store(&store, &id, launch)?;
+            if threads > 0 {
+                options = options.with_threads(threads);
+            }
+            let embedder = OnnxEmbedder::new(options);
+            Ok(LoadedEmbedder { embedder: Arc::new(embedder), tokens: Arc::new(tokens) })
+        })
+        .await
+    }
+
+    /// Counts tokens with the starter embedder's tokenizer, since a remote one offers none; both
+    /// err on the side of smaller chunks for what they don't know.
+    async fn openai_embedder(&self) -> Result<LoadedEmbedder> {
+        let options = self.openai_options().await?;
+        let config = self.openai_config()?;
+        let model = config.embedder_model.clone().unwrap_or_default();
+        let dimensions = config.embedder_dimensions.unwrap_or_default();
+        let tokenizer = self.files.file("multilingual-e5-small", "tokenizer.json")?;
+        let tokens = blocking("opening a tokenizer", move || Ok(TokenizerCounter::open(&tokenizer)?)).await?;
+        Ok(LoadedEmbedder {
+            embedder: Arc::new(OpenAiEmbedder::new(options, model, dimensions)?),
+            tokens: Arc::new(tokens),
+        })
+    }
+
+    /// The generator. Loading its weights waits until it is first asked.
+    pub(crate) async fn generator(&self) -> Result<Arc<dyn Generator>> {
+        self.touch();
+        let id = self.generator_id();
+        let mut slot = self.generator.lock().await;
+        if let Some(known) = slot.as_ref().filter(|known| known.model() == id) {
+            return Ok(Arc::clone(known));
+        }
+        let generator: Arc<dyn Generator> = match self.source {
+            ModelSource::Fakes => Arc::new(FakeGenerator::new(&id)),
+            ModelSource::Installed if id == "openai" => {
+                let options = self.openai_options().await?;
+                let config = self.openai_config()?;
+                let model = config.generator_model.clone().unwrap_or_default();
+                Arc::new(OpenAiGenerator::new(options, model, config.context_tokens)?)
+            }
+            ModelSource::Installed => {
+                let store = self.files.clone();
+                let wanted = id.clone();
+                let path = blocking("finding a model", move || Ok(store.path(&wanted)?)).await?;
+                Arc::new(LlamaGenerator::new(GeneratorOptions {
+                    model_id: id,
+                    model_path: path,
+                    context_tokens: Some(self.config.context_tokens),
+                    threads: self.config.threads,
+                    launch: worker_launch("generator")?,
+                }))
+            }
+        };
+        if let Some(old) = slot.replace(Arc::clone(&generator)) {
+            old.unload().await;
+        }
+        Ok(generator)
+    }
+
+    /// Tokens that a text will take in the generator, estimated without asking it: Croatian takes
+    /// one for about 2.6 characters in Qwen's vocabulary and English one for about 4.3, and too
+    /// high an estimate only makes a prompt shorter.
+    pub(crate) fn token_estimate(&self) -> impl Fn(&str) -> usize + use<> {
+        |text: &str| {
+            let chars = text.chars().count();
+            let foreign = text.chars().filter(|c| !c.is_ascii()).count();
+            if foreign * 100 >= chars { chars * 10 / 26 + 1 } else { chars * 10 / 38 + 1 }
+        }
+    }
+
+    /// Gives all models' memory back; the next request loads them again.
+    pub(crate) async fn unload(&self) {
+        if let Some(generator) = self.generator.lock().await.as_ref() {
+            generator.unload().await;
+        }
+        for loaded in self.embedders.lock().await.values() {
+            loaded.embedder.unload().await;
+        }
+    }
+
+    fn touch(&self) {
+        *self.last_use.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn idle_for(&self) -> Duration {
+        self.last_use.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn openai_config(&self) -> Result<&crate::config::OpenAiConfig> {
+        self.config
+            .openai
+            .as_ref()
+            .ok_or_else(|| Error::invalid("the configuration has no [openai] section"))
+    }
+
+    async fn openai_options(&self) -> Result<OpenAiOptions> {
+        let key = self
+            .secrets
+            .get(OPENAI_SECRET)
+            .await
+            .map_err(|error| Error::internal("reading the server's key", error))?;
+        let key = key.map(|key| key.expose().to_owned());
+        Ok(OpenAiOptions::new(&self.openai_config()?.base_url, key))
+    }
+
+    fn status_of(&self, id: &str) -> ModelStatus {
+        let (state, message) = match self.source {
+            ModelSource::Fakes => (ModelState::Ready, None),
+            ModelSource::Installed if id == "openai" => (ModelState::Ready, None),
+            ModelSource::Installed => match self.files.status(id) {
+                Ok(files::Status::Verified) => (ModelState::Idle, None),
+                Ok(files::Status::Missing) => (ModelState::Missing, None),
+                Ok(files::Status::Partial { missing }) => {
+                    (ModelState::Missing, Some(format!("still to come: {}", missing.join(", "))))
+                }
+                Ok(files::Status::Damaged { sentence, .. }) => (ModelState::Failed, Some(sentence)),
+                Err(error) => (ModelState::Failed, Some(error.to_string())),
+            },
+        };
+        let fetching = self.fetch_of(id).filter(|fetch| fetch.running);
+        match fetching {
+            Some(_) => ModelStatus { model: id.to_owned(), state: ModelState::Loading, message },
+            None => ModelStatus { model: id.to_owned(), state, message },
+        }
+    }
+
+    fn fetch_of(&self, id: &str) -> Option<Fetch> {
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+
+    fn update_fetch(&self, id: &str, update: impl FnOnce(&mut Fetch)) {
+        if let Some(fetch) =
+            self.fetches.lock().unwrap_or_else(PoisonError::into_inner).get_mut(id)
+        {
+            update(fetch);
+        }
+    }
+
+    /// Forgets a loaded model whose files have changed.
+    async fn forget(&self, id: &str) {
+        self.embedders.lock().await.remove(id);
+        let mut slot = self.generator.lock().await;
+        if slot.as_ref().is_some_and(|known| known.model() == id) {
+            slot.take();
+        }
+    }
+}
+
+impl Engine {
+    /// Every known model with what is here of it.
+    pub async fn models(&self) -> Result<Vec<ModelInfo>> {
+        let store = self.model_set().files().clone();
+        let listed = blocking("listing the models", move || Ok(store.list())).await?;
+        let memory = total_memory_bytes();
+        let generator = self.model_set().generator_id();
+        Ok(listed
+            .into_iter()
+            .map(|(entry, status)| {
+                let fetch = self.model_set().fetch_of(&entry.id);
+                let (installed, trouble) = match status {
+                    files::Status::Missing => (Installed::Missing, None),
+                    files::Status::Partial { .. } => (Installed::Partial, None),
+                    files::Status::Verified => (Installed::Verified, None),
+                    files::Status::Damaged { sentence, .. } => (Installed::Damaged, Some(sentence)),
+                };
+                ModelInfo {
+                    active: entry.id == generator || entry.id == self.config().embedder,
+                    size_bytes: entry.size_bytes(),
+                    role: entry.role.as_str().to_owned(),
+                    // The system and the window want a quarter of the memory for themselves.
+                    fits: memory.is_none_or(|total| entry.memory_bytes <= total / 4 * 3)
+                        && entry.runs_here(),
+                    progress: fetch.as_ref().filter(|fetch| fetch.running).map(|fetch| fetch.progress),
+                    note: trouble.or_else(|| fetch.and_then(|fetch| fetch.failure)).or(entry.note),
+                    installed,
+                    id: entry.id,
+                    name: entry.name,
+                    memory_bytes: entry.memory_bytes,
+                    licence: entry.licence,
+                }
+            })
+            .collect())
+    }
+
+    /// Begins to fetch a model in the background; a fetch that runs already goes on.
+    pub async fn fetch_model(self: &Arc<Self>, id: &str) -> Result<()> {
+        self.model_set().files().entry(id)?;
+        let cancel = self.stopping().child_token();
+        {
+            let mut fetches =
+                self.model_set().fetches.lock().unwrap_or_else(PoisonError::into_inner);
+            if fetches.get(id).is_some_and(|fetch| fetch.running) {
+                return Ok(());
+            }
+            fetches.insert(
+                id.to_owned(),
+                Fetch {
+                    progress: Progress::default(),
+                    cancel: cancel.clone(),
+                    failure: None,
+                    running: true,
+                },
+            );
+        }
+        let engine = Arc::clone(self);
+        let id = id.to_owned();
+        self.tasks().spawn(async move {
+            let reporter = Arc::clone(&engine);
+            let reported = id.clone();
+            let on_progress: files::OnProgress = Arc::new(move |progress| {
+                reporter.model_set().update_fetch(&reported, |fetch| {
+                    fetch.progress = Progress { done: progress.done, total: progress.total };
+                });
+                reporter.changed(Topic::Models, None);
+            });
+            let result = engine.model_set().files().fetch(&id, on_progress, cancel).await;
+            engine.model_set().forget(&id).await;
+            engine.model_set().update_fetch(&id, |fetch| {
+                fetch.running = false;
+                fetch.failure = result.err().map(|error| error.to_string());
+            });
+            engine.changed(Topic::Models, None);
+            // Jobs that waited for this model may run now.
+            engine.ring();
+        });
+        self.changed(Topic::Models, None);
+        Ok(())
+    }
+
+    /// Stops a fetch; what was downloaded is kept for the next one.
+    pub async fn cancel_fetch(&self, id: &str) -> Result<()> {
+        match self.model_set().fetch_of(id) {
+            Some(fetch) if fetch.running => {
+                fetch.cancel.cancel();
+                Ok(())
+            }
+            _ => Err(Error::new(Code::Conflict, format!("{id} is not being fetched"))),
+        }
+    }
+
+    /// Makes a model the one that writes answers, until the next start.
+    pub async fn activate_model(&self, id: &str) -> Result<()> {
+        let entry = self.model_set().files().entry(id)?;
+        if entry.role != Role::Generator {
+            return Err(Error::invalid(format!("{id} does not write answers"))
+                .with_hint("Embedders are chosen when a workspace is created"));
+        }
+        self.model_set().files().path(id)?;
+        *self.model_set().chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+        self.changed(Topic::Models, None);
+        Ok(())
+    }
+
+    /// Whether questions can be answered, and if not, what is missing.
+    pub async fn status(&self) -> Status {
+        let generator = self.model_set().status_of(&self.model_set().generator_id());
+        let embedder = self.model_set().status_of(&self.config().embedder);
+        let usable = |status: &ModelStatus| matches!(status.state, ModelState::Idle | ModelState::Ready);
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            ready: usable(&generator) && usable(&embedder),
+            generator,
+            embedder,
+            data_dir: self.options().data_dir.display().to_string(),
+        }
+    }
+
+    /// Ends the worker processes of models that nobody has asked for a while.
+    pub(crate) async fn unload_idle_models(&self) {
+        let limit = self.config().unload_after_seconds;
+        if limit > 0 && self.model_set().idle_for() >= Duration::from_secs(limit) {
+            self.model_set().unload().await;
+        }
+    }
+}
+
+fn worker_launch(role: &str) -> Result<Launch> {
+    let mut launch = Launch::of_this_binary(role)
+        .map_err(|error| Error::internal("finding Docent's own program", error))?;
+    launch.limits = Limits::default();
+    Ok(launch)
+}
+
+/// Of this machine; `None` where it cannot be told.
+fn total_memory_bytes() -> Option<u64> {
+    let info = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = info.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}

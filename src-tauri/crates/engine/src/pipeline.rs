@@ -1,0 +1,623 @@
+//! Durable jobs carried out: reading files, making vectors, comparing folders with the disk.
+//!
+//! Each kind of job has lanes, and a lane is a loop around [`Engine::tick`]: claim, run, record.
+//! Words come first: while files are waiting to be read, no vector is made, because reading is a
+//! hundredth of the work and already makes a document searchable. Killing the process at any point
+//! loses no acknowledged work and costs at most the file in hand.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use docent_domain::{
+    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Progress, Stage, Timestamp,
+    WorkspaceId, WorkspaceScope,
+};
+use docent_index::VectorEntry;
+use docent_inference::{EmbedKind, Embedder, TokenCounter};
+use docent_ingest::{
+    ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, Refusal, Tokens,
+};
+use docent_store::{Claim, DocumentContent, IndexEntry, JobType};
+use docent_worker::Launch;
+use roaring::RoaringBitmap;
+use tokio_util::sync::CancellationToken;
+
+use crate::answer::query::header;
+use crate::documents::Layout;
+use crate::engine::Engine;
+use crate::error::{Code, Error, Result};
+use crate::indexes::blocking;
+use crate::models::Models;
+use crate::retrieve::language;
+use crate::types::Topic;
+
+/// Readers side by side: one waits for its worker process while the other writes rows.
+const READ_LANES: usize = 2;
+
+/// Chunks embedded between two looks at whether an answer wants the cores.
+const EMBED_BATCH: usize = 16;
+
+/// New chunks whose words are put into an index in one commit, which takes some 20 ms however few
+/// they are.
+const WORDS_BATCH: usize = 512;
+
+/// Words wait no longer than this for more to come.
+const WORDS_DELAY: Duration = Duration::from_millis(400);
+
+/// An idle lane looks at the queue this often even when nobody rings; retries fall due by time.
+const IDLE_LOOK: Duration = Duration::from_secs(2);
+
+/// A job that cannot run yet (its model is missing, the disk is full) is tried again after this.
+const NOT_YET: i64 = 10_000;
+
+/// How often idle models are unloaded and finished jobs forgotten.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
+/// Finished jobs are kept in the list for a day.
+const KEEP_FINISHED_MS: i64 = 24 * 3600 * 1000;
+
+/// Part of an embedder's input kept free for the header in front of a chunk.
+const HEADER_TOKENS: usize = 64;
+
+/// Files from this size on take long enough to read for their stage to be worth a write.
+const SLOW_FILE_BYTES: u64 = 1 << 20;
+
+/// Largest chunk in tokens of the embedder. Smaller chunks are found more precisely, larger ones
+/// carry more of their context.
+const CHUNK_TOKENS: usize = 256;
+
+/// Reads files, in worker processes.
+pub(crate) struct Reader {
+    extractor: Extractor,
+    running: Mutex<HashMap<JobId, CancellationToken>>,
+    /// Read jobs that are being run now.
+    busy: AtomicUsize,
+    words: Mutex<HashMap<WorkspaceId, PendingWords>>,
+    /// Held while changes are committed: a removal must not overtake the addition it undoes.
+    flushing: tokio::sync::Mutex<()>,
+}
+
+/// Changes to an index that wait to be committed together.
+#[derive(Debug)]
+struct PendingWords {
+    added: Vec<ChunkKey>,
+    removed: RoaringBitmap,
+    since: Instant,
+}
+
+/// What running a job came to.
+enum Ran {
+    /// The result is recorded, with the job's end.
+    Recorded,
+    /// Nothing is left to record but the job's end.
+    Finished,
+    /// Not now: the job goes back without counting as an attempt.
+    NotYet(String),
+}
+
+impl Reader {
+    pub(crate) fn new(models: &Models) -> Result<Self> {
+        let launch = Launch::of_this_binary("extractor")
+            .map_err(|error| Error::internal("finding Docent's own program", error))?;
+        let pdfium = models.files().path("pdfium").ok();
+        Ok(Self {
+            extractor: Extractor::new(launch, ExtractLimits::default(), pdfium),
+            running: Mutex::default(),
+            busy: AtomicUsize::new(0),
+            words: Mutex::default(),
+            flushing: tokio::sync::Mutex::default(),
+        })
+    }
+
+    /// Stops a job where it runs.
+    pub(crate) fn cancel(&self, job: JobId) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cancel) = running.get(&job) {
+            cancel.cancel();
+        }
+    }
+
+    pub(crate) async fn stop(&self) {
+        self.extractor.stop().await;
+    }
+
+    fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::SeqCst) > 0
+    }
+
+    fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, PendingWords>> {
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine {
+    pub(crate) fn spawn_tasks(self: &Arc<Self>) {
+        for _ in 0..READ_LANES {
+            self.spawn_lane(&[JobType::Read]);
+        }
+        self.spawn_lane(&[JobType::Embed]);
+        self.spawn_lane(&[JobType::Scan]);
+        let engine = Arc::clone(self);
+        self.tasks().spawn(async move { engine.flush_words_in_time().await });
+        let engine = Arc::clone(self);
+        self.tasks().spawn(async move { engine.keep_house().await });
+        let engine = Arc::clone(self);
+        self.tasks().spawn(async move { engine.open_all().await });
+        let engine = Arc::clone(self);
+        self.tasks().spawn(async move { engine.follow_hints().await });
+    }
+
+    fn spawn_lane(self: &Arc<Self>, types: &'static [JobType]) {
+        let engine = Arc::clone(self);
+        self.tasks().spawn(async move {
+            let stopping = engine.stopping().clone();
+            while !stopping.is_cancelled() {
+                // Registered before looking, so that a ring in between is not missed.
+                let ring = engine.jobs_due().notified();
+                tokio::pin!(ring);
+                ring.as_mut().enable();
+                match engine.tick(types).await {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(error) => tracing::error!(%error, ?types, "a job could not be recorded"),
+                }
+                tokio::select! {
+                    () = ring => {}
+                    () = tokio::time::sleep(IDLE_LOOK) => {}
+                    () = stopping.cancelled() => {}
+                }
+            }
+        });
+    }
+
+    /// Claims one due job of these types, runs it and records what came of it. `false` when there
+    /// was none.
+    pub(crate) async fn tick(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
+        let reads = types.contains(&JobType::Read);
+        if types == [JobType::Embed] && self.reader().is_busy() {
+            return Ok(false);
+        }
+        if reads {
+            self.reader().busy.fetch_add(1, Ordering::SeqCst);
+        }
+        let outcome = self.tick_claimed(types).await;
+        if reads && self.reader().busy.fetch_sub(1, Ordering::SeqCst) == 1 {
+            if !matches!(outcome, Ok(true)) {
+                self.flush_words().await?;
+            }
+            self.ring();
+        }
+        outcome
+    }
+
+    async fn tick_claimed(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
+        let Some(job) =
+            self.store().jobs().claim_next(self.boot(), types, Timestamp::now()).await?
+        else {
+            return Ok(false);
+        };
+        let scope = WorkspaceScope::new(job.workspace_id);
+        let claim = Claim::from(&job);
+        let cancel = self.stopping().child_token();
+        self.reader()
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(job.id, cancel.clone());
+        self.announce(&scope);
+        let result = self.run(&scope, &job, claim, &cancel).await;
+        self.reader().running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.id);
+        let recorded = self.record(&scope, claim, result, &cancel).await;
+        self.announce(&scope);
+        match recorded {
+            // Cancelled, deleted or taken over in the meantime: there is nobody to record it for.
+            Err(error) if error.code() == Code::Conflict || error.code() == Code::NotFound => Ok(true),
+            Err(error) => Err(error),
+            Ok(()) => Ok(true),
+        }
+    }
+
+    fn announce(&self, scope: &WorkspaceScope) {
+        self.changed(Topic::Jobs, Some(scope.workspace()));
+        self.changed(Topic::Documents, Some(scope.workspace()));
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        job: &Job,
+        claim: Claim,
+        cancel: &CancellationToken,
+    ) -> Result<Ran> {
+        match job.kind {
+            JobKind::Read { document } => self.read(scope, claim, document, cancel).await,
+            JobKind::Embed { document } => self.embed(scope, claim, document, cancel).await,
+            JobKind::Scan { folder } => {
+                self.scan(scope, folder, cancel).await?;
+                Ok(Ran::Finished)
+            }
+        }
+    }
+
+    async fn record(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        result: Result<Ran>,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let now = Timestamp::now();
+        let jobs = self.store().jobs();
+        let later = Timestamp(now.0 + NOT_YET);
+        match result {
+            Ok(Ran::Recorded) => {}
+            Ok(Ran::Finished) => {
+                jobs.finish(scope, claim, now).await?;
+            }
+            Ok(Ran::NotYet(reason)) => {
+                jobs.put_back(scope, claim, later, Some(&reason), now).await?;
+            }
+            Err(error) if self.stopping().is_cancelled() || cancel.is_cancelled() => {
+                tracing::debug!(%error, "a job was stopped");
+                jobs.put_back(scope, claim, now, None, now).await?;
+            }
+            Err(error) => match error.code() {
+                Code::ModelMissing
+                | Code::ModelLoading
+                | Code::InsufficientStorage
+                | Code::Overloaded => {
+                    jobs.put_back(scope, claim, later, Some(&error.to_string()), now).await?;
+                }
+                Code::Conflict | Code::NotFound => return Err(error),
+                Code::Internal => {
+                    tracing::warn!(%error, "a job failed");
+                    jobs.fail(scope, claim, &error.to_string(), true, now).await?;
+                }
+                Code::BadRequest | Code::PayloadTooLarge | Code::Unsupported => {
+                    jobs.fail(scope, claim, &error.to_string(), false, now).await?;
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// Reads a document, replaces its content in one transaction, and makes its words searchable.
+    async fn read(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        cancel: &CancellationToken,
+    ) -> Result<Ran> {
+        let document = self.store().documents().get(scope, id).await?;
+        let open = self.open_index(scope).await?;
+        let embedder = self.store().workspaces().get(scope).await?.embedder;
+        let tokens = self.model_set().token_counter(&embedder).await?;
+        let path = self.file_of(scope, &document).await?;
+
+        let inspected = {
+            let path = path.clone();
+            blocking("looking at a file", move || Ok(inspect(&path))).await?
+        };
+        let (format, hash) = match inspected {
+            Ok(inspected) => inspected,
+            Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
+        };
+        if document.content_hash.as_ref() == Some(&hash) {
+            self.store().documents().mark_unchanged(scope, id, claim, Timestamp::now()).await?;
+            return Ok(Ran::Recorded);
+        }
+        if document.size_bytes >= SLOW_FILE_BYTES {
+            self.progress(scope, claim, Stage::Extracting, Progress::default()).await?;
+        }
+        let extracted =
+            match self.reader().extractor.extract(&path, format, cancel.clone(), |_| {}).await {
+                Ok(extracted) => extracted,
+                Err(ExtractError::Refused(refusal)) => {
+                    return self.refuse(scope, claim, &document, &refusal).await;
+                }
+                Err(error) => return Err(error.into()),
+            };
+        let max_tokens = chunk_tokens(open.embedder.as_ref());
+        let title = own_title(&extracted);
+        let content = blocking("cutting a document into chunks", move || {
+            content_of(extracted, title, format, hash, max_tokens, tokens.as_ref())
+        })
+        .await?;
+        let replaced = self
+            .store()
+            .documents()
+            .replace_content(scope, id, claim, &content, Timestamp::now())
+            .await?;
+        self.queue_words(scope, replaced.added, &replaced.removed);
+        if self.reader().pending().get(&scope.workspace()).is_some_and(|pending| {
+            pending.added.len() >= WORDS_BATCH || pending.since.elapsed() >= WORDS_DELAY
+        }) {
+            self.flush_words().await?;
+        }
+        Ok(Ran::Recorded)
+    }
+
+    /// Records that a document was not read, and why. What it held before leaves the search: the
+    /// file no longer says it.
+    async fn refuse(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        document: &Document,
+        refusal: &Refusal,
+    ) -> Result<Ran> {
+        if matches!(refusal, Refusal::Cancelled) {
+            return Ok(Ran::NotYet("stopped".to_owned()));
+        }
+        let reason = refusal.to_string();
+        let now = Timestamp::now();
+        if refusal.is_skip() {
+            let replaced =
+                self.store().documents().skip(scope, document.id, claim, &reason, now).await?;
+            self.queue_words(scope, Vec::new(), &replaced.removed);
+        } else {
+            self.store().jobs().fail(scope, claim, &reason, refusal.is_retryable(), now).await?;
+        }
+        Ok(Ran::Recorded)
+    }
+
+    /// Makes the vectors that a document still lacks, batch by batch, each recorded at once.
+    async fn embed(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        cancel: &CancellationToken,
+    ) -> Result<Ran> {
+        let open = self.open_index(scope).await?;
+        let pending = self.store().chunks().unembedded(scope, Some(id), u32::MAX).await?;
+        if pending.is_empty() {
+            return Ok(Ran::Finished);
+        }
+        let total = pending.len() as u64;
+        let mut done = 0;
+        for batch in pending.chunks(EMBED_BATCH) {
+            if cancel.is_cancelled() {
+                return Err(Error::new(Code::Internal, "stopped"));
+            }
+            if total > EMBED_BATCH as u64 {
+                self.progress(scope, claim, Stage::Embedding, Progress { done, total }).await?;
+            }
+            let texts = batch.iter().map(embedded_text).collect();
+            let vectors = {
+                let _cores = self.cores().background().await;
+                open.embedder.embed(EmbedKind::Passage, texts).await?
+            };
+            let index = Arc::clone(&open.index);
+            let keys: Vec<ChunkKey> = batch.iter().map(|entry| entry.key).collect();
+            let languages: Vec<_> = batch.iter().map(|entry| entry.language).collect();
+            let entry_keys = keys.clone();
+            blocking("indexing vectors", move || {
+                let entries: Vec<VectorEntry<'_>> = entry_keys
+                    .iter()
+                    .zip(languages)
+                    .zip(&vectors)
+                    .map(|((key, language), vector)| VectorEntry {
+                        key: *key,
+                        language,
+                        dense: &vector.dense,
+                        sparse: vector.sparse.as_deref(),
+                    })
+                    .collect();
+                Ok(index.add_vectors(&entries)?)
+            })
+            .await?;
+            let marked =
+                self.store().chunks().mark_embedded(scope, id, &keys, claim, Timestamp::now()).await;
+            if let Err(error) = marked {
+                // The document was deleted or read again meanwhile; its vectors go with it.
+                self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
+                return Err(error.into());
+            }
+            done += keys.len() as u64;
+        }
+        Ok(Ran::Recorded)
+    }
+
+    /// Those of the keys that no row has any more.
+    async fn gone(&self, scope: &WorkspaceScope, keys: &[ChunkKey]) -> Result<Vec<ChunkKey>> {
+        let there = self.store().chunks().entries_for_keys(scope, keys).await?;
+        Ok(keys
+            .iter()
+            .filter(|key| !there.iter().any(|entry| entry.key == **key))
+            .copied()
+            .collect())
+    }
+
+    async fn progress(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        stage: Stage,
+        progress: Progress,
+    ) -> Result<()> {
+        self.store().jobs().progress(scope, claim, stage, progress, Timestamp::now()).await?;
+        Ok(())
+    }
+
+    /// Notes changes for the word index; [`Engine::flush_words`] commits them.
+    pub(crate) fn queue_words(
+        &self,
+        scope: &WorkspaceScope,
+        added: Vec<ChunkKey>,
+        removed: &[ChunkKey],
+    ) {
+        let mut words = self.reader().pending();
+        let pending = words.entry(scope.workspace()).or_insert_with(|| PendingWords {
+            added: Vec::new(),
+            removed: RoaringBitmap::new(),
+            since: Instant::now(),
+        });
+        pending.added.extend(added);
+        pending.removed.extend(removed.iter().map(|key| key.0));
+    }
+
+    /// Commits what waits for the indexes. Visible on return.
+    pub(crate) async fn flush_words(&self) -> Result<()> {
+        let _flushing = self.reader().flushing.lock().await;
+        let pending = std::mem::take(&mut *self.reader().pending());
+        for (workspace, pending) in pending {
+            let scope = WorkspaceScope::new(workspace);
+            // A workspace deleted in the meantime has no index to keep.
+            let open = match self.open_index(&scope).await {
+                Ok(open) => open,
+                Err(error) if error.code() == Code::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if !pending.removed.is_empty() {
+                let index = Arc::clone(&open.index);
+                let removed = pending.removed;
+                blocking("removing from an index", move || Ok(index.remove(&removed)?)).await?;
+            }
+            if !pending.added.is_empty() {
+                self.add_words(&scope, &open.index, &pending.added).await?;
+            }
+            self.changed(Topic::Documents, Some(workspace));
+        }
+        Ok(())
+    }
+
+    async fn flush_words_in_time(self: Arc<Self>) {
+        let stopping = self.stopping().clone();
+        while !stopping.is_cancelled() {
+            tokio::select! {
+                () = tokio::time::sleep(WORDS_DELAY) => {}
+                () = stopping.cancelled() => {}
+            }
+            if self.reader().pending().is_empty() {
+                continue;
+            }
+            if let Err(error) = self.flush_words().await {
+                // The rows have it; the next start puts it right if nothing does before.
+                tracing::error!(%error, "words could not be indexed");
+            }
+        }
+    }
+
+    async fn keep_house(self: Arc<Self>) {
+        let stopping = self.stopping().clone();
+        while !stopping.is_cancelled() {
+            tokio::select! {
+                () = tokio::time::sleep(HOUSEKEEPING) => {}
+                () = stopping.cancelled() => return,
+            }
+            self.unload_idle_models().await;
+            let finished_before = Timestamp(Timestamp::now().0 - KEEP_FINISHED_MS);
+            if let Err(error) = self.store().jobs().prune(finished_before).await {
+                tracing::warn!(%error, "finished jobs could not be forgotten");
+            }
+            if !self.reader().is_busy() {
+                self.build_trees().await;
+            }
+        }
+    }
+
+    /// Builds search trees in the background where an index has grown so that they pay.
+    async fn build_trees(&self) {
+        let Ok(workspaces) = self.store().workspaces().list().await else { return };
+        for workspace in workspaces {
+            let scope = WorkspaceScope::new(workspace.id);
+            let Some(index) = self.indexes().opened(&scope).await else { continue };
+            let _cores = self.cores().background().await;
+            let built =
+                blocking("building search trees", move || Ok(index.maybe_build_trees()?)).await;
+            if let Err(error) = built {
+                tracing::warn!(%error, "search trees could not be built; search goes on without");
+            }
+        }
+    }
+
+    /// Opens every workspace's index after the start, so that damage is found and mended before
+    /// somebody asks, and removes what deleted workspaces left behind.
+    async fn open_all(self: Arc<Self>) {
+        let workspaces = match self.store().workspaces().list().await {
+            Ok(workspaces) => workspaces,
+            Err(error) => {
+                tracing::error!(%error, "the workspaces could not be listed");
+                return;
+            }
+        };
+        let known: Vec<WorkspaceId> = workspaces.iter().map(|workspace| workspace.id).collect();
+        if let Err(error) = self.indexes().remove_orphans(&known).await {
+            tracing::warn!(%error, "old indexes could not be removed");
+        }
+        for workspace in workspaces {
+            if self.stopping().is_cancelled() {
+                return;
+            }
+            if let Err(error) = self.open_index(&WorkspaceScope::new(workspace.id)).await {
+                tracing::warn!(%error, workspace = %workspace.name, "its index could not be opened");
+            }
+        }
+    }
+}
+
+/// The format and the hash of a file that can be read now. Blocking.
+fn inspect(path: &Path) -> Result<(Format, docent_domain::ContentHash), Refusal> {
+    match docent_ingest::inspect(path)?.detection {
+        Detection::Supported(format) => {
+            let (hash, _) = docent_ingest::hash_stable(path)?;
+            Ok((format, hash))
+        }
+        Detection::Unsupported { reason } => Err(Refusal::WrongContent { message: reason }),
+    }
+}
+
+fn content_of(
+    extracted: Extracted,
+    title: Option<String>,
+    format: Format,
+    hash: docent_domain::ContentHash,
+    max_tokens: usize,
+    tokens: &dyn TokenCounter,
+) -> Result<DocumentContent> {
+    let options = ChunkOptions { max_tokens, ..ChunkOptions::default() };
+    let chunks = docent_ingest::chunk(&extracted, &options, &CountedBy(tokens));
+    let layout_json = serde_json::to_string(&Layout { blocks: extracted.blocks })
+        .map_err(|error| Error::internal("writing a document's structure", error))?;
+    let warnings: Vec<String> = extracted.warnings.iter().map(ToString::to_string).collect();
+    Ok(DocumentContent {
+        hash,
+        language: Some(language::of_document(&extracted.text)),
+        title,
+        format: Some(format),
+        page_count: (!extracted.pages.is_empty()).then_some(extracted.pages.len() as u32),
+        text: extracted.text,
+        layout_json,
+        chunks,
+        note: (!warnings.is_empty()).then(|| warnings.join(" ")),
+    })
+}
+
+/// The tokenizer of the embedder, as the chunker wants it.
+struct CountedBy<'a>(&'a dyn TokenCounter);
+
+impl Tokens for CountedBy<'_> {
+    fn token_offsets(&self, text: &str) -> Vec<(usize, usize)> {
+        self.0.token_offsets(text)
+    }
+}
+
+fn chunk_tokens(embedder: &dyn Embedder) -> usize {
+    CHUNK_TOKENS.min(embedder.max_tokens().saturating_sub(HEADER_TOKENS))
+}
+
+/// What the embedder reads of a chunk: where it stands, then its text.
+fn embedded_text(entry: &IndexEntry) -> String {
+    format!("{}\n{}", header(&entry.title, &entry.heading_path), entry.text)
+}
+
+/// The title that a document gives itself, if it does.
+fn own_title(extracted: &Extracted) -> Option<String> {
+    let title = extracted.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
+    title.map(ToOwned::to_owned)
+}

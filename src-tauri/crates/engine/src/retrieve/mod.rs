@@ -1,0 +1,214 @@
+//! From a question to ranked chunks: by meaning and by words, in every language of the workspace.
+//!
+//! A question may come in several wordings (as asked, translated, as a passage that would answer
+//! it); each is ranked by itself and the rankings are joined. Nothing here builds an index, and
+//! nothing asks a model to decide whether to retrieve: it happens on every turn.
+
+pub mod expand;
+pub mod fuse;
+pub mod language;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use docent_domain::{ChunkKey, Language};
+use docent_index::WorkspaceIndex;
+use docent_inference::{EmbedKind, Embedder, Embedding};
+
+use crate::error::{Error, Result};
+use roaring::RoaringBitmap;
+
+use fuse::{Background, Group, Scored, Weights};
+
+/// Candidates that each leg brings, per language. Deeper lists changed no ranking's first ten.
+const CANDIDATES: usize = 100;
+
+/// Chunks that stand for "unrelated text" of a language. Their mean score is known to a sixteenth
+/// of a standard deviation, and reading them takes less than a millisecond.
+const BACKGROUND_SAMPLE: usize = 256;
+
+/// A language with fewer chunks is ranked together with the others, because it has no background
+/// of its own to speak of.
+const SMALLEST_LANGUAGE: u64 = 32;
+
+/// One way to put the question.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wording {
+    pub text: String,
+    pub kind: EmbedKind,
+    pub weight: f32,
+    /// Whether its words are searched too; a hypothetical passage's words mislead.
+    pub words: bool,
+}
+
+impl Wording {
+    #[must_use]
+    pub fn question(text: impl Into<String>) -> Self {
+        Self { text: text.into(), kind: EmbedKind::Query, weight: 1.0, words: true }
+    }
+
+    #[must_use]
+    pub fn translation(text: impl Into<String>) -> Self {
+        Self { text: text.into(), kind: EmbedKind::Query, weight: 1.0, words: true }
+    }
+
+    #[must_use]
+    pub fn hypothetical(text: impl Into<String>) -> Self {
+        Self { text: text.into(), kind: EmbedKind::Passage, weight: 0.8, words: false }
+    }
+}
+
+/// What a ranking is made from: a wording with its vector, so that a second stage embeds only what
+/// it adds.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    pub wording: Wording,
+    pub embedding: Embedding,
+}
+
+/// Embeds wordings, each once.
+pub(crate) async fn embed(
+    embedder: &Arc<dyn Embedder>,
+    wordings: Vec<Wording>,
+) -> Result<Vec<Probe>> {
+    let mut probes = Vec::with_capacity(wordings.len());
+    for kind in [EmbedKind::Query, EmbedKind::Passage] {
+        let of_kind: Vec<&Wording> = wordings.iter().filter(|wording| wording.kind == kind).collect();
+        if of_kind.is_empty() {
+            continue;
+        }
+        let texts = of_kind.iter().map(|wording| wording.text.clone()).collect();
+        let embeddings = embedder.embed(kind, texts).await.map_err(Error::from)?;
+        probes.extend(
+            of_kind
+                .into_iter()
+                .zip(embeddings)
+                .map(|(wording, embedding)| Probe { wording: wording.clone(), embedding }),
+        );
+    }
+    Ok(probes)
+}
+
+/// Ranked chunks, and how long ranking took once the vectors were there.
+#[derive(Clone, Debug)]
+pub(crate) struct Ranking {
+    pub scored: Vec<Scored>,
+    pub milliseconds: f64,
+}
+
+/// Ranks the chunks of an index for all probes together.
+pub(crate) async fn rank(index: Arc<WorkspaceIndex>, probes: Vec<Probe>) -> Result<Ranking> {
+    tokio::task::spawn_blocking(move || rank_blocking(&index, &probes))
+        .await
+        .map_err(|error| Error::internal("searching", error))?
+}
+
+/// As [`rank`], on the calling thread.
+pub(crate) fn rank_blocking(index: &WorkspaceIndex, probes: &[Probe]) -> Result<Ranking> {
+    let started = Instant::now();
+    let mut rankings = Vec::with_capacity(probes.len());
+    for probe in probes {
+        rankings.push((probe.wording.weight, rank_one(index, probe)?));
+    }
+    let scored = match rankings.len() {
+        1 => rankings.swap_remove(0).1,
+        _ => fuse::join(&rankings),
+    };
+    Ok(Ranking { scored, milliseconds: started.elapsed().as_secs_f64() * 1000.0 })
+}
+
+fn rank_one(index: &WorkspaceIndex, probe: &Probe) -> Result<Vec<Scored>> {
+    let query = &probe.embedding.dense;
+    let mut groups = Vec::new();
+    for members in language_groups(index) {
+        // A filter over everything would only cost time.
+        let filter = members.whole.then_some(()).map_or(Some(&members.keys), |()| None);
+        let dense = index.search_dense(query, CANDIDATES, filter)?;
+        let words = if probe.wording.words {
+            index.search_words(&probe.wording.text, CANDIDATES, filter)?
+        } else {
+            Vec::new()
+        };
+        let background = background(index, query, &members.keys)?;
+        groups.push(Group { dense, words, background });
+    }
+    let mut failure = None;
+    let mut scored = fuse::fuse(&groups, Weights::default(), |keys| {
+        dense_scores(index, query, keys).unwrap_or_else(|error| {
+            failure = Some(error);
+            vec![None; keys.len()]
+        })
+    });
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    if let Some(sparse) = &probe.embedding.sparse {
+        let keys: Vec<ChunkKey> = scored.iter().map(|scored| scored.key).collect();
+        let scores = index.sparse_scores(sparse, &keys)?;
+        fuse::add_sparse(&mut scored, &scores);
+    }
+    Ok(scored)
+}
+
+/// Cosines of given chunks, in their order; `None` for those without a vector.
+fn dense_scores(
+    index: &WorkspaceIndex,
+    query: &[f32],
+    keys: &[ChunkKey],
+) -> Result<Vec<Option<f32>>> {
+    let filter: RoaringBitmap = keys.iter().map(|key| key.0).collect();
+    let hits = index.search_dense(query, keys.len(), Some(&filter))?;
+    let found: HashMap<ChunkKey, f32> = hits.iter().map(|hit| (hit.key, hit.score)).collect();
+    Ok(keys.iter().map(|key| found.get(key).copied()).collect())
+}
+
+struct Members {
+    keys: RoaringBitmap,
+    /// Every chunk of the index is here.
+    whole: bool,
+}
+
+fn language_groups(index: &WorkspaceIndex) -> Vec<Members> {
+    let languages = index.languages();
+    let (large, small): (Vec<_>, Vec<_>) = languages
+        .present()
+        .map(|(_, keys)| keys.clone())
+        .partition(|keys| keys.len() >= SMALLEST_LANGUAGE);
+    let mut groups: Vec<RoaringBitmap> = large;
+    let rest = small.into_iter().fold(RoaringBitmap::new(), |all, keys| all | keys);
+    if !rest.is_empty() {
+        match groups.iter_mut().max_by_key(|keys| keys.len()) {
+            Some(largest) => *largest |= rest,
+            None => groups.push(rest),
+        }
+    }
+    let whole = groups.len() == 1;
+    groups.into_iter().map(|keys| Members { keys, whole }).collect()
+}
+
+fn background(
+    index: &WorkspaceIndex,
+    query: &[f32],
+    members: &RoaringBitmap,
+) -> Result<Background> {
+    let step = (members.len() / BACKGROUND_SAMPLE as u64).max(1);
+    let sample: Vec<ChunkKey> =
+        members.iter().step_by(step as usize).take(BACKGROUND_SAMPLE).map(ChunkKey).collect();
+    let scores: Vec<f32> = dense_scores(index, query, &sample)?.into_iter().flatten().collect();
+    Ok(Background::of(&scores))
+}
+
+/// The languages that make up at least a tenth of an index, the largest first.
+#[must_use]
+pub(crate) fn present_languages(index: &WorkspaceIndex) -> Vec<Language> {
+    let languages = index.languages();
+    let total = languages.len();
+    let mut present: Vec<(u64, Language)> = languages
+        .present()
+        .map(|(language, keys)| (keys.len(), language))
+        .filter(|(count, language)| *language != Language::Undetermined && count * 10 >= total)
+        .collect();
+    present.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    present.into_iter().map(|(_, language)| language).collect()
+}

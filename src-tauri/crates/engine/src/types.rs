@@ -1,0 +1,325 @@
+//! Requests and results of the engine's use-cases, where the domain's own types do not suffice.
+
+use std::path::PathBuf;
+
+use docent_domain::{
+    ChatId, Citation, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, Format, Job,
+    JobId, Language, MessageId, NearPassage, Span, Timings, Workspace, WorkspaceId,
+};
+use serde::{Deserialize, Serialize};
+
+/// A workspace with what a list of workspaces shows beside its name.
+#[derive(Clone, Debug)]
+pub struct WorkspaceSummary {
+    pub workspace: Workspace,
+    pub counts: DocumentCounts,
+    /// Languages of its documents, the most frequent first.
+    pub languages: Vec<Language>,
+}
+
+/// What became of the paths that somebody dropped on a workspace.
+#[derive(Clone, Debug, Default)]
+pub struct AddedPaths {
+    pub documents: Vec<DocumentId>,
+    pub folders: Vec<FolderId>,
+    pub skipped: Vec<SkippedPath>,
+}
+
+#[derive(Clone, Debug)]
+pub struct SkippedPath {
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug)]
+pub struct Uploaded {
+    pub document_id: DocumentId,
+    pub job_id: Option<JobId>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct DocumentQuery {
+    pub status: Option<DocumentStatus>,
+    /// Words that the title or the path must contain.
+    pub text: Option<String>,
+    pub folder: Option<FolderId>,
+    pub sort: DocumentSort,
+    /// From the page before.
+    pub cursor: Option<String>,
+    /// At most 500; 0 means 100.
+    pub limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DocumentSort {
+    #[default]
+    Name,
+    Updated,
+    Status,
+}
+
+#[derive(Clone, Debug)]
+pub struct DocumentPage {
+    pub items: Vec<Document>,
+    pub next_cursor: Option<String>,
+    pub counts: DocumentCounts,
+}
+
+#[derive(Clone, Debug)]
+pub struct JobPage {
+    /// Newest first.
+    pub items: Vec<Job>,
+    pub queued: u64,
+    pub running: u64,
+    pub dead: u64,
+}
+
+/// The extracted text of a document, as the citation panel shows it.
+#[derive(Clone, Debug)]
+pub struct DocumentText {
+    pub title: String,
+    pub format: Option<Format>,
+    pub text: String,
+    pub blocks: Vec<TextBlock>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TextBlock {
+    pub kind: BlockKind,
+    /// 1 to 6 for headings, else 0.
+    pub level: u8,
+    pub span: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockKind {
+    Heading,
+    Paragraph,
+    ListItem,
+    Code,
+    TableRow,
+    Quote,
+}
+
+/// A document's file on this machine, for sending it to a viewer.
+#[derive(Clone, Debug)]
+pub struct DocumentFile {
+    pub path: PathBuf,
+    pub name: String,
+    pub media_type: &'static str,
+    pub size_bytes: u64,
+}
+
+/// A question.
+#[derive(Clone, Debug)]
+pub struct QueryRequest {
+    pub text: String,
+    /// `None` detects it.
+    pub language: Option<Language>,
+    /// How many passages the answer may stand on.
+    pub max_results: usize,
+    /// Continues this chat; `None` begins a new one.
+    pub chat: Option<ChatId>,
+}
+
+/// What happens while a question is answered, in this order: one `Started`, one or two
+/// `Retrieved`, any number of `Token`, at most one `Revised`, then `Done`. Failures end the
+/// stream as the error of [`crate::Engine::query`].
+#[derive(Clone, Debug)]
+pub enum QueryEvent {
+    Started {
+        query_id: MessageId,
+        chat_id: ChatId,
+        user_message_id: MessageId,
+        message_id: MessageId,
+        language_detected: Language,
+    },
+    Retrieved {
+        passages: Vec<Citation>,
+        stage: RetrievalStage,
+    },
+    Token {
+        text: String,
+    },
+    /// Replaces all the text sent so far: citations were put right, or the answer quotes instead.
+    Revised {
+        text: String,
+    },
+    Done(Box<QueryOutcome>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RetrievalStage {
+    /// What the bare question found.
+    First,
+    /// What the widened question found.
+    Expanded,
+}
+
+#[derive(Clone, Debug)]
+pub struct QueryOutcome {
+    pub query_id: MessageId,
+    pub chat_id: ChatId,
+    pub message_id: MessageId,
+    pub answer: String,
+    pub confidence: f32,
+    pub sources: Vec<String>,
+    pub language_detected: Language,
+    pub citations: Vec<Citation>,
+    pub refused: bool,
+    pub nearest: Vec<NearPassage>,
+    /// The user stopped it; `answer` is what there was.
+    pub interrupted: bool,
+    pub timings: Timings,
+}
+
+#[derive(Clone, Debug)]
+pub struct SearchRequest {
+    pub text: String,
+    pub k: usize,
+    /// Let the local model widen the question first.
+    pub expand: bool,
+    pub language: Option<Language>,
+}
+
+#[derive(Clone, Debug)]
+pub struct SearchResponse {
+    pub language_detected: Language,
+    pub expansion: Option<Expansion>,
+    pub hits: Vec<SearchHit>,
+    /// Time from the question's embedding to the hits.
+    pub retrieval_ms: f64,
+    /// Time for the embedding itself.
+    pub embed_ms: f64,
+}
+
+/// The question as the local model widened it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Expansion {
+    /// In the workspace's other language.
+    pub translation: Option<String>,
+    /// A passage such as the answer might stand in.
+    pub hypothetical: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct SearchHit {
+    pub citation: Citation,
+    pub dense_score: f32,
+    pub word_score: f32,
+}
+
+/// Something changed; whoever shows it should ask again. Coalesced, so it names no details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct Change {
+    pub topic: Topic,
+    pub workspace_id: Option<WorkspaceId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    Workspaces,
+    Folders,
+    Documents,
+    Jobs,
+    Chats,
+    Models,
+    Health,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Health {
+    pub status: HealthStatus,
+    pub version: &'static str,
+    pub models_loaded: bool,
+    pub vector_db_connected: bool,
+    pub components: Vec<ComponentHealth>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    Healthy,
+    Degraded,
+    Unhealthy,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ComponentHealth {
+    pub name: &'static str,
+    pub status: HealthStatus,
+    pub message: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    pub version: &'static str,
+    /// Both models are there, so questions can be answered.
+    pub ready: bool,
+    pub generator: ModelStatus,
+    pub embedder: ModelStatus,
+    pub data_dir: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelStatus {
+    pub model: String,
+    pub state: ModelState,
+    pub message: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelState {
+    Missing,
+    Idle,
+    Loading,
+    Ready,
+    Failed,
+}
+
+/// A model of the catalog, with what is on this machine.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelInfo {
+    pub id: String,
+    pub role: String,
+    pub name: String,
+    pub size_bytes: u64,
+    pub memory_bytes: u64,
+    pub licence: String,
+    pub installed: Installed,
+    pub active: bool,
+    /// Whether this machine has the memory for it.
+    pub fits: bool,
+    pub progress: Option<docent_domain::Progress>,
+    pub note: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Installed {
+    Missing,
+    Partial,
+    Verified,
+    Damaged,
+}
+
+/// What `docent doctor` found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct DoctorReport {
+    pub workspaces: u64,
+    pub documents: u64,
+    pub chunks: u64,
+    pub findings: Vec<DoctorFinding>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct DoctorFinding {
+    pub workspace: Option<String>,
+    pub problem: String,
+    /// With `--repair`: what was done about it.
+    pub repaired: Option<String>,
+}

@@ -1,0 +1,243 @@
+//! Documents that arrive as bytes. They are streamed to disk, kept as blobs named by their hash,
+//! and registered only when the blob is safe.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use docent_domain::{ContentHash, Document, DocumentId, Origin, Timestamp, WorkspaceScope};
+use docent_store::{FileStamp, NewDocument, Registered};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+
+use crate::engine::Engine;
+use crate::error::{Code, Error, Result};
+use crate::indexes::blocking;
+use crate::types::{Topic, Uploaded};
+
+const LONGEST_NAME_CHARS: usize = 200;
+
+/// An upload under way. Dropping it discards what came so far.
+#[derive(Debug)]
+pub struct Upload {
+    engine: Arc<Engine>,
+    scope: WorkspaceScope,
+    name: String,
+    /// Named by the system; removed when dropped.
+    file: File,
+    path: tempfile::TempPath,
+    hasher: blake3::Hasher,
+    size_bytes: u64,
+}
+
+impl Engine {
+    /// Begins an upload. `file_name` is only a label: no path is ever made from it but its
+    /// extension, which must be plain.
+    pub async fn begin_upload(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        file_name: &str,
+    ) -> Result<Upload> {
+        self.store().workspaces().get(scope).await?;
+        let name = display_name(file_name)?;
+        let incoming = self.options().data_dir.join("incoming");
+        let (file, path) = blocking("beginning an upload", move || {
+            let named = tempfile::NamedTempFile::new_in(incoming)
+                .map_err(|error| storage_error("keeping the upload", error))?;
+            Ok(named.into_parts())
+        })
+        .await?;
+        Ok(Upload {
+            engine: Arc::clone(self),
+            scope: *scope,
+            name,
+            file: File::from_std(file),
+            path,
+            hasher: blake3::Hasher::new(),
+            size_bytes: 0,
+        })
+    }
+
+    /// Where a document's bytes are on this machine.
+    pub(crate) async fn file_of(
+        &self,
+        scope: &WorkspaceScope,
+        document: &Document,
+    ) -> Result<PathBuf> {
+        match self.store().documents().blob(scope, document.id).await? {
+            Some(hash) => Ok(self.blob_path(scope, &hash, &document.path)),
+            None => Ok(PathBuf::from(&document.path)),
+        }
+    }
+
+    fn blob_folder(&self, scope: &WorkspaceScope) -> PathBuf {
+        self.options().data_dir.join("blobs").join(scope.workspace().to_string())
+    }
+
+    fn blob_path(&self, scope: &WorkspaceScope, hash: &ContentHash, name: &str) -> PathBuf {
+        let mut file = hash.to_string();
+        if let Some(extension) = plain_extension(name) {
+            file.push('.');
+            file.push_str(&extension);
+        }
+        self.blob_folder(scope).join(file)
+    }
+
+    /// Removes the blob of a document that was deleted, unless another one shares it.
+    pub(crate) async fn release_blob(&self, scope: &WorkspaceScope, hash: &ContentHash, name: &str) {
+        match self.store().documents().all_blobs().await {
+            Ok(used) if used.contains(hash) => {}
+            Ok(_) => {
+                let path = self.blob_path(scope, hash, name);
+                if let Err(error) = tokio::fs::remove_file(&path).await {
+                    tracing::warn!(%error, "a blob could not be removed");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the blobs could not be listed"),
+        }
+    }
+
+    /// Removes all blobs of a workspace that was deleted.
+    pub(crate) async fn remove_blobs(&self, scope: &WorkspaceScope) {
+        match tokio::fs::remove_dir_all(self.blob_folder(scope)).await {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, "a workspace's blobs could not be removed");
+            }
+            _ => {}
+        }
+    }
+
+    /// Removes uploads that a process which died had not finished.
+    pub(crate) async fn discard_incoming(&self) {
+        let incoming = self.options().data_dir.join("incoming");
+        let Ok(mut entries) = tokio::fs::read_dir(&incoming).await else { return };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            if let Err(error) = tokio::fs::remove_file(entry.path()).await {
+                tracing::warn!(%error, "an unfinished upload could not be removed");
+            }
+        }
+    }
+}
+
+impl Upload {
+    /// Appends bytes. Past the configured size nothing more is taken.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.size_bytes += bytes.len() as u64;
+        let max = self.engine.config().upload_max_bytes;
+        if self.size_bytes > max {
+            return Err(Error::new(
+                Code::PayloadTooLarge,
+                format!("{} is larger than {max} bytes; nothing of it was kept", self.name),
+            )
+            .with_hint("Add the folder it lies in instead, or raise upload_max_bytes"));
+        }
+        self.hasher.update(bytes);
+        self.file.write_all(bytes).await.map_err(|error| storage_error("keeping the upload", error))
+    }
+
+    /// Makes the blob durable and registers the document. The same bytes under the same name are
+    /// the document that is there already.
+    pub async fn finish(mut self) -> Result<Uploaded> {
+        self.file.flush().await.map_err(|error| storage_error("keeping the upload", error))?;
+        self.file.sync_all().await.map_err(|error| storage_error("keeping the upload", error))?;
+        drop(self.file);
+        let hash = ContentHash(self.hasher.finalize().to_hex().to_string());
+        let target = self.engine.blob_path(&self.scope, &hash, &self.name);
+        let path = self.path;
+        blocking("keeping an upload", move || persist(path, &target)).await?;
+
+        let now = Timestamp::now();
+        let new = NewDocument {
+            title: stem(&self.name),
+            path: self.name,
+            origin: Origin::Upload,
+            folder_id: None,
+            stamp: FileStamp { size_bytes: self.size_bytes, ..FileStamp::default() },
+            blob: Some(hash),
+        };
+        let (document, registered) =
+            self.engine.store().documents().register(&self.scope, &new, now).await?;
+        if registered != Registered::Unchanged {
+            self.engine.ring();
+            self.engine.changed(Topic::Documents, Some(self.scope.workspace()));
+        }
+        let job_id = self.engine.job_of(&self.scope, document.id).await?;
+        Ok(Uploaded { document_id: document.id, job_id })
+    }
+}
+
+impl Engine {
+    /// The newest job of a document.
+    pub(crate) async fn job_of(
+        &self,
+        scope: &WorkspaceScope,
+        document: DocumentId,
+    ) -> Result<Option<docent_domain::JobId>> {
+        let query = docent_store::JobQuery {
+            document: Some(document),
+            limit: 1,
+            ..docent_store::JobQuery::default()
+        };
+        Ok(self.store().jobs().list(scope, &query).await?.first().map(|job| job.id))
+    }
+}
+
+/// Moves a finished upload to its place, durably.
+fn persist(path: tempfile::TempPath, target: &Path) -> Result<()> {
+    let folder = target.parent().unwrap_or(Path::new("."));
+    let failed = |error: std::io::Error| storage_error("keeping the upload", error);
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    path.persist(target).map_err(|error| failed(error.error))?;
+    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+pub(crate) fn storage_error(doing: &str, error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::StorageFull {
+        return Error::new(
+            Code::InsufficientStorage,
+            format!("{doing} failed because the disk is full; what was there before is kept"),
+        )
+        .with_hint("Free some space and try again");
+    }
+    Error::internal(doing, error)
+}
+
+/// The last component of what a client calls the file, without control characters.
+fn display_name(file_name: &str) -> Result<String> {
+    let last = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let name: String =
+        last.chars().filter(|c| !c.is_control()).take(LONGEST_NAME_CHARS).collect();
+    let name = name.trim();
+    if name.is_empty() || name == "." || name == ".." {
+        return Err(Error::invalid("the upload has no file name"));
+    }
+    Ok(name.to_owned())
+}
+
+/// Extensions of letters and digits alone may appear in a path.
+fn plain_extension(name: &str) -> Option<String> {
+    let extension = Path::new(name).extension()?.to_str()?.to_ascii_lowercase();
+    (extension.len() <= 10 && extension.chars().all(|c| c.is_ascii_alphanumeric()))
+        .then_some(extension)
+}
+
+/// A file's name without its extension, as a first title.
+pub(crate) fn stem(name: &str) -> String {
+    Path::new(name)
+        .file_stem()
+        .map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_labels_and_never_paths() {
+        assert_eq!(display_name("../../etc/passwd").ok().as_deref(), Some("passwd"));
+        assert_eq!(display_name("C:\\x\\Ugovor č.pdf").ok().as_deref(), Some("Ugovor č.pdf"));
+        assert!(display_name("..").is_err() && display_name("a/").is_err());
+        assert_eq!(plain_extension("a.PDF").as_deref(), Some("pdf"));
+        assert_eq!(plain_extension("a.p/f"), None);
+        assert_eq!(plain_extension("a.%2e"), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! Workspaces: create, rename, delete, find.
+
+use std::sync::Arc;
+
+use docent_domain::{Timestamp, Workspace, WorkspaceId, WorkspaceName, WorkspaceScope};
+
+use crate::engine::Engine;
+use crate::error::{Code, Error, Result};
+use crate::types::{Topic, WorkspaceSummary};
+
+impl Engine {
+    pub async fn workspaces(&self) -> Result<Vec<WorkspaceSummary>> {
+        let mut summaries = Vec::new();
+        for workspace in self.store().workspaces().list().await? {
+            summaries.push(self.summary(workspace).await?);
+        }
+        Ok(summaries)
+    }
+
+    pub async fn workspace(&self, scope: &WorkspaceScope) -> Result<WorkspaceSummary> {
+        let workspace = self.store().workspaces().get(scope).await?;
+        self.summary(workspace).await
+    }
+
+    /// `embedder` is a catalog id; `None` takes the configured one.
+    pub async fn create_workspace(&self, name: &str, embedder: Option<&str>) -> Result<Workspace> {
+        let name = parse_name(name)?;
+        let embedder = embedder.unwrap_or(&self.config().embedder);
+        if !self.model_set().knows_embedder(embedder) {
+            return Err(Error::invalid(format!("there is no embedder called {embedder:?}"))
+                .with_hint("`docent models list` names them"));
+        }
+        let workspace = self.store().workspaces().create(&name, embedder, Timestamp::now()).await?;
+        self.changed(Topic::Workspaces, Some(workspace.id));
+        Ok(workspace)
+    }
+
+    pub async fn rename_workspace(&self, scope: &WorkspaceScope, name: &str) -> Result<Workspace> {
+        let name = parse_name(name)?;
+        let workspace = self.store().workspaces().rename(scope, &name, Timestamp::now()).await?;
+        self.changed(Topic::Workspaces, Some(workspace.id));
+        Ok(workspace)
+    }
+
+    /// Removes a workspace with all that belongs to it. The user's own files stay where they are.
+    pub async fn delete_workspace(self: &Arc<Self>, scope: &WorkspaceScope) -> Result<()> {
+        for folder in self.store().folders().list(scope).await? {
+            self.watching().remove(folder.id);
+        }
+        // The rows go first: what a crash leaves after this is derived data without an owner,
+        // which the next start removes.
+        self.store().workspaces().delete(scope).await?;
+        self.indexes().destroy(scope).await?;
+        self.remove_blobs(scope).await;
+        self.changed(Topic::Workspaces, Some(scope.workspace()));
+        Ok(())
+    }
+
+    /// The scope of a workspace given by its name (in any case) or its id.
+    pub async fn scope(&self, name_or_id: &str) -> Result<WorkspaceScope> {
+        if let Ok(name) = WorkspaceName::parse(name_or_id)
+            && let Some(workspace) = self.store().workspaces().find_by_name(&name).await?
+        {
+            return Ok(WorkspaceScope::new(workspace.id));
+        }
+        if let Ok(id) = name_or_id.parse::<WorkspaceId>() {
+            let scope = WorkspaceScope::new(id);
+            self.store().workspaces().get(&scope).await?;
+            return Ok(scope);
+        }
+        Err(Error::new(Code::NotFound, format!("there is no workspace called {name_or_id:?}"))
+            .with_hint("Create it first; `docent workspaces list` names those there are"))
+    }
+
+    async fn summary(&self, workspace: Workspace) -> Result<WorkspaceSummary> {
+        let scope = WorkspaceScope::new(workspace.id);
+        let counts = self.store().workspaces().document_counts(&scope).await?;
+        let languages = self.store().workspaces().languages(&scope).await?;
+        Ok(WorkspaceSummary { workspace, counts, languages })
+    }
+}
+
+fn parse_name(name: &str) -> Result<WorkspaceName> {
+    WorkspaceName::parse(name).map_err(|error| Error::invalid(error.to_string()))
+}
