@@ -1,0 +1,908 @@
+//! Word documents: a zip of XML parts, read as a stream with everything bounded.
+//!
+//! Headings come from styles and outline levels, list labels from the numbering definitions, table
+//! rows become one line each, and footnotes follow the paragraph that refers to them. Deleted text,
+//! hidden text, field codes and tables of contents are left out.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufReader, Read, Seek as _, SeekFrom};
+use std::rc::Rc;
+
+use quick_xml::{Reader, XmlVersion};
+use quick_xml::events::{BytesStart, Event};
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::numbering::{Level, Numbering};
+use super::{Bounds, text::division};
+use crate::characters::{collapsed, composed, is_invisible, title};
+use crate::extracted::{Assembler, BlockKind, Extracted, Warning};
+use crate::refusal::Refusal;
+
+/// Deeper than any document that an office suite writes.
+const MAX_DEPTH: usize = 2_000;
+
+pub fn extract(file: &mut File, bounds: &Bounds) -> Result<Extracted, Refusal> {
+    let mut parts = Parts::open(file, bounds)?;
+    let main = parts.main_part()?;
+    let styles = parts.styles()?;
+    let numbering = parts.numbering()?;
+    let mut notes = parts.notes("word/footnotes.xml", "footnote")?;
+    notes.extend(parts.notes("word/endnotes.xml", "endnote")?);
+    let properties = parts.properties()?;
+
+    let mut body = Body {
+        styles: &styles,
+        numbering,
+        notes: &notes,
+        note_count: 0,
+        assembler: Assembler::new(bounds.max_chars),
+        title: None,
+        paragraphs: Vec::new(),
+        table_depth: 0,
+        row: None,
+        first_row: false,
+    };
+    let read = parts.read(&main, &mut body)?;
+    let title = properties.title.or_else(|| body.title.take());
+    let mut extracted = body.assembler.finish();
+    match read {
+        Outcome::Whole => {}
+        Outcome::Missing => return Err(not_a_document("holds no Word document")),
+        Outcome::Broken { .. } if !extracted.blocks.is_empty() => {
+            extracted.warnings.push(Warning::PartLeftOut {
+                part: "everything after the damage".to_owned(),
+            });
+        }
+        Outcome::Broken { message } => return Err(Refusal::damaged(message)),
+    }
+    extracted.title = title;
+    extracted.language_hint = properties.language.or(styles.language);
+    Ok(extracted)
+}
+
+fn not_a_document(what: &str) -> Refusal {
+    Refusal::WrongContent {
+        message: format!("The file is named .docx, but is a zip archive that {what}."),
+    }
+}
+
+/// How reading a part ended.
+enum Outcome {
+    Whole,
+    Missing,
+    Broken { message: String },
+}
+
+/// What reads the events of one XML part. Names come without their namespace prefix: the parts
+/// read here use one vocabulary, and Word's two dialects differ in the namespaces alone.
+trait Part {
+    fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal>;
+    fn close(&mut self, name: &str) -> Result<(), Refusal>;
+    fn text(&mut self, text: &str);
+    /// Whether an element is left out with everything in it.
+    fn skips(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+}
+
+fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
+    // Without checks: looking for duplicates costs the square of their number.
+    element
+        .attributes()
+        .with_checks(false)
+        .flatten()
+        .find(|attribute| attribute.key.local_name().as_ref() == name)
+        .map(|attribute| match attribute.normalized_value(XmlVersion::Implicit1_0) {
+            Ok(value) => value.into_owned(),
+            Err(_) => attribute.value.into_owned(),
+        })
+}
+
+fn value(element: &BytesStart<'_>) -> String {
+    attribute(element, "val").unwrap_or_default()
+}
+
+/// An on-off property: present means on, unless it says otherwise.
+fn is_on(element: &BytesStart<'_>) -> bool {
+    !matches!(value(element).as_str(), "0" | "false" | "off" | "none")
+}
+
+struct Parts<'a> {
+    archive: ZipArchive<BufReader<&'a mut File>>,
+    /// What is left of the bound on unpacked bytes, for all parts together.
+    left: Rc<Cell<u64>>,
+    max: u64,
+}
+
+impl<'a> Parts<'a> {
+    fn open(file: &'a mut File, bounds: &Bounds) -> Result<Self, Refusal> {
+        if claimed_entries(file)? > bounds.zip_entries as u64 {
+            return Err(Refusal::TooManyParts { max: bounds.zip_entries as u64 });
+        }
+        let archive = ZipArchive::new(BufReader::new(file)).map_err(zip_refusal)?;
+        if archive.len() > bounds.zip_entries {
+            return Err(Refusal::TooManyParts { max: bounds.zip_entries as u64 });
+        }
+        Ok(Self {
+            archive,
+            left: Rc::new(Cell::new(bounds.unpacked_bytes)),
+            max: bounds.unpacked_bytes,
+        })
+    }
+
+    /// The part that holds the text. Nearly always the first name; the package says it otherwise.
+    fn main_part(&mut self) -> Result<String, Refusal> {
+        const USUAL: &str = "word/document.xml";
+        let has = |archive: &ZipArchive<_>, name: &str| archive.index_for_name(name).is_some();
+        if has(&self.archive, USUAL) {
+            return Ok(USUAL.to_owned());
+        }
+        for (part, what) in [
+            ("xl/workbook.xml", "holds an Excel workbook"),
+            ("ppt/presentation.xml", "holds a PowerPoint presentation"),
+            ("content.xml", "holds an OpenDocument file"),
+        ] {
+            if has(&self.archive, part) {
+                return Err(not_a_document(what));
+            }
+        }
+        let mut relations = Relations::default();
+        self.read("_rels/.rels", &mut relations)?;
+        relations
+            .document
+            .map(|target| target.trim_start_matches('/').to_owned())
+            .filter(|target| has(&self.archive, target))
+            .ok_or_else(|| not_a_document("holds no Word document"))
+    }
+
+    fn styles(&mut self) -> Result<Styles, Refusal> {
+        let mut styles = Styles::default();
+        self.read("word/styles.xml", &mut styles)?;
+        Ok(styles)
+    }
+
+    fn numbering(&mut self) -> Result<Numbering, Refusal> {
+        let mut definitions = NumberingPart::default();
+        self.read("word/numbering.xml", &mut definitions)?;
+        Ok(definitions.numbering)
+    }
+
+    fn notes(&mut self, part: &str, element: &'static str) -> Result<Notes, Refusal> {
+        let mut notes = NotesPart {
+            element,
+            ..NotesPart::default()
+        };
+        self.read(part, &mut notes)?;
+        Ok(notes.notes)
+    }
+
+    fn properties(&mut self) -> Result<Properties, Refusal> {
+        let mut properties = Properties::default();
+        self.read("docProps/core.xml", &mut properties)?;
+        properties.title = properties.title.as_deref().and_then(title);
+        Ok(properties)
+    }
+
+    fn read(&mut self, name: &str, part: &mut impl Part) -> Result<Outcome, Refusal> {
+        let left = Rc::clone(&self.left);
+        let entry = match self.archive.by_name(name) {
+            Ok(entry) => entry,
+            Err(ZipError::FileNotFound) => return Ok(Outcome::Missing),
+            Err(error) => return Err(zip_refusal(error)),
+        };
+        let packed = entry.compressed_size();
+        let exhausted = Rc::new(Cell::new(false));
+        let unpacked = Unpacked {
+            entry,
+            left,
+            bytes: 0,
+            packed,
+            exhausted: Rc::clone(&exhausted),
+        };
+        let read = events(BufReader::with_capacity(64 * 1024, unpacked), part)?;
+        if exhausted.get() {
+            return Err(Refusal::UnpacksTooBig { max_bytes: self.max });
+        }
+        Ok(read)
+    }
+}
+
+/// The number of entries that the end of the archive claims, read before the archive is, because
+/// its table of contents is held in memory whole.
+fn claimed_entries(file: &mut File) -> Result<u64, Refusal> {
+    const RECORD: usize = 22;
+    const LONGEST_COMMENT: u64 = 65_535;
+    let end = file.seek(SeekFrom::End(0))?;
+    let from = end.saturating_sub(LONGEST_COMMENT + RECORD as u64);
+    file.seek(SeekFrom::Start(from))?;
+    let mut tail = Vec::new();
+    (&mut *file).take(end - from).read_to_end(&mut tail)?;
+    file.seek(SeekFrom::Start(0))?;
+    let record = tail
+        .windows(RECORD)
+        .rev()
+        .find(|window| window.starts_with(b"PK\x05\x06"))
+        .ok_or_else(|| Refusal::damaged("the end of the file is missing"))?;
+    // 65535 says that the true number stands elsewhere, and that it is no smaller.
+    Ok(u64::from(u16::from_le_bytes([record[10], record[11]])))
+}
+
+fn zip_refusal(error: ZipError) -> Refusal {
+    match error {
+        ZipError::Io(error) => error.into(),
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => Refusal::PasswordProtected,
+        other => Refusal::damaged(other.to_string()),
+    }
+}
+
+/// Unpacked bytes, counted as they come: what the archive claims of its sizes is not believed.
+struct Unpacked<R> {
+    entry: R,
+    left: Rc<Cell<u64>>,
+    bytes: u64,
+    packed: u64,
+    exhausted: Rc<Cell<bool>>,
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        // XML of documents packs ten to thirty times; a hundred times, and a lot of it, is a bomb.
+        const SUSPICIOUS_RATIO: u64 = 100;
+        const SUSPICIOUS_BYTES: u64 = 32 << 20;
+        let count = self.entry.read(buffer)?;
+        self.bytes += count as u64;
+        let left = self.left.get();
+        let bomb = self.bytes > SUSPICIOUS_BYTES
+            && self.bytes / SUSPICIOUS_RATIO > self.packed.max(1);
+        if count as u64 > left || bomb {
+            self.exhausted.set(true);
+            return Err(std::io::Error::other("unpacks to too much"));
+        }
+        self.left.set(left - count as u64);
+        Ok(count)
+    }
+}
+
+/// Feeds a part's events to its reader.
+fn events(input: impl std::io::BufRead, part: &mut impl Part) -> Result<Outcome, Refusal> {
+    let mut reader = Reader::from_reader(input);
+    let config = reader.config_mut();
+    config.check_end_names = true;
+    config.allow_dangling_amp = true;
+    let mut buffer = Vec::new();
+    let mut depth = 0_usize;
+    let mut skipping: Option<usize> = None;
+    loop {
+        buffer.clear();
+        let event = match reader.read_event_into(&mut buffer) {
+            Ok(event) => event,
+            Err(error) => return Ok(Outcome::Broken { message: error.to_string() }),
+        };
+        match event {
+            Event::Start(element) => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Ok(Outcome::Broken { message: "nested too deeply".to_owned() });
+                }
+                let name = element.local_name();
+                if skipping.is_none() {
+                    if part.skips(name.as_ref()) {
+                        skipping = Some(depth);
+                    } else {
+                        part.open(name.as_ref(), &element)?;
+                    }
+                }
+            }
+            Event::Empty(element) => {
+                let name = element.local_name();
+                if skipping.is_none() && !part.skips(name.as_ref()) {
+                    part.open(name.as_ref(), &element)?;
+                    part.close(name.as_ref())?;
+                }
+            }
+            Event::End(element) => {
+                if skipping == Some(depth) {
+                    skipping = None;
+                } else if skipping.is_none() {
+                    part.close(element.local_name().as_ref())?;
+                }
+                depth = depth.saturating_sub(1);
+            }
+            Event::Text(text) if skipping.is_none() => part.text(&text.xml10_content()),
+            Event::CData(text) if skipping.is_none() => part.text(&text.xml10_content()),
+            // Entities that a document defines itself are not expanded: that is how bombs are made.
+            Event::GeneralRef(reference) if skipping.is_none() => {
+                if let Ok(Some(char)) = reference.resolve_char_ref() {
+                    part.text(char.encode_utf8(&mut [0; 4]));
+                } else {
+                    part.text(match &*reference.xml10_content() {
+                        "amp" => "&",
+                        "lt" => "<",
+                        "gt" => ">",
+                        "quot" => "\"",
+                        "apos" => "'",
+                        _ => "",
+                    });
+                }
+            }
+            Event::Eof if depth > 0 => {
+                return Ok(Outcome::Broken { message: "the document ends in the middle".to_owned() });
+            }
+            Event::Eof => return Ok(Outcome::Whole),
+            Event::Text(_)
+            | Event::CData(_)
+            | Event::GeneralRef(_)
+            | Event::Comment(_)
+            | Event::Decl(_)
+            | Event::PI(_)
+            | Event::DocType(_) => {}
+        }
+    }
+}
+
+#[derive(Default)]
+struct Relations {
+    document: Option<String>,
+}
+
+impl Part for Relations {
+    fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal> {
+        if name == "Relationship"
+            && attribute(element, "Type").is_some_and(|kind| kind.ends_with("/officeDocument"))
+        {
+            self.document = attribute(element, "Target");
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, _: &str) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn text(&mut self, _: &str) {}
+}
+
+#[derive(Default)]
+struct Properties {
+    title: Option<String>,
+    language: Option<String>,
+    within: Option<&'static str>,
+}
+
+impl Part for Properties {
+    fn open(&mut self, name: &str, _: &BytesStart<'_>) -> Result<(), Refusal> {
+        self.within = match name {
+            "title" => Some("title"),
+            "language" => Some("language"),
+            _ => None,
+        };
+        Ok(())
+    }
+
+    fn close(&mut self, _: &str) -> Result<(), Refusal> {
+        self.within = None;
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) {
+        let slot = match self.within {
+            Some("title") => &mut self.title,
+            Some(_) => &mut self.language,
+            None => return,
+        };
+        slot.get_or_insert_default().push_str(text);
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Style {
+    name: String,
+    based_on: Option<String>,
+    outline: Option<u8>,
+    list: Option<String>,
+    level: Option<usize>,
+}
+
+#[derive(Default)]
+struct Styles {
+    styles: HashMap<String, Style>,
+    language: Option<String>,
+    current: Option<(String, Style)>,
+}
+
+impl Part for Styles {
+    fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal> {
+        if name == "style" {
+            let id = attribute(element, "styleId").unwrap_or_default();
+            self.current = Some((id, Style::default()));
+        } else if let Some((_, style)) = &mut self.current {
+            match name {
+                "name" => style.name = value(element).to_lowercase(),
+                "basedOn" => style.based_on = Some(value(element)),
+                "outlineLvl" => style.outline = value(element).parse().ok(),
+                "numId" => style.list = Some(value(element)),
+                "ilvl" => style.level = value(element).parse().ok(),
+                _ => {}
+            }
+        } else if name == "lang" && self.language.is_none() {
+            self.language = attribute(element, "val").filter(|language| !language.is_empty());
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, name: &str) -> Result<(), Refusal> {
+        if name == "style"
+            && let Some((id, style)) = self.current.take()
+        {
+            self.styles.insert(id, style);
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, _: &str) {}
+}
+
+impl Styles {
+    /// A style and those that it is based on, nearest first.
+    fn chain<'a>(&'a self, id: &str) -> impl Iterator<Item = &'a Style> {
+        // Bases can form a ring in a damaged document.
+        const LONGEST: usize = 20;
+        std::iter::successors(self.styles.get(id), |style| {
+            style.based_on.as_ref().and_then(|base| self.styles.get(base))
+        })
+        .take(LONGEST)
+    }
+
+    fn kind(&self, id: &str) -> Kind {
+        for style in self.chain(id) {
+            let name = style.name.as_str();
+            if name.starts_with("toc ") || name == "toc heading" || name == "table of figures" {
+                return Kind::Contents;
+            }
+            if name == "title" || name == "naslov" {
+                return Kind::Title;
+            }
+            let numbered = name
+                .strip_prefix("heading ")
+                .or_else(|| name.strip_prefix("naslov "))
+                .and_then(|level| level.trim().parse::<u8>().ok());
+            if let Some(level) = numbered.or_else(|| {
+                // Nine means body text.
+                style.outline.filter(|outline| *outline < 9).map(|outline| outline + 1)
+            }) {
+                return Kind::Heading(level.clamp(1, 6));
+            }
+            if name.contains("quote") || name == "citat" {
+                return Kind::Quote;
+            }
+            if name.contains("preformatted") || name.contains("source code") || name == "code" {
+                return Kind::Code;
+            }
+        }
+        Kind::Body
+    }
+
+    fn numbering(&self, id: &str) -> Option<(String, usize)> {
+        let list = self.chain(id).find_map(|style| style.list.clone())?;
+        let level = self.chain(id).find_map(|style| style.level).unwrap_or(0);
+        Some((list, level))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Title,
+    Heading(u8),
+    Body,
+    Quote,
+    Code,
+    Contents,
+}
+
+#[derive(Default)]
+struct NumberingPart {
+    numbering: Numbering,
+    definition: Option<String>,
+    list: Option<String>,
+    level: Option<(usize, Level)>,
+}
+
+impl Part for NumberingPart {
+    fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal> {
+        match name {
+            "abstractNum" => self.definition = attribute(element, "abstractNumId"),
+            "num" => self.list = attribute(element, "numId"),
+            "abstractNumId" => {
+                if let Some(list) = &self.list {
+                    self.numbering.lists.insert(list.clone(), value(element));
+                }
+            }
+            "lvl" => {
+                let level = attribute(element, "ilvl").and_then(|level| level.parse().ok());
+                let empty = Level { start: 1, ..Level::default() };
+                self.level = level.map(|level| (level, empty));
+            }
+            _ => {
+                if let Some((_, level)) = &mut self.level {
+                    match name {
+                        "start" => level.start = value(element).parse().unwrap_or(1),
+                        "numFmt" => level.format = value(element),
+                        "lvlText" => level.text = value(element),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, name: &str) -> Result<(), Refusal> {
+        match name {
+            "lvl" => {
+                if let (Some(definition), Some((index, level))) = (&self.definition, self.level.take()) {
+                    self.numbering.set_level(definition, index, level);
+                }
+            }
+            "abstractNum" => self.definition = None,
+            "num" => self.list = None,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, _: &str) {}
+}
+
+/// Kind (footnote or endnote) and id to text.
+type Notes = HashMap<(&'static str, String), String>;
+
+#[derive(Default)]
+struct NotesPart {
+    element: &'static str,
+    notes: Notes,
+    id: Option<String>,
+    text: String,
+    in_text: bool,
+}
+
+impl Part for NotesPart {
+    fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal> {
+        if name == self.element {
+            // Separators have a type, notes have none or `normal`.
+            let is_note = attribute(element, "type").is_none_or(|kind| kind == "normal");
+            self.id = attribute(element, "id").filter(|_| is_note);
+            self.text.clear();
+        } else if name == "t" {
+            self.in_text = true;
+        } else if matches!(name, "tab" | "br" | "p") {
+            self.text.push(' ');
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, name: &str) -> Result<(), Refusal> {
+        if name == "t" {
+            self.in_text = false;
+        } else if name == self.element
+            && let Some(id) = self.id.take()
+        {
+            self.notes.insert((self.element, id), collapsed(&self.text));
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) {
+        if self.in_text && self.id.is_some() {
+            self.text.push_str(text);
+        }
+    }
+
+    fn skips(&self, name: &str) -> bool {
+        is_left_out(name)
+    }
+}
+
+/// Deleted and moved-away text, earlier properties, field codes, and the copy of a drawing for old
+/// programs.
+fn is_left_out(name: &str) -> bool {
+    matches!(
+        name,
+        "del" | "moveFrom" | "delText" | "instrText" | "Fallback" | "pPrChange" | "rPrChange"
+            | "sectPrChange" | "tblPrChange" | "trPrChange" | "tcPrChange" | "numberingChange"
+    )
+}
+
+struct Body<'a> {
+    styles: &'a Styles,
+    numbering: Numbering,
+    notes: &'a Notes,
+    note_count: u32,
+    assembler: Assembler,
+    title: Option<String>,
+    /// Open paragraphs: a text box stands inside one.
+    paragraphs: Vec<Paragraph>,
+    table_depth: usize,
+    row: Option<Row>,
+    /// Whether the row that comes next is the first of its table.
+    first_row: bool,
+}
+
+#[derive(Default)]
+struct Paragraph {
+    text: String,
+    style: String,
+    outline: Option<u8>,
+    list: Option<String>,
+    level: Option<usize>,
+    notes: Vec<String>,
+    in_properties: bool,
+    in_run: bool,
+    in_text: bool,
+    run: Run,
+    bold_chars: usize,
+    chars: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Run {
+    hidden: bool,
+    bold: bool,
+}
+
+struct Row {
+    cells: Vec<Vec<(BlockKind, String)>>,
+    header: bool,
+    notes: Vec<String>,
+}
+
+impl Part for Body<'_> {
+    fn skips(&self, name: &str) -> bool {
+        is_left_out(name)
+    }
+
+    fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal> {
+        match name {
+            "p" => {
+                self.paragraphs.push(Paragraph::default());
+                return Ok(());
+            }
+            "tbl" => {
+                self.table_depth += 1;
+                if self.table_depth == 1 {
+                    self.first_row = true;
+                }
+                return Ok(());
+            }
+            "tr" if self.table_depth == 1 => {
+                self.row = Some(Row {
+                    cells: Vec::new(),
+                    header: std::mem::take(&mut self.first_row),
+                    notes: Vec::new(),
+                });
+                return Ok(());
+            }
+            "tc" if self.table_depth == 1 => {
+                if let Some(row) = &mut self.row {
+                    row.cells.push(Vec::new());
+                }
+                return Ok(());
+            }
+            "tblHeader" if self.table_depth == 1 => {
+                if let Some(row) = &mut self.row {
+                    row.header = is_on(element);
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        let note_count = &mut self.note_count;
+        let Some(paragraph) = self.paragraphs.last_mut() else {
+            return Ok(());
+        };
+        match name {
+            "pPr" => paragraph.in_properties = true,
+            "pStyle" => paragraph.style = value(element),
+            "outlineLvl" => paragraph.outline = value(element).parse().ok(),
+            "numId" => paragraph.list = Some(value(element)),
+            "ilvl" => paragraph.level = value(element).parse().ok(),
+            "r" => {
+                paragraph.in_run = true;
+                paragraph.run = Run::default();
+            }
+            "vanish" if !paragraph.in_properties => paragraph.run.hidden = is_on(element),
+            "b" if !paragraph.in_properties => paragraph.run.bold = is_on(element),
+            "t" => paragraph.in_text = true,
+            "tab" | "ptab" if paragraph.in_run => paragraph.text.push(' '),
+            "br" | "cr" if paragraph.in_run => paragraph.text.push('\n'),
+            "noBreakHyphen" => paragraph.text.push('-'),
+            "footnoteReference" | "endnoteReference" => {
+                let kind = if name == "footnoteReference" { "footnote" } else { "endnote" };
+                let id = attribute(element, "id").unwrap_or_default();
+                if let Some(note) = self.notes.get(&(kind, id)) {
+                    *note_count += 1;
+                    let mark = superscript(*note_count);
+                    paragraph.text.push_str(&mark);
+                    paragraph.notes.push(format!("{mark} {note}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, name: &str) -> Result<(), Refusal> {
+        match name {
+            "p" => {
+                if let Some(paragraph) = self.paragraphs.pop() {
+                    self.end_paragraph(paragraph)?;
+                }
+            }
+            "tr" if self.table_depth == 1 => {
+                if let Some(row) = self.row.take() {
+                    self.end_row(row)?;
+                }
+            }
+            "tbl" => self.table_depth = self.table_depth.saturating_sub(1),
+            _ => {
+                if let Some(paragraph) = self.paragraphs.last_mut() {
+                    match name {
+                        "pPr" => paragraph.in_properties = false,
+                        "r" => paragraph.in_run = false,
+                        "t" => paragraph.in_text = false,
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) {
+        let Some(paragraph) = self.paragraphs.last_mut() else { return };
+        if !paragraph.in_text || paragraph.run.hidden {
+            return;
+        }
+        paragraph.text.extend(text.chars().filter(|char| !is_invisible(*char)));
+        let letters = text.chars().filter(|char| !char.is_whitespace()).count();
+        paragraph.chars += letters;
+        if paragraph.run.bold {
+            paragraph.bold_chars += letters;
+        }
+    }
+}
+
+impl Body<'_> {
+    fn end_paragraph(&mut self, paragraph: Paragraph) -> Result<(), Refusal> {
+        let style = self.styles.kind(&paragraph.style);
+        let outlined = paragraph.outline.filter(|outline| *outline < 9).map(|outline| outline + 1);
+        if style == Kind::Contents {
+            return Ok(());
+        }
+        let numbering = match (&paragraph.list, self.styles.numbering(&paragraph.style)) {
+            (Some(list), inherited) => Some((
+                list.clone(),
+                paragraph.level.or(inherited.map(|(_, level)| level)).unwrap_or(0),
+            )),
+            (None, inherited) => {
+                inherited.map(|(list, level)| (list, paragraph.level.unwrap_or(level)))
+            }
+        }
+        // List 0 takes a paragraph out of its style's list.
+        .filter(|(list, _)| list != "0");
+        let text = if style == Kind::Code {
+            composed(&paragraph.text).into_owned()
+        } else {
+            let lines: Vec<_> = paragraph
+                .text
+                .split('\n')
+                .map(collapsed)
+                .filter(|line| !line.is_empty())
+                .collect();
+            composed(&lines.join("\n")).into_owned()
+        };
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        let in_table = self.row.is_some();
+        let kind = match (style, outlined) {
+            _ if in_table => BlockKind::Paragraph,
+            (_, Some(level)) => BlockKind::Heading(level.clamp(1, 6)),
+            (Kind::Title, None) => {
+                if self.title.is_none() {
+                    self.title = title(&text);
+                }
+                BlockKind::Heading(1)
+            }
+            (Kind::Heading(level), None) => BlockKind::Heading(level),
+            (Kind::Quote, None) => BlockKind::Quote,
+            (Kind::Code, None) => BlockKind::Code,
+            (Kind::Body | Kind::Contents, None) => match drawn_heading(&paragraph, &text) {
+                Some(level) => BlockKind::Heading(level),
+                None if numbering.is_some() => BlockKind::ListItem,
+                None => BlockKind::Paragraph,
+            },
+        };
+        let text = match numbering {
+            None => text,
+            Some((list, level)) => {
+                let label = self.numbering.label(&list, level);
+                let indent = match kind {
+                    BlockKind::ListItem => "  ".repeat(level.min(8)),
+                    _ => String::new(),
+                };
+                let separator = if label.is_empty() { "" } else { " " };
+                format!("{indent}{label}{separator}{text}")
+            }
+        };
+        let text = match kind {
+            BlockKind::Heading(_) => text.replace('\n', " "),
+            _ => text,
+        };
+        if let Some(row) = &mut self.row {
+            row.notes.extend(paragraph.notes);
+            match row.cells.last_mut() {
+                Some(cell) => cell.push((kind, text)),
+                None => row.cells.push(vec![(kind, text)]),
+            }
+            return Ok(());
+        }
+        self.assembler.push(kind, &text)?;
+        self.push_notes(&paragraph.notes)
+    }
+
+    fn end_row(&mut self, row: Row) -> Result<(), Refusal> {
+        if let [only] = row.cells.as_slice() {
+            // A table of one column frames text.
+            for (kind, text) in only {
+                self.assembler.push(*kind, text)?;
+            }
+        } else {
+            let cells: Vec<_> = row
+                .cells
+                .iter()
+                .map(|cell| {
+                    let texts: Vec<_> = cell.iter().map(|(_, text)| text.trim()).collect();
+                    texts.join(" ").replace('\n', " ")
+                })
+                .collect();
+            if cells.iter().any(|cell| !cell.is_empty()) {
+                let kind = if row.header { BlockKind::TableHeader } else { BlockKind::TableRow };
+                self.assembler.push(kind, cells.join(" | ").trim())?;
+            }
+        }
+        self.push_notes(&row.notes)
+    }
+
+    fn push_notes(&mut self, notes: &[String]) -> Result<(), Refusal> {
+        for note in notes {
+            self.assembler.push(BlockKind::Paragraph, &composed(note))?;
+        }
+        Ok(())
+    }
+}
+
+/// Headings without a style: the divisions of laws, and short lines all in bold.
+fn drawn_heading(paragraph: &Paragraph, text: &str) -> Option<u8> {
+    const LONGEST: usize = 100;
+    const BOLD_LEVEL: u8 = 5;
+    if text.contains('\n') || text.chars().count() > LONGEST {
+        return None;
+    }
+    let bold = paragraph.chars > 0
+        && paragraph.bold_chars == paragraph.chars
+        && !text.ends_with(['.', ',', ';', ':'])
+        && text.chars().any(char::is_alphabetic);
+    division(text).or(bold.then_some(BOLD_LEVEL))
+}
+
+fn superscript(number: u32) -> String {
+    number
+        .to_string()
+        .bytes()
+        .map(|digit| ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'][usize::from(digit - b'0')])
+        .collect()
+}

@@ -1,0 +1,153 @@
+//! One extractor per format. They run in the worker process, on files that nobody has vouched for:
+//! every size is bounded, and what is damaged gives a reason, never a panic that anyone relies on.
+//!
+//! To add a format: a variant of `Format`, its extensions in `format.rs`, a module here, and an arm
+//! in [`extract_here`].
+
+mod docx;
+mod html;
+mod markdown;
+mod numbering;
+mod pdf;
+mod pdf_layout;
+mod pdfium;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+use docent_domain::{Format, Progress};
+use serde::{Deserialize, Serialize};
+
+use crate::extracted::{Extracted, Warning};
+use crate::refusal::Refusal;
+use crate::source::{self, FileStamp};
+
+/// What a document may cost. The worker's memory limit stands behind these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bounds {
+    /// Plain text and Markdown files, which are read into memory.
+    pub text_bytes: u64,
+    /// Web pages: their tree takes some twenty times their size.
+    pub html_bytes: u64,
+    /// PDFs. They are read in place; the bound keeps out disk images with the wrong name.
+    pub pdf_bytes: u64,
+    /// Zip-based documents, packed.
+    pub packed_bytes: u64,
+    /// What all parts of one zip-based document may unpack to together, counted as it is unpacked.
+    pub unpacked_bytes: u64,
+    pub zip_entries: usize,
+    /// Extracted text.
+    pub max_chars: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        const MIB: u64 = 1 << 20;
+        Self {
+            text_bytes: 64 * MIB,
+            html_bytes: 16 * MIB,
+            pdf_bytes: 2048 * MIB,
+            packed_bytes: 256 * MIB,
+            unpacked_bytes: 128 * MIB,
+            zip_entries: 10_000,
+            max_chars: 64 * MIB,
+        }
+    }
+}
+
+/// What an extractor is given besides the file.
+pub(crate) struct Context<'a> {
+    pub bounds: Bounds,
+    /// The folder that holds PDFium's library.
+    pub pdfium_dir: Option<&'a Path>,
+    pub progress: &'a dyn Fn(Progress),
+    pub cancelled: &'a dyn Fn() -> bool,
+}
+
+/// Reads a file in this process. The application goes through [`crate::Extractor`] instead, so that
+/// what a file does to its reader stays in the worker.
+pub fn extract_here(
+    path: &Path,
+    format: Format,
+    bounds: Bounds,
+    pdfium_dir: Option<&Path>,
+) -> Result<Extracted, Refusal> {
+    let context = Context {
+        bounds,
+        pdfium_dir,
+        progress: &|_| {},
+        cancelled: &|| false,
+    };
+    extract(path, format, &context)
+}
+
+pub(crate) fn extract(
+    path: &Path,
+    format: Format,
+    context: &Context<'_>,
+) -> Result<Extracted, Refusal> {
+    let (mut file, metadata) = source::open(path)?;
+    if metadata.len() == 0 {
+        return Err(Refusal::Empty);
+    }
+    let bounds = &context.bounds;
+    let max_bytes = match format {
+        Format::Text | Format::Markdown => bounds.text_bytes,
+        Format::Html => bounds.html_bytes,
+        Format::Docx => bounds.packed_bytes,
+        Format::Pdf => bounds.pdf_bytes,
+    };
+    if metadata.len() > max_bytes {
+        return Err(Refusal::FileTooBig {
+            format: name_of(format).to_owned(),
+            bytes: metadata.len(),
+            max_bytes,
+        });
+    }
+    let extracted = match format {
+        Format::Text => text::extract(source::read_whole(&mut file, max_bytes)?, bounds),
+        Format::Markdown => markdown::extract(source::read_whole(&mut file, max_bytes)?, bounds),
+        Format::Html => html::extract(&source::read_whole(&mut file, max_bytes)?, bounds),
+        Format::Docx => docx::extract(&mut file, bounds),
+        Format::Pdf => pdf::extract(&mut file, path, context),
+    };
+    // A file that changed under the reader looks damaged; the change is the true reason.
+    let unchanged = file
+        .metadata()
+        .is_ok_and(|now| FileStamp::from_metadata(&now) == FileStamp::from_metadata(&metadata));
+    if !unchanged {
+        return Err(Refusal::Changed);
+    }
+    let extracted = extracted?;
+    if extracted.text.trim().is_empty() {
+        return Err(Refusal::NoText);
+    }
+    Ok(extracted)
+}
+
+const fn name_of(format: Format) -> &'static str {
+    match format {
+        Format::Text => "text",
+        Format::Markdown => "Markdown",
+        Format::Html => "HTML",
+        Format::Pdf => "PDF",
+        Format::Docx => "Word",
+    }
+}
+
+fn replaced_characters(count: u64) -> Option<Warning> {
+    (count > 0).then_some(Warning::ReplacedCharacters { count })
+}
+
+/// A path under which the very file that is open can be opened again, even when its name has been
+/// taken over by another file meanwhile.
+#[cfg(target_os = "linux")]
+fn reopenable(file: &std::fs::File, _: &Path) -> PathBuf {
+    use std::os::fd::AsRawFd as _;
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn reopenable(_: &std::fs::File, path: &Path) -> PathBuf {
+    path.to_owned()
+}

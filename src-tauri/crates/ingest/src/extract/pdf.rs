@@ -1,0 +1,381 @@
+//! PDF: characters from PDFium, put together into lines by where they stand.
+//!
+//! PDFium's order is the order in which the page was drawn, which for nearly all documents is the
+//! order of reading. Its line breaks are not used: lines come from the geometry, so that a table's
+//! cells stay on one line.
+
+use std::fs::File;
+use std::path::Path;
+
+use docent_domain::Progress;
+
+use super::pdf_layout::{Cell, Line, Page, lay_out};
+use super::pdfium::{self, OpenError, Rect, Session, Shown, Style, Turn};
+use super::{Context, reopenable};
+use crate::characters::{is_invisible, title};
+use crate::extracted::{Extracted, Warning};
+use crate::refusal::Refusal;
+
+/// Pages between two reports of progress.
+const REPORT_EVERY: u32 = 16;
+/// Entries of an outline that are looked at.
+const MAX_BOOKMARKS: usize = 20_000;
+/// Fewer characters than this on a page are a stamp or a page number, not its text.
+const FEW_CHARS: usize = 4;
+
+pub fn extract(
+    file: &mut File,
+    path: &Path,
+    context: &Context<'_>,
+) -> Result<Extracted, Refusal> {
+    let dir = context.pdfium_dir.ok_or_else(|| Refusal::ReaderMissing {
+        message: "no folder is configured for it".to_owned(),
+    })?;
+    let session = Session::start(dir).map_err(|message| Refusal::ReaderMissing { message })?;
+    let document = session.open(&reopenable(file, path)).map_err(|error| match error {
+        OpenError::Password => Refusal::PasswordProtected,
+        OpenError::Security => Refusal::damaged("it is encrypted in a way that is not known"),
+        OpenError::Format => Refusal::damaged("it is not a whole PDF"),
+        OpenError::File => Refusal::Unreadable {
+            message: "the PDF reader could not open it".to_owned(),
+        },
+        OpenError::Other(code) => Refusal::damaged(format!("the PDF reader says error {code}")),
+    })?;
+    let total = document.page_count();
+    let mut pages = Vec::new();
+    let mut unreadable = 0;
+    let mut pictures = 0;
+    let mut chars = 0;
+    for index in 0..total {
+        if (context.cancelled)() {
+            return Err(Refusal::Cancelled);
+        }
+        let page = if let Some(page) = document.page(index) {
+            let read = read_page(&page);
+            let found: usize = read.lines.iter().map(Line::chars).sum();
+            if found < FEW_CHARS && page.has_image() {
+                pictures += 1;
+            }
+            chars += found as u64;
+            if chars > context.bounds.max_chars {
+                return Err(Refusal::TooMuchText { max_chars: context.bounds.max_chars });
+            }
+            read
+        } else {
+            unreadable += 1;
+            Page::default()
+        };
+        pages.push(page);
+        if (index + 1) % REPORT_EVERY == 0 || index + 1 == total {
+            (context.progress)(Progress {
+                done: u64::from(index + 1),
+                total: u64::from(total),
+            });
+        }
+    }
+    if total > 0 && unreadable == total {
+        return Err(Refusal::damaged("none of its pages can be read"));
+    }
+    if pictures > 0 && pictures + unreadable == total {
+        return Err(Refusal::Scanned { pages: total });
+    }
+    let own_title = own_title(&document.information(c"Title"));
+    let outline = document.outline(MAX_BOOKMARKS);
+    drop(document);
+    drop(session);
+    let mut extracted = lay_out(pages, &outline, &context.bounds)?;
+    if own_title.is_some() {
+        extracted.title = own_title;
+    }
+    if pictures > 0 {
+        extracted.warnings.push(Warning::PagesWithoutText { pages: pictures, total });
+    }
+    if unreadable > 0 {
+        extracted.warnings.push(Warning::PartLeftOut { part: format!("{unreadable} pages") });
+    }
+    Ok(extracted)
+}
+
+/// The title in the document's information, unless a program put a file's name there.
+fn own_title(information: &str) -> Option<String> {
+    let stated = information.trim();
+    let stated = stated.strip_prefix("Microsoft Word - ").unwrap_or(stated);
+    let lower = stated.to_lowercase();
+    let is_file = [".doc", ".docx", ".tex", ".dvi", ".indd", ".qxd", ".xls", ".xlsx", ".ppt", ".odt", ".pdf", ".rtf"]
+        .iter()
+        .any(|extension| lower.ends_with(extension));
+    let is_placeholder = lower.starts_with("untitled") || lower == "document" || lower.starts_with("slide 1");
+    if is_file || is_placeholder { None } else { title(stated) }
+}
+
+fn read_page(page: &pdfium::Page<'_>) -> Page {
+    let (width, height) = page.size();
+    let Some(text) = page.text() else {
+        return Page { width, height, ..Page::default() };
+    };
+    let shown = page.shown();
+    let mut builder = Builder {
+        text: &text,
+        shown,
+        page: Page { width, height, turn: usual_turn(&text, shown), lines: Vec::new() },
+        line: None,
+        turn: Turn::Upright,
+        space: true,
+    };
+    let mut index = 0;
+    while index < text.len() {
+        let mut code = text.code(index);
+        let at = index;
+        index += 1;
+        // A character beyond the basic plane may come in two halves.
+        if (0xd800..0xdc00).contains(&code) && index < text.len() {
+            let low = text.code(index);
+            if (0xdc00..0xe000).contains(&low) {
+                code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+                index += 1;
+            }
+        }
+        builder.char(at, code);
+    }
+    builder.finish()
+}
+
+/// How most of a page's text runs; tables are often set sideways.
+fn usual_turn(text: &pdfium::TextPage<'_>, shown: Shown) -> Turn {
+    const SAMPLES: usize = 48;
+    let step = (text.len() as usize / SAMPLES).max(1);
+    let mut counts = [0; Turn::ALL.len()];
+    for index in (0..text.len()).step_by(step) {
+        let turn = shown.turn(text.direction(index));
+        counts[turn as usize] += 1;
+    }
+    // The first of equals is upright.
+    Turn::ALL.into_iter().rev().max_by_key(|turn| counts[*turn as usize]).unwrap_or_default()
+}
+
+struct Builder<'a> {
+    text: &'a pdfium::TextPage<'a>,
+    shown: Shown,
+    page: Page,
+    line: Option<Line>,
+    /// Of the word that is being read.
+    turn: Turn,
+    /// White space, or nothing at all, came before the next character.
+    space: bool,
+}
+
+/// What PDFium gives in place of a hyphen at the end of a line.
+const HYPHEN_MARK: u32 = 2;
+
+impl Builder<'_> {
+    fn char(&mut self, index: i32, code: u32) {
+        let char = match code {
+            0 => char::REPLACEMENT_CHARACTER,
+            HYPHEN_MARK | 0xad | 0xfffe => '-',
+            // Word's bullets, from fonts that have a code of their own.
+            0xf0b7 | 0xf0a8 | 0xf06e => '•',
+            0xf0a7 | 0xf0fc | 0xf0d8 => '▪',
+            code => char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER),
+        };
+        if char.is_whitespace() {
+            self.space = true;
+            return;
+        }
+        if is_invisible(char) {
+            return;
+        }
+        let Some(rect) = self.text.rect(index) else { return };
+        let rect = self.shown.rect(rect);
+        let size = (self.page.width, self.page.height);
+        let outside =
+            rect.right < 0.0 || rect.bottom < 0.0 || rect.left > size.0 || rect.top > size.1;
+        if outside {
+            return;
+        }
+        let rect = self.page.turn.upright(rect, size);
+        let starts_word = self.space || self.line.is_none();
+        if starts_word {
+            self.turn = self.shown.turn(self.text.direction(index));
+        }
+        // A margin note or a watermark that runs another way than the page.
+        let astray = self.turn != self.page.turn;
+        let continues = self.line.as_ref().is_some_and(|line| {
+            line.astray == astray && if astray { line.is_near(&rect) } else { line.takes(&rect) }
+        });
+        if !continues {
+            self.end_line();
+            let style = self.text.style(index);
+            let mut line = Line::new(&rect, style, astray);
+            line.push(char, &rect, Some(style));
+            self.line = Some(line);
+        } else if let Some(line) = &mut self.line {
+            let style = starts_word.then(|| self.text.style(index));
+            if !astray && line.is_far(&rect) {
+                line.start_cell(&rect);
+            } else if self.space {
+                line.push_space();
+            }
+            line.push(char, &rect, style);
+        }
+        self.space = false;
+    }
+
+    fn end_line(&mut self) {
+        if let Some(line) = self.line.take()
+            && !line.is_blank()
+        {
+            self.page.lines.push(line.finished());
+        }
+    }
+
+    fn finish(mut self) -> Page {
+        self.end_line();
+        self.page
+    }
+}
+
+impl Line {
+    fn new(rect: &Rect, style: Style, astray: bool) -> Self {
+        Self {
+            cells: vec![Cell { text: String::new(), left: rect.left, right: rect.right }],
+            top: rect.top,
+            bottom: rect.bottom,
+            style,
+            astray,
+            weights: Vec::new(),
+        }
+    }
+
+    /// Whether a character at `rect` stands on this line: next to its end, at its height.
+    fn takes(&self, rect: &Rect) -> bool {
+        let height = (self.bottom - self.top).max(1.0);
+        let own = (rect.bottom - rect.top).max(0.1);
+        let middle = f32::midpoint(rect.top, rect.bottom);
+        let overlap = rect.bottom.min(self.bottom) - rect.top.max(self.top);
+        let level = (middle > self.top && middle < self.bottom) || overlap > 0.6 * own;
+        // A step back is a new line, or another column, even at the same height.
+        let ahead = rect.left > self.right() - 1.2 * height;
+        level && ahead && own < 4.0 * height
+    }
+
+    /// Whether a character at `rect` may go on a line that runs across the page's.
+    fn is_near(&self, rect: &Rect) -> bool {
+        let reach = 2.0 * self.style.size.max(4.0);
+        let left = self.cells.first().map_or(0.0, |cell| cell.left);
+        rect.left < self.right() + reach
+            && rect.right > left - reach
+            && rect.top < self.bottom + reach
+            && rect.bottom > self.top - reach
+    }
+
+    /// Whether a gap is too wide for a space: the next cell of a table, or a tab.
+    fn is_far(&self, rect: &Rect) -> bool {
+        const WIDEST_SPACE: f32 = 1.6;
+        rect.left - self.right() > WIDEST_SPACE * self.style.size.max(4.0)
+    }
+
+    fn start_cell(&mut self, rect: &Rect) {
+        self.cells.push(Cell { text: String::new(), left: rect.left, right: rect.right });
+    }
+
+    fn push_space(&mut self) {
+        if let Some(cell) = self.cells.last_mut()
+            && !cell.text.is_empty()
+        {
+            cell.text.push(' ');
+        }
+    }
+
+    fn push(&mut self, char: char, rect: &Rect, style: Option<Style>) {
+        // Superscripts widen no line: a line's height is that of what it begins with, and its kin.
+        if self.astray || rect.bottom - rect.top >= 0.8 * (self.bottom - self.top) {
+            self.top = self.top.min(rect.top);
+            self.bottom = self.bottom.max(rect.bottom);
+        }
+        if let Some(style) = style {
+            self.style = style;
+        }
+        self.weigh();
+        let Some(cell) = self.cells.last_mut() else { return };
+        // Old TeX fonts draw a letter and its accent as two characters.
+        let accent = cell.text.chars().next_back().and_then(combining);
+        let over = rect.left < cell.right && rect.right > cell.right - 0.9 * (rect.right - rect.left);
+        if let Some(mark) = accent
+            && over
+            && char.is_alphabetic()
+            && let Some(letter) = unicode_normalization::char::compose(char, mark)
+        {
+            cell.text.pop();
+            cell.text.push(letter);
+        } else {
+            match ligature(char) {
+                Some(letters) => cell.text.push_str(letters),
+                None => cell.text.push(char),
+            }
+        }
+        cell.right = cell.right.max(rect.right);
+        cell.left = cell.left.min(rect.left);
+    }
+
+    /// Counts one character for the style in force; the style of most becomes the line's.
+    fn weigh(&mut self) {
+        let style = self.style;
+        match self.weights.iter_mut().find(|(known, _)| *known == style) {
+            Some((_, count)) => *count += 1,
+            None => self.weights.push((style, 1)),
+        }
+    }
+
+    fn is_blank(&self) -> bool {
+        self.cells.iter().all(|cell| cell.text.trim().is_empty())
+    }
+
+    fn finished(mut self) -> Self {
+        let total: usize = self.weights.iter().map(|(_, count)| count).sum();
+        if let Some((style, _)) = self.weights.iter().max_by_key(|(_, count)| *count) {
+            self.style.size = style.size;
+        }
+        let share = |is: fn(&Style) -> bool| {
+            let count: usize =
+                self.weights.iter().filter(|(style, _)| is(style)).map(|(_, count)| count).sum();
+            count * 10 >= total * 9
+        };
+        self.style.bold = share(|style| style.bold);
+        self.style.monospaced = share(|style| style.monospaced);
+        self.weights = Vec::new();
+        for cell in &mut self.cells {
+            let trimmed = cell.text.trim_end().len();
+            cell.text.truncate(trimmed);
+            if let std::borrow::Cow::Owned(text) = crate::characters::composed(&cell.text) {
+                cell.text = text;
+            }
+        }
+        self.cells.retain(|cell| !cell.text.is_empty());
+        self
+    }
+}
+
+fn combining(accent: char) -> Option<char> {
+    Some(match accent {
+        'ˇ' => '\u{30c}',
+        '´' => '\u{301}',
+        '`' => '\u{300}',
+        '¨' => '\u{308}',
+        'ˆ' => '\u{302}',
+        '˜' => '\u{303}',
+        '˚' => '\u{30a}',
+        _ => return None,
+    })
+}
+
+fn ligature(char: char) -> Option<&'static str> {
+    Some(match char {
+        'ﬀ' => "ff",
+        'ﬁ' => "fi",
+        'ﬂ' => "fl",
+        'ﬃ' => "ffi",
+        'ﬄ' => "ffl",
+        'ﬅ' | 'ﬆ' => "st",
+        _ => return None,
+    })
+}

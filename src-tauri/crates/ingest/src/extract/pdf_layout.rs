@@ -1,0 +1,728 @@
+//! From lines on pages to text: running heads, columns, paragraphs, headings, lists, tables.
+//!
+//! Pure geometry and typography, without PDFium, so that every rule can be tested by itself.
+//! All measures are in points, origin at the top left.
+
+use std::collections::{HashMap, HashSet};
+
+use docent_domain::Span;
+
+use super::pdfium::{Bookmark, Rect, Style, Turn};
+use super::{Bounds, text::division};
+use crate::characters::title;
+use crate::extracted::{Assembler, BlockKind, Extracted, LineBox, PageLayout, Warning};
+use crate::refusal::Refusal;
+
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// As shown.
+    pub width: f32,
+    pub height: f32,
+    /// How the text runs. The lines stand where they do when the page is turned to be read.
+    pub turn: Turn,
+    pub lines: Vec<Line>,
+}
+
+impl Page {
+    /// Height of the page when it is turned to be read.
+    fn reading_height(&self) -> f32 {
+        match self.turn {
+            Turn::Upright | Turn::UpsideDown => self.height,
+            Turn::Downwards | Turn::Upwards => self.width,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// More than one where wide gaps part the line, as in a table's row.
+    pub cells: Vec<Cell>,
+    pub top: f32,
+    pub bottom: f32,
+    pub style: Style,
+    /// Runs another way than the rest of the page.
+    pub astray: bool,
+    /// While the line is read: how many characters are set in each style.
+    pub weights: Vec<(Style, usize)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Cell {
+    pub text: String,
+    pub left: f32,
+    pub right: f32,
+}
+
+impl Line {
+    pub fn chars(&self) -> usize {
+        self.cells.iter().map(|cell| cell.text.chars().count()).sum()
+    }
+
+    fn left(&self) -> f32 {
+        self.cells.first().map_or(0.0, |cell| cell.left)
+    }
+
+    pub fn right(&self) -> f32 {
+        self.cells.last().map_or(0.0, |cell| cell.right)
+    }
+
+    fn text(&self, separator: &str) -> String {
+        match self.cells.as_slice() {
+            [only] => only.text.clone(),
+            cells => {
+                let texts: Vec<_> = cells.iter().map(|cell| cell.text.as_str()).collect();
+                texts.join(separator)
+            }
+        }
+    }
+
+    fn ends_sentence(&self) -> bool {
+        let text = self.cells.last().map_or("", |cell| cell.text.as_str());
+        text.trim_end_matches(['"', '”', '“', '\'', '’', ')', ']', '»'])
+            .ends_with(['.', '!', '?', ':', '…'])
+    }
+}
+
+/// A line of the document, and what is known of it.
+struct Placed {
+    page: u32,
+    line: Line,
+    /// From the outline.
+    heading: Option<u8>,
+    /// The outline's entry begins on the line before.
+    heading_goes_on: bool,
+}
+
+/// What the document as a whole looks like.
+struct Norms {
+    body_size: f32,
+    /// From top to top of two lines of body text, divided by their size.
+    pitch: f32,
+    /// Sizes of headings, largest first.
+    heading_sizes: Vec<f32>,
+    has_outline: bool,
+}
+
+/// Lays out the pages and makes one text of them.
+pub fn lay_out(
+    mut pages: Vec<Page>,
+    outline: &[Bookmark],
+    bounds: &Bounds,
+) -> Result<Extracted, Refusal> {
+    drop_running_lines(&mut pages);
+    let sizes: Vec<_> = pages.iter().map(|page| (page.width, page.height, page.turn)).collect();
+    let mut lines: Vec<Placed> = Vec::new();
+    for (number, page) in (1..).zip(pages) {
+        lines.extend(page.lines.into_iter().map(|mut line| {
+            for cell in &mut line.cells {
+                shorten_leaders(&mut cell.text);
+            }
+            Placed {
+                page: number,
+                line,
+                heading: None,
+                heading_goes_on: false,
+            }
+        }));
+    }
+    let has_outline = mark_outline(&mut lines, outline);
+    let norms = Norms::of(&lines, has_outline);
+    let groups = group(&lines, &norms);
+    let mut extracted = assemble(&lines, &groups, &sizes, bounds)?;
+    extracted.title = largest_heading(&extracted, &lines, &groups);
+    if is_garbled(&extracted.text) {
+        extracted.warnings.push(Warning::Garbled);
+    }
+    Ok(extracted)
+}
+
+/// Takes out page numbers and the heads and feet that repeat from page to page.
+///
+/// A line is one of these when lines with the same words (numbers aside) stand at the same height on
+/// several pages, first or last on them, or when it is a number alone where others are on other pages.
+fn drop_running_lines(pages: &mut [Page]) {
+    /// Lines at each end of a page that are looked at.
+    const EDGE: usize = 3;
+    const FEWEST_PAGES: usize = 3;
+    const ZONE: f32 = 0.15;
+    let mut seen: HashMap<(i32, String), HashSet<usize>> = HashMap::new();
+    let edges = |page: &Page| -> Vec<usize> {
+        // The order of drawing is not that of height: feet are often drawn first.
+        let height = page.reading_height();
+        let zone = height * ZONE;
+        let mut by_height: Vec<usize> = (0..page.lines.len())
+            .filter(|index| {
+                let line = &page.lines[*index];
+                line.bottom < zone || line.top > height - zone
+            })
+            .collect();
+        by_height.sort_by(|a, b| page.lines[*a].top.total_cmp(&page.lines[*b].top));
+        let top: Vec<_> = by_height.iter().copied().take(EDGE).collect();
+        let bottom = by_height.iter().copied().rev().take(EDGE);
+        let both: Vec<_> = top.iter().copied().chain(bottom.filter(|index| !top.contains(index))).collect();
+        both
+    };
+    let key = |line: &Line| -> (i32, String) {
+        let words: String = line
+            .text(" ")
+            .chars()
+            .filter(|char| char.is_alphabetic())
+            .flat_map(char::to_lowercase)
+            .collect();
+        let words = if is_number(&line.text(" ")) { String::new() } else { words };
+        ((line.top / 3.0).round() as i32, words)
+    };
+    for (number, page) in pages.iter().enumerate() {
+        for index in edges(page) {
+            seen.entry(key(&page.lines[index])).or_default().insert(number);
+        }
+    }
+    let count = |(height, words): &(i32, String)| -> usize {
+        // Rounding may part two lines of one height.
+        (-1..=1)
+            .filter_map(|step| seen.get(&(height + step, words.clone())))
+            .map(HashSet::len)
+            .sum()
+    };
+    let fewest = FEWEST_PAGES.min(pages.len().max(2));
+    for page in pages.iter_mut() {
+        let mut running: Vec<usize> = edges(page)
+            .into_iter()
+            .filter(|index| count(&key(&page.lines[*index])) >= fewest)
+            .collect();
+        // A page of nothing but repeated lines is a form or a slide, and they are its text.
+        if running.len() == page.lines.len() && page.lines.len() > 1 {
+            continue;
+        }
+        running.sort_unstable();
+        for index in running.into_iter().rev() {
+            page.lines.remove(index);
+        }
+    }
+}
+
+/// `12`, `- 12 -`, `xii`, `12 / 30`, `Page 12 of 30`.
+fn is_number(text: &str) -> bool {
+    let bare = text.trim().trim_matches(['-', '–', '—', ' ', '|', '.']).to_lowercase();
+    let bare = bare
+        .strip_prefix("page")
+        .or_else(|| bare.strip_prefix("stranica"))
+        .or_else(|| bare.strip_prefix("str."))
+        .unwrap_or(&bare);
+    let mut words = bare
+        .split([' ', '/'])
+        .filter(|word| !word.is_empty() && !matches!(*word, "of" | "od"))
+        .peekable();
+    words.peek().is_some()
+        && words.all(|word| {
+            word.len() <= 6
+                && (word.bytes().all(|byte| byte.is_ascii_digit())
+                    || word.bytes().all(|byte| b"ivxlc".contains(&byte)))
+        })
+}
+
+/// `Introduction . . . . . . 12` → `Introduction … 12`.
+fn shorten_leaders(text: &mut String) {
+    const FEWEST: usize = 4;
+    if !text.contains("..") && !text.contains(". .") {
+        return;
+    }
+    let mut short = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find('.') {
+        let run = &rest[at..];
+        let end = run.find(|char| char != '.' && char != ' ').unwrap_or(run.len());
+        if run[..end].bytes().filter(|byte| *byte == b'.').count() >= FEWEST {
+            short.push_str(rest[..at].trim_end());
+            short.push_str(" … ");
+        } else {
+            short.push_str(&rest[..at + end]);
+        }
+        rest = &run[end..];
+    }
+    short.push_str(rest);
+    short.truncate(short.trim_end().len());
+    *text = short;
+}
+
+/// Letters and digits alone, in lower case: what is compared of titles.
+fn bare(text: &str) -> String {
+    text.chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Marks the lines that the outline names. Returns whether the outline can be relied on.
+fn mark_outline(lines: &mut [Placed], outline: &[Bookmark]) -> bool {
+    /// A title may be broken over so many lines.
+    const MOST_LINES: usize = 4;
+    /// Numbers such as `Chapter 12` stand in one and not in the other.
+    const NUMBER_CHARS: usize = 12;
+    const FEWEST: usize = 3;
+    let mut first_of_page: HashMap<u32, usize> = HashMap::new();
+    for (index, placed) in lines.iter().enumerate() {
+        first_of_page.entry(placed.page).or_insert(index);
+    }
+    let mut entries = 0;
+    let mut found = 0;
+    for bookmark in outline {
+        let wanted = bare(&bookmark.title);
+        if wanted.chars().count() < 2 {
+            continue;
+        }
+        entries += 1;
+        let page = bookmark.page + 1;
+        let Some(first) = first_of_page.get(&page).copied() else { continue };
+        let on_page = lines[first..].iter().take_while(|placed| placed.page == page).count();
+        let place = (first..first + on_page).find_map(|start| {
+            if lines[start].heading.is_some() {
+                return None;
+            }
+            let mut text = String::new();
+            for end in start..(start + MOST_LINES).min(first + on_page) {
+                text.push_str(&bare(&lines[end].line.text(" ")));
+                let longer = text.len().abs_diff(wanted.len());
+                let same = text == wanted
+                    || (longer <= NUMBER_CHARS
+                        && wanted.len() >= 4
+                        && (text.ends_with(&wanted) || (text.len() >= 4 && wanted.ends_with(&text))));
+                if same {
+                    return Some((start, end));
+                }
+                if text.len() > wanted.len() + NUMBER_CHARS {
+                    return None;
+                }
+            }
+            None
+        });
+        if let Some((start, end)) = place {
+            found += 1;
+            lines[start].heading = Some(bookmark.level);
+            for placed in &mut lines[start + 1..=end] {
+                placed.heading = Some(bookmark.level);
+                placed.heading_goes_on = true;
+            }
+        }
+    }
+    entries >= FEWEST && found * 2 >= entries
+}
+
+impl Norms {
+    fn of(lines: &[Placed], has_outline: bool) -> Self {
+        let mut by_size: HashMap<i32, usize> = HashMap::new();
+        for placed in lines {
+            *by_size.entry(key(placed.line.style.size)).or_default() += placed.line.chars();
+        }
+        let body_size = most(&by_size).map_or(10.0, |size| size as f32 / 2.0).max(1.0);
+        let mut by_pitch: HashMap<i32, usize> = HashMap::new();
+        for pair in lines.windows(2) {
+            let [above, below] = pair else { continue };
+            let pitch = (below.line.top - above.line.top) / body_size;
+            let body = |placed: &Placed| (placed.line.style.size - body_size).abs() < 0.6;
+            if above.page == below.page && body(above) && body(below) && (0.8..3.0).contains(&pitch) {
+                *by_pitch.entry((pitch * 20.0).round() as i32).or_default() += 1;
+            }
+        }
+        let pitch = most(&by_pitch).map_or(1.25, |pitch| pitch as f32 / 20.0);
+        let mut heading_sizes: Vec<f32> = by_size
+            .keys()
+            .map(|size| *size as f32 / 2.0)
+            .filter(|size| *size > body_size * 1.12)
+            .collect();
+        heading_sizes.sort_by(|a, b| b.total_cmp(a));
+        heading_sizes.dedup_by(|smaller, larger| *larger - *smaller < 0.06 * *larger);
+        Self { body_size, pitch, heading_sizes, has_outline }
+    }
+
+    fn level_of_size(&self, size: f32) -> u8 {
+        let rank = self.heading_sizes.iter().position(|known| size >= known * 0.97);
+        (rank.unwrap_or(self.heading_sizes.len()) + 1).min(5) as u8
+    }
+}
+
+/// Half points.
+fn key(size: f32) -> i32 {
+    (size * 2.0).round() as i32
+}
+
+fn most(counts: &HashMap<i32, usize>) -> Option<i32> {
+    counts
+        .iter()
+        .max_by_key(|(value, count)| (**count, -**value))
+        .map(|(value, _)| *value)
+}
+
+/// Lines that make one block: a range of the document's lines.
+struct Group {
+    lines: std::ops::Range<usize>,
+    kind: BlockKind,
+}
+
+fn group(lines: &[Placed], norms: &Norms) -> Vec<Group> {
+    let edges = column_edges(lines);
+    let mut groups: Vec<Group> = Vec::new();
+    let mut start = 0;
+    while start < lines.len() {
+        let mut end = start + 1;
+        if is_row(lines, start) {
+            groups.push(Group { lines: start..end, kind: BlockKind::TableRow });
+            start = end;
+            continue;
+        }
+        while end < lines.len()
+            && !is_row(lines, end)
+            && !breaks(lines, start, end, norms, &edges)
+        {
+            end += 1;
+        }
+        let kind = kind_of(&lines[start..end], norms);
+        groups.push(Group { lines: start..end, kind });
+        start = end;
+    }
+    join_over_pages(lines, groups, norms)
+}
+
+/// A line of several cells beside another such line: a table, not a stray gap.
+fn is_row(lines: &[Placed], index: usize) -> bool {
+    let columns = |index: usize| lines.get(index).map_or(0, |placed| placed.line.cells.len());
+    if columns(index) < 2 || lines[index].heading.is_some() {
+        return false;
+    }
+    // A list's marker is set apart from its text as a cell is.
+    if columns(index) == 2 && list_marker(&lines[index].line.cells[0].text) {
+        return false;
+    }
+    let beside = |other: usize| {
+        columns(other) >= 2
+            && lines[other].page == lines[index].page
+            && (lines[other].line.top - lines[index].line.top).abs()
+                < 4.0 * lines[index].line.style.size.max(6.0)
+    };
+    (index > 0 && beside(index - 1)) || beside(index + 1)
+}
+
+/// Left and right of the column that each line stands in: the extent of the lines drawn one below
+/// the other with it.
+fn column_edges(lines: &[Placed]) -> Vec<(f32, f32)> {
+    let mut edges = Vec::with_capacity(lines.len());
+    let mut start = 0;
+    while start < lines.len() {
+        let mut end = start + 1;
+        while end < lines.len()
+            && lines[end].page == lines[start].page
+            && lines[end].line.top >= lines[end - 1].line.top
+        {
+            end += 1;
+        }
+        let left = lines[start..end].iter().map(|placed| placed.line.left()).fold(f32::MAX, f32::min);
+        let right = lines[start..end].iter().map(|placed| placed.line.right()).fold(0.0, f32::max);
+        edges.extend(std::iter::repeat_n((left, right), end - start));
+        start = end;
+    }
+    edges
+}
+
+/// Whether line `next` begins a new block, in a block that begins at line `start`.
+fn breaks(lines: &[Placed], start: usize, next: usize, norms: &Norms, edges: &[(f32, f32)]) -> bool {
+    let (first, above, below) = (&lines[start], &lines[next - 1], &lines[next]);
+    if above.heading.is_some() || below.heading.is_some() {
+        return !below.heading_goes_on;
+    }
+    let (above_line, below_line) = (&above.line, &below.line);
+    let size = above_line.style.size.max(1.0);
+    let step = below_line.top - above_line.top;
+    if above.page != below.page || step < 0.0 {
+        return true;
+    }
+    // A continuation on the same height is the rest of a line that was drawn in parts.
+    if step < 0.3 * size {
+        return below_line.left() < above_line.right() - size;
+    }
+    let usual = norms.pitch * size;
+    let differs = (below_line.style.size - above_line.style.size).abs() > 0.08 * size;
+    let reset = above_line.style.bold != below_line.style.bold
+        || above_line.style.monospaced != below_line.style.monospaced;
+    let reset = reset || above_line.astray != below_line.astray;
+    if step > usual * 1.3 || differs || reset {
+        return !(above_line.style.monospaced && below_line.style.monospaced && step < usual * 2.6);
+    }
+    if above_line.style.monospaced {
+        return false;
+    }
+    if list_marker(&below_line.cells[0].text) {
+        return true;
+    }
+    let (_, right) = edges[next];
+    let (left, _) = edges[start];
+    let width = (right - left).max(1.0);
+    let short = above_line.right() < right - 0.15 * width;
+    let first_is_item = list_marker(&first.line.cells[0].text);
+    if first_is_item {
+        // An item's lines hang under its text; a line back at the marker is something else.
+        return below_line.left() <= first.line.left() + 0.3 * size && next - 1 > start && short;
+    }
+    let indented = below_line.left() - above_line.left() > 0.8 * size
+        && below_line.left() - above_line.left() < 5.0 * size
+        && (next - 1 > start || above_line.ends_sentence());
+    indented && (short || above_line.ends_sentence()) || (short && above_line.ends_sentence())
+}
+
+fn list_marker(text: &str) -> bool {
+    let mut words = text.splitn(2, ' ');
+    let (Some(marker), rest) = (words.next(), words.next()) else {
+        return false;
+    };
+    let bullet = matches!(
+        marker,
+        "•" | "◦" | "–" | "—" | "-" | "*" | "▪" | "■" | "□" | "●" | "○" | "‣" | "·" | "∙" | "➢" | "✓"
+    );
+    if bullet {
+        return true;
+    }
+    let inner = marker.trim_start_matches('(');
+    let Some(number) = inner.strip_suffix(['.', ')']) else {
+        return false;
+    };
+    let short = (1..=2).contains(&number.chars().count());
+    let is_number = number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_letter = number.chars().count() == 1 && number.chars().all(char::is_lowercase);
+    rest.is_some() && short && (is_number || (is_letter && inner.ends_with(')')))
+}
+
+fn kind_of(lines: &[Placed], norms: &Norms) -> BlockKind {
+    let Some(first) = lines.first() else {
+        return BlockKind::Paragraph;
+    };
+    if let Some(level) = first.heading {
+        return BlockKind::Heading(level);
+    }
+    let style = first.line.style;
+    let chars: usize = lines.iter().map(|placed| placed.line.chars()).sum();
+    let text = first.line.text(" ");
+    let has_words = lines.iter().any(|placed| {
+        placed.line.cells.iter().any(|cell| {
+            cell.text.chars().filter(|char| char.is_alphabetic()).count() >= 2
+        })
+    });
+    let only_line = lines.len() == 1;
+    if has_words && chars <= 200 && lines.len() <= 4 && !style.monospaced {
+        let large = style.size > norms.body_size * if norms.has_outline { 1.5 } else { 1.12 };
+        if large && (!norms.has_outline || first.page == 1) {
+            return BlockKind::Heading(norms.level_of_size(style.size));
+        }
+        let ends = lines.last().is_some_and(|last| last.line.ends_sentence());
+        let bold = style.bold && chars <= 100 && lines.len() <= 2 && !ends;
+        if bold && !norms.has_outline && style.size > norms.body_size * 0.95 {
+            return BlockKind::Heading(norms.level_of_size(style.size).max(3));
+        }
+        if only_line && let Some(level) = division(&text) {
+            return BlockKind::Heading(level);
+        }
+    }
+    if list_marker(&text) {
+        BlockKind::ListItem
+    } else if lines.iter().all(|placed| placed.line.style.monospaced) {
+        BlockKind::Code
+    } else {
+        BlockKind::Paragraph
+    }
+}
+
+/// Joins a paragraph that goes on at the top of the next page or column.
+fn join_over_pages(lines: &[Placed], groups: Vec<Group>, norms: &Norms) -> Vec<Group> {
+    let mut joined: Vec<Group> = Vec::with_capacity(groups.len());
+    for group in groups {
+        if let Some(last) = joined.last_mut() {
+            let above = &lines[last.lines.end - 1];
+            let below = &lines[group.lines.start];
+            let flows = matches!(last.kind, BlockKind::Paragraph | BlockKind::ListItem)
+                && group.kind == BlockKind::Paragraph
+                && (above.page + 1 == below.page
+                    || (above.page == below.page && below.line.top < above.line.top));
+            let text = above.line.cells.last().map_or("", |cell| cell.text.as_str());
+            let starts_low = below.line.cells[0].text.starts_with(char::is_lowercase);
+            let same_size =
+                (above.line.style.size - below.line.style.size).abs() < 0.08 * norms.body_size;
+            if flows && same_size && !above.line.ends_sentence() && (starts_low || text.ends_with('-')) {
+                last.lines.end = group.lines.end;
+                continue;
+            }
+        }
+        joined.push(group);
+    }
+    joined
+}
+
+/// How a line is joined to the next of its block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Joint {
+    Space,
+    LineBreak,
+    /// Nothing between them: the word goes on, its hyphen kept.
+    Hyphen,
+    /// Nothing between them: the hyphen was only there because the line ended.
+    Broken,
+}
+
+/// Words seen unbroken, for deciding what a hyphen at the end of a line means.
+struct Words(HashSet<String>);
+
+impl Words {
+    /// Collects, of all words of the document, those that a hyphenated line end might spell.
+    fn of(lines: &[Placed]) -> Self {
+        let mut wanted = HashSet::new();
+        for pair in lines.windows(2) {
+            if let Some((left, right)) = halves(&pair[0].line, &pair[1].line) {
+                wanted.insert(format!("{left}{right}"));
+                wanted.insert(format!("{left}-{right}"));
+            }
+        }
+        let mut seen = HashSet::new();
+        if wanted.is_empty() {
+            return Self(seen);
+        }
+        for placed in lines {
+            for cell in &placed.line.cells {
+                for word in cell.text.split_whitespace() {
+                    let word = word.trim_matches(|char: char| !char.is_alphanumeric());
+                    if let Some(known) = wanted.get(word.to_lowercase().as_str()) {
+                        seen.insert(known.clone());
+                    }
+                }
+            }
+        }
+        Self(seen)
+    }
+
+    fn joint(&self, above: &Line, below: &Line) -> Joint {
+        let Some((left, right)) = halves(above, below) else {
+            return Joint::Space;
+        };
+        if self.0.contains(&format!("{left}{right}")) {
+            Joint::Broken
+        } else if self.0.contains(&format!("{left}-{right}")) {
+            Joint::Hyphen
+        } else {
+            Joint::Broken
+        }
+    }
+}
+
+/// The two halves of a word that a hyphen at the end of a line parts, in lower case.
+fn halves(above: &Line, below: &Line) -> Option<(String, String)> {
+    let text = &above.cells.last()?.text;
+    let stem = text.strip_suffix(['-', '\u{2010}'])?;
+    let left = stem.rsplit(|char: char| char.is_whitespace()).next()?;
+    let left = left.trim_start_matches(|char: char| !char.is_alphanumeric());
+    let right = below.cells.first()?.text.split_whitespace().next()?;
+    let right = right.trim_end_matches(|char: char| !char.is_alphanumeric());
+    let parts = left.ends_with(char::is_lowercase)
+        && left.chars().filter(|char| char.is_alphabetic()).count() >= 2
+        && right.starts_with(char::is_lowercase);
+    parts.then(|| (left.to_lowercase(), right.to_lowercase()))
+}
+
+fn assemble(
+    lines: &[Placed],
+    groups: &[Group],
+    sizes: &[(f32, f32, Turn)],
+    bounds: &Bounds,
+) -> Result<Extracted, Refusal> {
+    let words = Words::of(lines);
+    let mut assembler = Assembler::new(bounds.max_chars);
+    let mut pages: Vec<PageLayout> = (1..)
+        .zip(sizes)
+        .map(|(page, (width, height, _))| PageLayout {
+            page,
+            width: *width,
+            height: *height,
+            span: Span::new(0, 0),
+            lines: Vec::new(),
+        })
+        .collect();
+    let mut previous: Option<BlockKind> = None;
+    for group in groups {
+        if let Some(previous) = previous {
+            let tight = previous == group.kind
+                && matches!(group.kind, BlockKind::TableRow | BlockKind::ListItem);
+            assembler.raw(if tight { "\n" } else { "\n\n" })?;
+        }
+        previous = Some(group.kind);
+        let start = assembler.chars();
+        for index in group.lines.clone() {
+            let placed = &lines[index];
+            let separator = if group.kind == BlockKind::TableRow { " | " } else { " " };
+            let mut text = placed.line.text(separator);
+            let joint = if index + 1 == group.lines.end {
+                None
+            } else if group.kind == BlockKind::Code {
+                Some(Joint::LineBreak)
+            } else {
+                Some(words.joint(&placed.line, &lines[index + 1].line))
+            };
+            if joint == Some(Joint::Broken) {
+                text.pop();
+            }
+            let span = assembler.raw(&text)?;
+            let page = &mut pages[placed.page as usize - 1];
+            let (_, _, turn) = sizes[placed.page as usize - 1];
+            let rect = Rect {
+                left: placed.line.left(),
+                top: placed.line.top,
+                right: placed.line.right(),
+                bottom: placed.line.bottom,
+            };
+            let rect = turn.as_shown(rect, (page.width, page.height));
+            let (width, height) = (page.width.max(1.0), page.height.max(1.0));
+            page.lines.push(LineBox {
+                span,
+                left: (rect.left / width).clamp(0.0, 1.0),
+                top: (rect.top / height).clamp(0.0, 1.0),
+                right: (rect.right / width).clamp(0.0, 1.0),
+                bottom: (rect.bottom / height).clamp(0.0, 1.0),
+            });
+            match joint {
+                Some(Joint::Space) => assembler.raw(" ")?,
+                Some(Joint::LineBreak) => assembler.raw("\n")?,
+                Some(Joint::Hyphen | Joint::Broken) | None => Span::new(0, 0),
+            };
+        }
+        assembler.block(group.kind, Span::new(start, assembler.chars()))?;
+    }
+    let mut at = 0;
+    for page in &mut pages {
+        let start = page.lines.first().map_or(at, |line| line.span.start);
+        let end = page.lines.last().map_or(start, |line| line.span.end);
+        page.span = Span::new(start, end);
+        at = end;
+    }
+    let mut extracted = assembler.finish();
+    extracted.pages = pages;
+    Ok(extracted)
+}
+
+/// The heading in the largest type on the first page, as a title.
+fn largest_heading(extracted: &Extracted, lines: &[Placed], groups: &[Group]) -> Option<String> {
+    let mut largest: Option<(f32, Span)> = None;
+    for (block, group) in extracted.blocks.iter().zip(groups) {
+        let first = &lines[group.lines.start];
+        if first.page > 1 {
+            break;
+        }
+        let size = first.line.style.size;
+        let larger = largest.is_none_or(|(known, _)| size > known);
+        if matches!(block.kind, BlockKind::Heading(_)) && larger {
+            largest = Some((size, block.span));
+        }
+    }
+    title(largest?.1.slice(&extracted.text)?)
+}
+
+fn is_garbled(text: &str) -> bool {
+    let (mut bad, mut all) = (0_usize, 0_usize);
+    for char in text.chars().filter(|char| !char.is_whitespace()) {
+        all += 1;
+        bad += usize::from(
+            char == char::REPLACEMENT_CHARACTER || ('\u{e000}'..='\u{f8ff}').contains(&char),
+        );
+    }
+    bad * 7 > all
+}

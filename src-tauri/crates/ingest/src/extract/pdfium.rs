@@ -1,0 +1,540 @@
+//! The part of PDFium that text extraction needs, bound by hand.
+//!
+//! Two thousand characters a page and three calls a character make the layers of a general binding
+//! the greater part of the work, so these are plain calls through function pointers. PDFium is not
+//! thread-safe: a [`Session`] holds the process's only lock for as long as anything is open.
+
+use std::ffi::{CStr, CString, c_char, c_double, c_float, c_int, c_uint, c_ulong, c_void};
+use std::marker::PhantomData;
+use std::path::Path;
+use std::ptr::{self, NonNull};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+type Handle = *mut c_void;
+
+/// `FS_RECTF`, in page space: the origin is at the bottom left of an unrotated page.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rect {
+    pub left: c_float,
+    pub top: c_float,
+    pub right: c_float,
+    pub bottom: c_float,
+}
+
+/// `FS_MATRIX`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct Matrix {
+    a: c_float,
+    b: c_float,
+    c: c_float,
+    d: c_float,
+    e: c_float,
+    f: c_float,
+}
+
+macro_rules! functions {
+    ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)+) => {
+        #[allow(non_snake_case, reason = "the names are PDFium's")]
+        struct Functions {
+            $($name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)+
+            /// Keeps the functions mapped.
+            _library: libloading::Library,
+        }
+
+        impl Functions {
+            fn load(path: &Path) -> Result<Self, libloading::Error> {
+                // SAFETY: the library is PDFium as Docent's catalog names and verifies it; its
+                // initialisers have no preconditions.
+                let library = unsafe { libloading::Library::new(path)? };
+                Ok(Self {
+                    $($name: {
+                        // SAFETY: the signatures are those of PDFium's public headers, which have
+                        // kept them since these functions exist.
+                        *unsafe { library.get(concat!(stringify!($name), "\0").as_bytes())? }
+                    },)+
+                    _library: library,
+                })
+            }
+        }
+    };
+}
+
+functions! {
+    FPDF_InitLibrary: fn();
+    FPDF_LoadDocument: fn(*const c_char, *const c_char) -> Handle;
+    FPDF_GetLastError: fn() -> c_ulong;
+    FPDF_CloseDocument: fn(Handle);
+    FPDF_GetPageCount: fn(Handle) -> c_int;
+    FPDF_GetMetaText: fn(Handle, *const c_char, *mut c_void, c_ulong) -> c_ulong;
+    FPDF_LoadPage: fn(Handle, c_int) -> Handle;
+    FPDF_ClosePage: fn(Handle);
+    FPDF_GetPageWidthF: fn(Handle) -> c_float;
+    FPDF_GetPageHeightF: fn(Handle) -> c_float;
+    FPDF_PageToDevice: fn(
+        Handle, c_int, c_int, c_int, c_int, c_int, c_double, c_double, *mut c_int, *mut c_int
+    ) -> c_int;
+    FPDFPage_CountObjects: fn(Handle) -> c_int;
+    FPDFPage_GetObject: fn(Handle, c_int) -> Handle;
+    FPDFPageObj_GetType: fn(Handle) -> c_int;
+    FPDFText_LoadPage: fn(Handle) -> Handle;
+    FPDFText_ClosePage: fn(Handle);
+    FPDFText_CountChars: fn(Handle) -> c_int;
+    FPDFText_GetUnicode: fn(Handle, c_int) -> c_uint;
+    FPDFText_GetLooseCharBox: fn(Handle, c_int, *mut Rect) -> c_int;
+    FPDFText_GetFontSize: fn(Handle, c_int) -> c_double;
+    FPDFText_GetMatrix: fn(Handle, c_int, *mut Matrix) -> c_int;
+    FPDFText_GetFontInfo: fn(Handle, c_int, *mut c_void, c_ulong, *mut c_int) -> c_ulong;
+    FPDFBookmark_GetFirstChild: fn(Handle, Handle) -> Handle;
+    FPDFBookmark_GetNextSibling: fn(Handle, Handle) -> Handle;
+    FPDFBookmark_GetTitle: fn(Handle, *mut c_void, c_ulong) -> c_ulong;
+    FPDFBookmark_GetDest: fn(Handle, Handle) -> Handle;
+    FPDFBookmark_GetAction: fn(Handle) -> Handle;
+    FPDFAction_GetDest: fn(Handle, Handle) -> Handle;
+    FPDFDest_GetDestPageIndex: fn(Handle, Handle) -> c_int;
+}
+
+static FUNCTIONS: OnceLock<Functions> = OnceLock::new();
+static LOCK: Mutex<()> = Mutex::new(());
+
+/// Exclusive use of PDFium.
+pub struct Session {
+    functions: &'static Functions,
+    _lock: MutexGuard<'static, ()>,
+}
+
+/// Why a document did not open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    Password,
+    /// Encrypted in a way that PDFium doesn't know.
+    Security,
+    Format,
+    File,
+    Other(c_ulong),
+}
+
+impl Session {
+    /// Loads the library from `dir` the first time; later the first library stays.
+    pub fn start(dir: &Path) -> Result<Self, String> {
+        let lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
+        let functions = if let Some(functions) = FUNCTIONS.get() {
+            functions
+        } else {
+            let path = dir.join(libloading::library_filename("pdfium"));
+            let functions = Functions::load(&path).map_err(|error| error.to_string())?;
+            // SAFETY: called once, before anything else, under the lock.
+            unsafe { (functions.FPDF_InitLibrary)() };
+            FUNCTIONS.get_or_init(|| functions)
+        };
+        Ok(Self { functions, _lock: lock })
+    }
+
+    pub fn open(&self, path: &Path) -> Result<Document<'_>, OpenError> {
+        let path = CString::new(path.to_string_lossy().as_bytes()).map_err(|_| OpenError::File)?;
+        // SAFETY: both strings end with NUL; a null password means none.
+        let handle = unsafe { (self.functions.FPDF_LoadDocument)(path.as_ptr(), ptr::null()) };
+        match NonNull::new(handle) {
+            Some(handle) => Ok(Document { functions: self.functions, handle, session: PhantomData }),
+            // SAFETY: no arguments; the lock keeps others from changing the last error.
+            None => Err(match unsafe { (self.functions.FPDF_GetLastError)() } {
+                2 => OpenError::File,
+                3 => OpenError::Format,
+                4 => OpenError::Password,
+                5 => OpenError::Security,
+                other => OpenError::Other(other),
+            }),
+        }
+    }
+}
+
+pub struct Document<'s> {
+    functions: &'static Functions,
+    handle: NonNull<c_void>,
+    session: PhantomData<&'s Session>,
+}
+
+impl Drop for Document<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open, and pages borrow the document, so none is left.
+        unsafe { (self.functions.FPDF_CloseDocument)(self.handle.as_ptr()) }
+    }
+}
+
+/// An entry of the document's outline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bookmark {
+    pub title: String,
+    /// From 1.
+    pub level: u8,
+    /// From 0.
+    pub page: u32,
+}
+
+impl Document<'_> {
+    pub fn page_count(&self) -> u32 {
+        // SAFETY: the document is open.
+        u32::try_from(unsafe { (self.functions.FPDF_GetPageCount)(self.handle.as_ptr()) }).unwrap_or(0)
+    }
+
+    /// An entry of the information dictionary, such as `Title`.
+    pub fn information(&self, tag: &CStr) -> String {
+        utf16(|buffer, length| {
+            // SAFETY: the buffer has `length` bytes; with none, PDFium only tells the length.
+            unsafe {
+                (self.functions.FPDF_GetMetaText)(self.handle.as_ptr(), tag.as_ptr(), buffer, length)
+            }
+        })
+    }
+
+    /// `None` for a page that cannot be loaded.
+    pub fn page(&self, index: u32) -> Option<Page<'_>> {
+        // SAFETY: the document is open; an index out of range gives null.
+        let handle = unsafe {
+            (self.functions.FPDF_LoadPage)(self.handle.as_ptr(), c_int::try_from(index).ok()?)
+        };
+        Some(Page {
+            functions: self.functions,
+            handle: NonNull::new(handle)?,
+            document: PhantomData,
+        })
+    }
+
+    /// The outline in order, at most `max` entries of it. Damaged outlines can form rings.
+    pub fn outline(&self, max: usize) -> Vec<Bookmark> {
+        const DEEPEST: usize = 16;
+        let f = self.functions;
+        let document = self.handle.as_ptr();
+        let mut found = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        // SAFETY: null asks for the first bookmark of the top level.
+        let first = unsafe { (f.FPDFBookmark_GetFirstChild)(document, ptr::null_mut()) };
+        let mut open = vec![first];
+        while let Some(bookmark) = open.pop() {
+            if bookmark.is_null() || found.len() >= max || !seen.insert(bookmark as usize) {
+                continue;
+            }
+            let level = open.len() + 1;
+            // SAFETY: bookmarks live as long as the document; null results are checked.
+            unsafe {
+                let mut target = (f.FPDFBookmark_GetDest)(document, bookmark);
+                if target.is_null() {
+                    let action = (f.FPDFBookmark_GetAction)(bookmark);
+                    if !action.is_null() {
+                        target = (f.FPDFAction_GetDest)(document, action);
+                    }
+                }
+                if !target.is_null()
+                    && let Ok(page) = u32::try_from((f.FPDFDest_GetDestPageIndex)(document, target))
+                {
+                    let title =
+                        utf16(|buffer, length| (f.FPDFBookmark_GetTitle)(bookmark, buffer, length));
+                    found.push(Bookmark { title, level: level.min(6) as u8, page });
+                }
+                open.push((f.FPDFBookmark_GetNextSibling)(document, bookmark));
+                if open.len() < DEEPEST {
+                    open.push((f.FPDFBookmark_GetFirstChild)(document, bookmark));
+                }
+            }
+        }
+        found
+    }
+}
+
+pub struct Page<'d> {
+    functions: &'static Functions,
+    handle: NonNull<c_void>,
+    document: PhantomData<&'d ()>,
+}
+
+impl Drop for Page<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open, and text pages borrow the page, so none is left.
+        unsafe { (self.functions.FPDF_ClosePage)(self.handle.as_ptr()) }
+    }
+}
+
+/// From page space to the page as it is shown: points, origin at the top left, `y` downwards.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    x: [f32; 3],
+    y: [f32; 3],
+}
+
+impl Shown {
+    pub fn rect(&self, rect: Rect) -> Rect {
+        let at = |row: &[f32; 3], x: f32, y: f32| row[0] + row[1] * x + row[2] * y;
+        let (x1, x2) = (at(&self.x, rect.left, rect.top), at(&self.x, rect.right, rect.bottom));
+        let (y1, y2) = (at(&self.y, rect.left, rect.top), at(&self.y, rect.right, rect.bottom));
+        Rect {
+            left: x1.min(x2),
+            top: y1.min(y2),
+            right: x1.max(x2),
+            bottom: y1.max(y2),
+        }
+    }
+
+    /// Where a direction of page space points as shown.
+    pub fn turn(&self, (x, y): (f32, f32)) -> Turn {
+        let right = self.x[1] * x + self.x[2] * y;
+        let down = self.y[1] * x + self.y[2] * y;
+        match (right.abs() >= down.abs(), right >= 0.0, down >= 0.0) {
+            (true, true, _) => Turn::Upright,
+            (true, false, _) => Turn::UpsideDown,
+            (false, _, true) => Turn::Downwards,
+            (false, _, false) => Turn::Upwards,
+        }
+    }
+}
+
+/// The way that a line of text runs on the page as shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Turn {
+    #[default]
+    Upright,
+    /// As after a quarter turn to the right.
+    Downwards,
+    UpsideDown,
+    /// As after a quarter turn to the left.
+    Upwards,
+}
+
+impl Turn {
+    pub const ALL: [Self; 4] = [Self::Upright, Self::Downwards, Self::UpsideDown, Self::Upwards];
+
+    /// Turns a page of the given size so that its text is upright: the place of a rectangle then.
+    pub fn upright(self, rect: Rect, (width, height): (f32, f32)) -> Rect {
+        let Rect { left, top, right, bottom } = rect;
+        match self {
+            Self::Upright => rect,
+            Self::Downwards => {
+                Rect { left: top, top: width - right, right: bottom, bottom: width - left }
+            }
+            Self::UpsideDown => Rect {
+                left: width - right,
+                top: height - bottom,
+                right: width - left,
+                bottom: height - top,
+            },
+            Self::Upwards => {
+                Rect { left: height - bottom, top: left, right: height - top, bottom: right }
+            }
+        }
+    }
+
+    /// The way back: `size` is that of the page as shown.
+    pub fn as_shown(self, rect: Rect, (width, height): (f32, f32)) -> Rect {
+        match self {
+            Self::Upright | Self::UpsideDown => self.upright(rect, (width, height)),
+            Self::Downwards => Self::Upwards.upright(rect, (height, width)),
+            Self::Upwards => Self::Downwards.upright(rect, (height, width)),
+        }
+    }
+}
+
+impl Page<'_> {
+    /// Width and height in points, as shown.
+    pub fn size(&self) -> (f32, f32) {
+        // SAFETY: the page is open.
+        unsafe {
+            (
+                (self.functions.FPDF_GetPageWidthF)(self.handle.as_ptr()),
+                (self.functions.FPDF_GetPageHeightF)(self.handle.as_ptr()),
+            )
+        }
+    }
+
+    /// The mapping that rotation and crop box make.
+    pub fn shown(&self) -> Shown {
+        // Device coordinates are integers, so the page is mapped to a large device.
+        const DEVICE: c_int = 1 << 20;
+        const REACH: f64 = 1000.0;
+        let (width, height) = self.size();
+        let map = |x: f64, y: f64| {
+            let (mut device_x, mut device_y) = (0, 0);
+            // SAFETY: the page is open and the results are local.
+            unsafe {
+                (self.functions.FPDF_PageToDevice)(
+                    self.handle.as_ptr(), 0, 0, DEVICE, DEVICE, 0, x, y, &raw mut device_x,
+                    &raw mut device_y,
+                );
+            }
+            (
+                device_x as f32 / DEVICE as f32 * width,
+                device_y as f32 / DEVICE as f32 * height,
+            )
+        };
+        let (origin, right, up) = (map(0.0, 0.0), map(REACH, 0.0), map(0.0, REACH));
+        let per_point = |to: f32, from: f32| (to - from) / REACH as f32;
+        Shown {
+            x: [origin.0, per_point(right.0, origin.0), per_point(up.0, origin.0)],
+            y: [origin.1, per_point(right.1, origin.1), per_point(up.1, origin.1)],
+        }
+    }
+
+    /// Whether there is a picture among the page's first objects.
+    pub fn has_image(&self) -> bool {
+        const LOOK_AT: c_int = 200;
+        const IMAGE: c_int = 3;
+        let f = self.functions;
+        let page = self.handle.as_ptr();
+        // SAFETY: the page is open, the indices are below the count, null results are checked.
+        unsafe {
+            (0..(f.FPDFPage_CountObjects)(page).min(LOOK_AT)).any(|index| {
+                let object = (f.FPDFPage_GetObject)(page, index);
+                !object.is_null() && (f.FPDFPageObj_GetType)(object) == IMAGE
+            })
+        }
+    }
+
+    pub fn text(&self) -> Option<TextPage<'_>> {
+        // SAFETY: the page is open.
+        let handle = unsafe { (self.functions.FPDFText_LoadPage)(self.handle.as_ptr()) };
+        let handle = NonNull::new(handle)?;
+        // SAFETY: the text page was opened above.
+        let count = unsafe { (self.functions.FPDFText_CountChars)(handle.as_ptr()) }.max(0);
+        Some(TextPage {
+            functions: self.functions,
+            handle,
+            count,
+            page: PhantomData,
+        })
+    }
+}
+
+/// The characters of a page, in the order that PDFium reads them.
+pub struct TextPage<'p> {
+    functions: &'static Functions,
+    handle: NonNull<c_void>,
+    count: c_int,
+    page: PhantomData<&'p ()>,
+}
+
+impl Drop for TextPage<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open.
+        unsafe { (self.functions.FPDFText_ClosePage)(self.handle.as_ptr()) }
+    }
+}
+
+/// How a character is set.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Style {
+    /// In points, as shown.
+    pub size: f32,
+    pub bold: bool,
+    pub monospaced: bool,
+}
+
+impl TextPage<'_> {
+    pub fn len(&self) -> c_int {
+        self.count
+    }
+
+    /// The code point at an index, 0 where the font doesn't tell.
+    pub fn code(&self, index: c_int) -> u32 {
+        // SAFETY: the text page is open; PDFium checks the index.
+        unsafe { (self.functions.FPDFText_GetUnicode)(self.handle.as_ptr(), index) }
+    }
+
+    /// The box of a character in page space, as high as its font.
+    pub fn rect(&self, index: c_int) -> Option<Rect> {
+        let mut rect = Rect::default();
+        // SAFETY: as above; the result is local.
+        let known = unsafe {
+            (self.functions.FPDFText_GetLooseCharBox)(self.handle.as_ptr(), index, &raw mut rect)
+        };
+        let finite = [rect.left, rect.top, rect.right, rect.bottom].iter().all(|side| side.is_finite());
+        (known != 0 && finite).then_some(rect)
+    }
+
+    /// The direction of the line that a character stands on, in page space.
+    pub fn direction(&self, index: c_int) -> (f32, f32) {
+        let mut matrix = Matrix::default();
+        // SAFETY: as above.
+        let known = unsafe {
+            (self.functions.FPDFText_GetMatrix)(self.handle.as_ptr(), index, &raw mut matrix)
+        };
+        if known == 0 || (matrix.a == 0.0 && matrix.b == 0.0) {
+            (1.0, 0.0)
+        } else {
+            (matrix.a, matrix.b)
+        }
+    }
+
+    pub fn style(&self, index: c_int) -> Style {
+        const NAME_BYTES: usize = 128;
+        const FIXED_PITCH: c_int = 1;
+        const FORCE_BOLD: c_int = 1 << 18;
+        let f = self.functions;
+        let text = self.handle.as_ptr();
+        let mut name = [0_u8; NAME_BYTES];
+        let mut flags = 0;
+        let mut matrix = Matrix::default();
+        // SAFETY: as above; the buffer has the length that is passed, and PDFium writes nothing
+        // when the name is longer.
+        let (size, length, scaled) = unsafe {
+            (
+                (f.FPDFText_GetFontSize)(text, index) as f32,
+                (f.FPDFText_GetFontInfo)(
+                    text, index, name.as_mut_ptr().cast(), NAME_BYTES as c_ulong, &raw mut flags,
+                ) as usize,
+                (f.FPDFText_GetMatrix)(text, index, &raw mut matrix) != 0,
+            )
+        };
+        // The size is the font's; what is seen is stretched by the text matrix.
+        let scale = if scaled { matrix.c.hypot(matrix.d) } else { 1.0 };
+        let name = &mut name[..length.min(NAME_BYTES).saturating_sub(1)];
+        name.make_ascii_lowercase();
+        let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
+        Style {
+            size: size * scale,
+            bold: flags & FORCE_BOLD != 0
+                || has(b"bold")
+                || has(b"black")
+                || has(b"heavy")
+                || has(b"cmbx")
+                || has(b"sfbx")
+                || has(b"-demi"),
+            monospaced: flags & FIXED_PITCH != 0
+                || has(b"mono")
+                || has(b"courier")
+                || has(b"consola")
+                || has(b"typewriter")
+                || has(b"cmtt")
+                || has(b"sftt"),
+        }
+    }
+}
+
+/// Reads a string from a function that fills a buffer with UTF-16 and returns its length in bytes.
+fn utf16(fill: impl Fn(*mut c_void, c_ulong) -> c_ulong) -> String {
+    const LONGEST: usize = 64 * 1024;
+    let bytes = (fill(ptr::null_mut(), 0) as usize).min(LONGEST);
+    let mut units = vec![0_u16; bytes / 2];
+    if units.is_empty() {
+        return String::new();
+    }
+    fill(units.as_mut_ptr().cast(), (units.len() * 2) as c_ulong);
+    let end = units.iter().position(|unit| *unit == 0).unwrap_or(units.len());
+    String::from_utf16_lossy(&units[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turning_there_and_back() {
+        let rect = Rect { left: 10.0, top: 20.0, right: 60.0, bottom: 30.0 };
+        for turn in Turn::ALL {
+            let there = turn.upright(rect, (200.0, 100.0));
+            let back = turn.as_shown(there, (200.0, 100.0));
+            let same = (back.left, back.top, back.right, back.bottom) == (10.0, 20.0, 60.0, 30.0);
+            assert!(same, "{turn:?}: {back:?}");
+        }
+        let down = Turn::Downwards.upright(rect, (200.0, 100.0));
+        assert_eq!((down.left, down.top), (20.0, 140.0), "what stands at the right is the top");
+    }
+}

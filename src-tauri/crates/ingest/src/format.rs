@@ -1,0 +1,221 @@
+//! What a file is, by its name and by its first bytes. Both must agree.
+
+use std::path::Path;
+
+use docent_domain::Format;
+
+/// How much of a file's beginning [`detect_format`] wants to see.
+pub const HEAD_BYTES: usize = 8 * 1024;
+
+/// Extensions that are read, in lower case.
+pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
+    ("txt", Format::Text),
+    ("text", Format::Text),
+    ("md", Format::Markdown),
+    ("markdown", Format::Markdown),
+    ("mdown", Format::Markdown),
+    ("mkd", Format::Markdown),
+    ("html", Format::Html),
+    ("htm", Format::Html),
+    ("xhtml", Format::Html),
+    ("pdf", Format::Pdf),
+    ("docx", Format::Docx),
+];
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detection {
+    Supported(Format),
+    /// Not read, and why: a sentence for the user.
+    Unsupported { reason: String },
+}
+
+/// What the first bytes are, whatever the name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    Empty,
+    Pdf,
+    Zip,
+    /// The container of old Office files, and of encrypted new ones.
+    OldOffice,
+    Html,
+    Text,
+    Binary,
+}
+
+/// Decides how a file is read. `head` holds its first [`HEAD_BYTES`], or all of it if it is shorter.
+///
+/// A file whose name and content disagree is not read: guessing would index rubbish. A file without
+/// an extension goes by its content.
+#[must_use]
+pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
+    let extension = path
+        .extension()
+        .map(|extension| extension.to_string_lossy().to_lowercase());
+    let content = content_of(head);
+    if content == Content::Empty {
+        return unsupported("The file is empty.");
+    }
+    let Some(extension) = extension else {
+        return match content {
+            Content::Pdf => Detection::Supported(Format::Pdf),
+            Content::Html => Detection::Supported(Format::Html),
+            Content::Text => Detection::Supported(Format::Text),
+            Content::Empty | Content::Zip | Content::OldOffice | Content::Binary => {
+                unsupported("Docent does not know what kind of file this is.")
+            }
+        };
+    };
+    let Some((_, format)) = SUPPORTED_EXTENSIONS
+        .iter()
+        .find(|(known, _)| *known == extension)
+    else {
+        return unsupported(format!("Docent does not read .{extension} files yet."));
+    };
+    match (format, content) {
+        (Format::Text | Format::Markdown | Format::Html, Content::Text | Content::Html)
+        | (Format::Pdf, Content::Pdf)
+        // Whether a zip is a Word document is seen when its table of contents is read.
+        | (Format::Docx, Content::Zip) => Detection::Supported(*format),
+        (Format::Docx, Content::OldOffice) => unsupported(
+            "The file is named .docx, but is an old or a password-protected Office file. Save it \
+             as a Word document without a password.",
+        ),
+        (_, Content::Pdf) => misnamed(&extension, "a PDF"),
+        (_, Content::Zip) => misnamed(&extension, "a zip archive"),
+        (_, Content::OldOffice) => misnamed(&extension, "an old Office file"),
+        (_, Content::Html) => misnamed(&extension, "a web page"),
+        (_, Content::Text) => misnamed(&extension, "plain text"),
+        (_, Content::Binary) => misnamed(&extension, "binary data"),
+        (_, Content::Empty) => unsupported("The file is empty."),
+    }
+}
+
+fn misnamed(extension: &str, content: &str) -> Detection {
+    unsupported(format!(
+        "The file is named .{extension}, but holds {content}. Give it the right name and it is read."
+    ))
+}
+
+fn unsupported(reason: impl Into<String>) -> Detection {
+    Detection::Unsupported { reason: reason.into() }
+}
+
+fn content_of(head: &[u8]) -> Content {
+    // Readers accept a PDF header anywhere in the first kilobyte.
+    const PDF_HEADER_WITHIN: usize = 1024;
+    if head.is_empty() {
+        return Content::Empty;
+    }
+    let beginning = &head[..head.len().min(PDF_HEADER_WITHIN)];
+    if beginning.windows(5).any(|window| window == b"%PDF-")
+        && (head.starts_with(b"%PDF-") || is_binary(head))
+    {
+        return Content::Pdf;
+    }
+    if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
+        return Content::Zip;
+    }
+    if head.starts_with(&[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1]) {
+        return Content::OldOffice;
+    }
+    if is_binary(head) {
+        return Content::Binary;
+    }
+    let start: String = String::from_utf8_lossy(&head[..head.len().min(512)])
+        .trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n'])
+        .chars()
+        .take(64)
+        .collect::<String>()
+        .to_ascii_lowercase();
+    if start.starts_with("<!doctype html") || start.starts_with("<html") {
+        Content::Html
+    } else {
+        Content::Text
+    }
+}
+
+/// Whether bytes are not text in any encoding that Docent reads: more than one in a hundred is a
+/// control character that text does not use, or NUL without being UTF-16.
+pub(crate) fn is_binary(bytes: &[u8]) -> bool {
+    if encoding_rs::Encoding::for_bom(bytes).is_some() || utf16_without_mark(bytes).is_some() {
+        return false;
+    }
+    let controls = bytes
+        .iter()
+        .filter(|byte| matches!(byte, 0..=6 | 14..=26 | 28..=31))
+        .count();
+    controls * 100 > bytes.len()
+}
+
+/// UTF-16 without a byte order mark shows in Western text as NULs in every other place.
+pub(crate) fn utf16_without_mark(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
+    const LOOK_AT: usize = 4096;
+    let bytes = &bytes[..bytes.len().min(LOOK_AT) & !1];
+    let nuls = |offset: usize| bytes.iter().skip(offset).step_by(2).filter(|byte| **byte == 0).count();
+    let (even, odd) = (nuls(0), nuls(1));
+    let units = bytes.len() / 2;
+    if units < 4 {
+        None
+    } else if odd * 10 >= units * 7 && even * 50 <= units {
+        Some(encoding_rs::UTF_16LE)
+    } else if even * 10 >= units * 7 && odd * 50 <= units {
+        Some(encoding_rs::UTF_16BE)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detect(name: &str, head: &[u8]) -> Result<Format, String> {
+        match detect_format(Path::new(name), head) {
+            Detection::Supported(format) => Ok(format),
+            Detection::Unsupported { reason } => Err(reason),
+        }
+    }
+
+    #[test]
+    fn name_and_content_must_agree() {
+        assert_eq!(detect("a.TXT", b"hello"), Ok(Format::Text));
+        assert_eq!(detect("a.md", "# Šuma".as_bytes()), Ok(Format::Markdown));
+        assert_eq!(detect("a.htm", b"<p>hello"), Ok(Format::Html));
+        assert_eq!(detect("a.pdf", b"%PDF-1.7\n%\xe2\xe3"), Ok(Format::Pdf));
+        assert_eq!(detect("a.docx", b"PK\x03\x04rest"), Ok(Format::Docx));
+        for (name, head, says) in [
+            ("a.pdf", &b"hello"[..], "holds plain text"),
+            ("a.pdf", b"<!DOCTYPE html><p>not found", "holds a web page"),
+            ("a.txt", b"%PDF-1.4\n", "holds a PDF"),
+            ("a.txt", b"\0\x01\x02\x03binary", "holds binary data"),
+            ("a.md", b"PK\x03\x04rest", "holds a zip archive"),
+            ("a.docx", b"hello", "holds plain text"),
+            ("a.docx", &[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1], "password-protected"),
+            ("a.xlsx", b"PK\x03\x04rest", "Docent does not read .xlsx files yet."),
+            ("a.pdf", b"", "The file is empty."),
+            ("unknown", b"\0\x01\x02\x03", "does not know"),
+        ] {
+            let reason = detect(name, head).expect_err(name);
+            assert!(reason.contains(says), "{name}: {reason:?} should say {says:?}");
+        }
+    }
+
+    #[test]
+    fn files_without_extension_go_by_content() {
+        assert_eq!(detect("README", b"Read me first.\n"), Ok(Format::Text));
+        assert_eq!(detect("scan", b"%PDF-1.4\n"), Ok(Format::Pdf));
+        assert_eq!(detect("index", b"\n <!doctype HTML>"), Ok(Format::Html));
+    }
+
+    #[test]
+    fn utf16_is_text() {
+        let utf16: Vec<u8> = "Zakon o radu\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(detect("a.txt", &utf16), Ok(Format::Text));
+        assert_eq!(detect("b.txt", &[&[0xff, 0xfe], &utf16[..]].concat()), Ok(Format::Text));
+    }
+
+    #[test]
+    fn a_text_about_pdf_headers_is_text() {
+        assert_eq!(detect("notes.txt", b"A PDF begins with %PDF-1.7."), Ok(Format::Text));
+    }
+}

@@ -1,0 +1,110 @@
+//! Why a file was not read, in words for its owner.
+
+use serde::{Deserialize, Serialize};
+
+/// A file that gives no text, and why. It travels from the worker to the application as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    #[error("The file is not there any more.")]
+    Vanished,
+    #[error("Docent may not read this file: permission denied. Change its permissions and try again.")]
+    PermissionDenied,
+    #[error("This is {what}, not a file that can be read.")]
+    NotAFile { what: String },
+    #[error("The file was changed while it was being read. It is read again when it is at rest.")]
+    Changed,
+    #[error("The file could not be read: {message}.")]
+    Unreadable { message: String },
+    #[error("The file is empty.")]
+    Empty,
+    #[error("The document holds no text.")]
+    NoText,
+    #[error("The document is scanned: its {pages} pages are pictures and hold no text. Docent does not recognise text in pictures yet.")]
+    Scanned { pages: u32 },
+    #[error("The document is protected by a password. Save a copy without the password and add that.")]
+    PasswordProtected,
+    #[error("The document is damaged: {what}.")]
+    Damaged { what: String },
+    #[error("{message}")]
+    WrongContent { message: String },
+    #[error("The file holds binary data, not text.")]
+    Binary,
+    #[error("The file is too big: {bytes} bytes, and Docent reads {format} files up to {max_bytes} bytes. Split it into smaller files.", format = .format)]
+    FileTooBig {
+        format: String,
+        bytes: u64,
+        max_bytes: u64,
+    },
+    #[error("The file unpacks to more than {max_bytes} bytes, far more than a document holds. It was left alone.")]
+    UnpacksTooBig { max_bytes: u64 },
+    #[error("The document has more than {max_chars} characters of text. Split it into smaller documents.")]
+    TooMuchText { max_chars: u64 },
+    #[error("The document has more than {max} parts. Split it into smaller documents.")]
+    TooManyParts { max: u64 },
+    #[error("The PDF reader is missing or damaged: {message}. Fetch Docent's models again and retry.")]
+    ReaderMissing { message: String },
+    #[error("Reading was cancelled.")]
+    Cancelled,
+}
+
+impl Refusal {
+    /// Whether the file was left out on purpose (there is nothing to read in it) rather than failed.
+    #[must_use]
+    pub const fn is_skip(&self) -> bool {
+        match self {
+            Self::Empty | Self::NoText | Self::Scanned { .. } | Self::NotAFile { .. } => true,
+            Self::Vanished
+            | Self::PermissionDenied
+            | Self::Changed
+            | Self::Unreadable { .. }
+            | Self::PasswordProtected
+            | Self::Damaged { .. }
+            | Self::WrongContent { .. }
+            | Self::Binary
+            | Self::FileTooBig { .. }
+            | Self::UnpacksTooBig { .. }
+            | Self::TooMuchText { .. }
+            | Self::TooManyParts { .. }
+            | Self::ReaderMissing { .. }
+            | Self::Cancelled => false,
+        }
+    }
+
+    /// Whether the same file may be readable in a while, without anyone doing anything about it.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::Changed | Self::Unreadable { .. } | Self::ReaderMissing { .. } => true,
+            Self::Vanished
+            | Self::PermissionDenied
+            | Self::NotAFile { .. }
+            | Self::Empty
+            | Self::NoText
+            | Self::Scanned { .. }
+            | Self::PasswordProtected
+            | Self::Damaged { .. }
+            | Self::WrongContent { .. }
+            | Self::Binary
+            | Self::FileTooBig { .. }
+            | Self::UnpacksTooBig { .. }
+            | Self::TooMuchText { .. }
+            | Self::TooManyParts { .. }
+            | Self::Cancelled => false,
+        }
+    }
+
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into() }
+    }
+}
+
+impl From<std::io::Error> for Refusal {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Self::Vanished,
+            std::io::ErrorKind::PermissionDenied => Self::PermissionDenied,
+            _ => Self::Unreadable { message: error.to_string() },
+        }
+    }
+}

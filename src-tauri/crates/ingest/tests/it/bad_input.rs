@@ -1,0 +1,156 @@
+//! Files that are not what they seem, and files that were broken on purpose.
+
+use docent_domain::Format;
+use docent_ingest::{Detection, Extracted, FileStamp, Refusal, inspect};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use crate::fixtures::{PdfOptions, docx, pdf, read, read_bytes, text};
+
+#[test]
+fn what_is_no_file_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    assert_eq!(read(&path("gone.txt"), Format::Text), Err(Refusal::Vanished));
+    assert!(matches!(read(folder.path(), Format::Text), Err(Refusal::NotAFile { .. })));
+    std::fs::write(path("empty.txt"), b"").unwrap();
+    assert_eq!(read(&path("empty.txt"), Format::Text), Err(Refusal::Empty));
+    std::fs::write(path("blank.txt"), b" \n\n ").unwrap();
+    assert_eq!(read(&path("blank.txt"), Format::Text), Err(Refusal::NoText));
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("/etc/passwd", path("link.txt")).unwrap();
+        assert!(matches!(read(&path("link.txt"), Format::Text), Err(Refusal::NotAFile { .. })));
+        // Opening a pipe that nobody writes to must not wait for somebody.
+        assert!(std::process::Command::new("mkfifo").arg(path("pipe.txt")).status().unwrap().success());
+        assert!(matches!(inspect(&path("pipe.txt")), Err(Refusal::NotAFile { .. })));
+        let socket = std::os::unix::net::UnixListener::bind(path("socket.txt")).unwrap();
+        assert!(matches!(inspect(&path("socket.txt")), Err(Refusal::NotAFile { .. })));
+        drop(socket);
+        assert!(matches!(inspect(std::path::Path::new("/dev/zero")), Err(Refusal::NotAFile { .. })));
+    }
+}
+
+#[test]
+fn inspection_tells_format_and_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("report.pdf");
+    std::fs::write(&path, "not a PDF at all").unwrap();
+    let inspection = inspect(&path).unwrap();
+    assert!(matches!(inspection.detection, Detection::Unsupported { .. }));
+    assert_eq!(inspection.stamp, FileStamp::of(&path).unwrap());
+    std::fs::write(&path, pdf(&[], &PdfOptions::default())).unwrap();
+    assert_eq!(inspect(&path).unwrap().detection, Detection::Supported(Format::Pdf));
+}
+
+#[test]
+fn a_text_file_of_a_gigabyte_is_refused_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge.txt");
+    // Sparse, so that the test costs no disk.
+    std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+    let refusal = read(&path, Format::Text).unwrap_err();
+    assert!(matches!(refusal, Refusal::FileTooBig { bytes: 0x4000_0000, .. }));
+    assert!(refusal.to_string().contains("Split it"), "{refusal}");
+}
+
+/// Every promise about an extracted document that others build on.
+fn check(extracted: &Extracted) {
+    let chars = extracted.text.chars().count() as u32;
+    let mut covered = vec![false; chars as usize];
+    let mut at = 0;
+    for block in &extracted.blocks {
+        assert!(block.span.start >= at && block.span.start < block.span.end && block.span.end <= chars);
+        at = block.span.end;
+        covered[block.span.start as usize..block.span.end as usize].fill(true);
+    }
+    for (index, char) in extracted.text.chars().enumerate() {
+        assert!(covered[index] || char.is_whitespace(), "{char:?} at {index} is in no block");
+    }
+    let mut at = 0;
+    for page in &extracted.pages {
+        assert!(page.span.start >= at && page.span.end >= page.span.start && page.span.end <= chars);
+        at = page.span.end;
+        for line in &page.lines {
+            assert!(line.span.start >= page.span.start && line.span.end <= page.span.end);
+            for side in [line.left, line.top, line.right, line.bottom] {
+                assert!((0.0..=1.0).contains(&side), "{line:?}");
+            }
+        }
+    }
+}
+
+fn seeds() -> Vec<(Format, Vec<u8>)> {
+    let page = |number: u32| {
+        vec![
+            text(70.0, 800.0, 18.0, "Naslov o šumi"),
+            text(70.0, 760.0, 11.0, "Prvi odlomak koji traje i traje do kraja re-"),
+            text(70.0, 746.0, 11.0, "da, pa dalje."),
+            text(300.0, 30.0, 9.0, if number == 1 { "1" } else { "2" }),
+        ]
+    };
+    vec![
+        (Format::Pdf, pdf(&[page(1), page(2)], &PdfOptions { outline: &[("Naslov", 0)], ..PdfOptions::default() })),
+        (
+            Format::Docx,
+            docx(
+                "<w:p><w:pPr><w:numPr><w:ilvl w:val='0'/><w:numId w:val='1'/></w:numPr></w:pPr><w:r><w:t>č &#269; x</w:t></w:r></w:p>\
+                 <w:tbl><w:tr><w:tc><w:p><w:r><w:t>a</w:t></w:r></w:p></w:tc><w:tc><w:p/></w:tc></w:tr></w:tbl>",
+                &[("word/numbering.xml", "<w:numbering><w:num w:numId='1'><w:abstractNumId w:val='0'/></w:num></w:numbering>")],
+            ),
+        ),
+        (
+            Format::Html,
+            "<html><head><title>T</title></head><body><h1>Č</h1><table><tr><td>a<td>b</table><ol><li>x<pre> y </pre></ol>"
+                .as_bytes()
+                .to_vec(),
+        ),
+        (Format::Markdown, "# Č\n\n- a\n  1. b\n\n| x | y |\n|---|---|\n| 1 |\n\n```\ncode\n```\n> q[^1]\n\n[^1]: f\n".as_bytes().to_vec()),
+        (Format::Text, "Naslov\n======\n\nČlanak 5.\n\ntekst\r\n\u{feff}\u{c}dalje\n".as_bytes().to_vec()),
+    ]
+}
+
+#[test]
+fn good_documents_keep_the_promises() {
+    for (format, bytes) in seeds() {
+        check(&read_bytes(&bytes, format).unwrap_or_else(|refusal| panic!("{format:?}: {refusal}")));
+    }
+}
+
+/// Truncated, overwritten, shuffled files: a reason or a text, never a panic, and every promise kept.
+#[test]
+fn broken_documents_keep_the_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    for (format, seed) in seeds() {
+        let mut rng = StdRng::seed_from_u64(7);
+        for _ in 0..400 {
+            let mut bytes = seed.clone();
+            if rng.random_bool(0.3) {
+                bytes.truncate(rng.random_range(0..bytes.len()));
+            }
+            for _ in 0..rng.random_range(0..12) {
+                if bytes.is_empty() {
+                    break;
+                }
+                let at = rng.random_range(0..bytes.len());
+                match rng.random_range(0..4) {
+                    0 => bytes[at] = rng.random(),
+                    1 => bytes[at] ^= 1 << rng.random_range(0..8),
+                    2 => {
+                        bytes.remove(at);
+                    }
+                    _ => {
+                        let end = (at + rng.random_range(1..30)).min(bytes.len());
+                        let copy = bytes[at..end].to_vec();
+                        bytes.splice(at..at, copy);
+                    }
+                }
+            }
+            std::fs::write(&path, &bytes).unwrap();
+            if let Ok(extracted) = read(&path, format) {
+                check(&extracted);
+            }
+        }
+    }
+}

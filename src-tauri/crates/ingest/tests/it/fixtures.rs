@@ -1,0 +1,196 @@
+//! Writers of small documents, so that tests say what is in them.
+
+use std::fmt::Write as _;
+use std::io::{Cursor, Write as _};
+use std::path::{Path, PathBuf};
+
+use docent_domain::Format;
+use docent_ingest::{Bounds, Extracted, Refusal, extract_here};
+use zip::write::SimpleFileOptions;
+
+/// The folder that holds PDFium's library: below `DOCENT_MODELS_DIR`, or where `docent` keeps it.
+pub fn pdfium_dir() -> PathBuf {
+    let models = std::env::var_os("DOCENT_MODELS_DIR").map_or_else(
+        || {
+            let home = std::env::var_os("HOME").expect("a home folder");
+            PathBuf::from(home).join(".cache/docent/models")
+        },
+        PathBuf::from,
+    );
+    let dir = models.join("pdfium");
+    assert!(
+        dir.join(format!("{}pdfium{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)).is_file(),
+        "no PDFium in {}: run `docent models fetch`, or name its parent in DOCENT_MODELS_DIR",
+        dir.display()
+    );
+    dir
+}
+
+pub fn read(path: &Path, format: Format) -> Result<Extracted, Refusal> {
+    extract_here(path, format, Bounds::default(), Some(&pdfium_dir()))
+}
+
+/// Writes `bytes` to a file of its own and reads it.
+pub fn read_bytes(bytes: &[u8], format: Format) -> Result<Extracted, Refusal> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, bytes).unwrap();
+    read(&path, format)
+}
+
+pub fn zip(parts: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in parts {
+        writer.start_file(*name, SimpleFileOptions::default()).unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// A Word document with the given body and further parts.
+pub fn docx(body: &str, parts: &[(&str, &str)]) -> Vec<u8> {
+    let document = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><w:document xmlns:w=\"w\"><w:body>{body}</w:body></w:document>"
+    );
+    let mut all = vec![("word/document.xml", document.as_bytes())];
+    all.extend(parts.iter().map(|(name, content)| (*name, content.as_bytes())));
+    zip(&all)
+}
+
+/// A line of text on a PDF page; `y` from the bottom, in points.
+pub struct Text<'a> {
+    pub x: f32,
+    pub y: f32,
+    pub size: f32,
+    /// 1 Helvetica, 2 Helvetica-Bold, 3 Courier.
+    pub font: u8,
+    pub text: &'a str,
+}
+
+pub fn text(x: f32, y: f32, size: f32, text: &str) -> Text<'_> {
+    Text { x, y, size, font: 1, text }
+}
+
+/// Letters beyond ASCII that the fixtures' fonts have, by code.
+const LETTERS: &[(u8, char, &str)] = &[
+    (200, 'č', "ccaron"),
+    (201, 'ć', "cacute"),
+    (202, 'ž', "zcaron"),
+    (203, 'š', "scaron"),
+    (204, 'đ', "dcroat"),
+    (205, 'Č', "Ccaron"),
+    (206, 'Ć', "Cacute"),
+    (207, 'Ž', "Zcaron"),
+    (208, 'Š', "Scaron"),
+    (209, 'Đ', "Dcroat"),
+    (210, '•', "bullet"),
+];
+
+#[derive(Default)]
+pub struct PdfOptions<'a> {
+    pub title: Option<&'a str>,
+    /// Degrees, for every page.
+    pub rotate: u32,
+    /// Title, level 1, and page from 0.
+    pub outline: &'a [(&'a str, usize)],
+    /// A picture on every page.
+    pub picture: bool,
+    /// An `/Encrypt` entry that no empty password opens.
+    pub encrypted: bool,
+}
+
+/// A PDF of A4 pages.
+pub fn pdf(pages: &[Vec<Text<'_>>], options: &PdfOptions<'_>) -> Vec<u8> {
+    let mut objects: Vec<String> = vec![String::new(); 8];
+    let differences: String =
+        LETTERS.iter().fold(String::new(), |all, (code, _, name)| all + &format!("{code} /{name} "));
+    objects[2] = format!("<< /Type /Encoding /BaseEncoding /WinAnsiEncoding /Differences [{differences}] >>");
+    for (index, font) in ["Helvetica", "Helvetica-Bold", "Courier"].iter().enumerate() {
+        objects[3 + index] =
+            format!("<< /Type /Font /Subtype /Type1 /BaseFont /{font} /Encoding 3 0 R >>");
+    }
+    objects[6] = stream("/Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray /BitsPerComponent 8", "x");
+    let mut kids = String::new();
+    let mut page_ids = Vec::new();
+    for page in pages {
+        let mut content = String::new();
+        if options.picture {
+            content.push_str("q 500 0 0 700 40 40 cm /Im Do Q\n");
+        }
+        for line in page {
+            let mut escaped = String::new();
+            for char in line.text.chars() {
+                match LETTERS.iter().find(|(_, letter, _)| *letter == char) {
+                    Some((code, _, _)) => write!(escaped, "\\{code:o}").unwrap(),
+                    None if "()\\".contains(char) => write!(escaped, "\\{char}").unwrap(),
+                    None => escaped.push(char),
+                }
+            }
+            writeln!(
+                content,
+                "BT /F{} {} Tf {} {} Td ({escaped}) Tj ET",
+                line.font, line.size, line.x, line.y
+            )
+            .unwrap();
+        }
+        objects.push(stream("", &content));
+        let content = objects.len();
+        objects.push(format!(
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Rotate {} /Contents {content} 0 R /Resources << \
+             /Font << /F1 4 0 R /F2 5 0 R /F3 6 0 R >> /XObject << /Im 7 0 R >> >> >>",
+            options.rotate
+        ));
+        page_ids.push(objects.len());
+        write!(kids, "{} 0 R ", objects.len()).unwrap();
+    }
+    objects[1] = format!("<< /Type /Pages /Kids [{kids}] /Count {} >>", pages.len());
+    objects[7] = format!("<< /Title ({}) >>", options.title.unwrap_or(""));
+    let mut catalog = "<< /Type /Catalog /Pages 2 0 R".to_owned();
+    if !options.outline.is_empty() {
+        let root = objects.len() + 1;
+        let count = options.outline.len();
+        objects.push(format!(
+            "<< /Type /Outlines /First {} 0 R /Last {} 0 R /Count {count} >>",
+            root + 1,
+            root + count
+        ));
+        for (index, (title, page)) in options.outline.iter().enumerate() {
+            let next = if index + 1 < count { format!("/Next {} 0 R", root + index + 2) } else { String::new() };
+            objects.push(format!(
+                "<< /Title ({title}) /Parent {root} 0 R /Dest [{} 0 R /Fit] {next} >>",
+                page_ids[*page]
+            ));
+        }
+        write!(catalog, " /Outlines {root} 0 R").unwrap();
+    }
+    objects[0] = catalog + " >>";
+    let mut file = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n".to_vec();
+    let mut offsets = Vec::new();
+    for (number, object) in (1..).zip(&objects) {
+        offsets.push(file.len());
+        file.extend_from_slice(format!("{number} 0 obj\n{object}\nendobj\n").as_bytes());
+    }
+    let start = file.len();
+    let mut tail = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    for offset in offsets {
+        writeln!(tail, "{offset:010} 00000 n ").unwrap();
+    }
+    let encrypt = if options.encrypted {
+        let key = "41".repeat(32);
+        format!("/Encrypt << /Filter /Standard /V 1 /R 2 /O <{key}> /U <{key}> /P -4 >> /ID [<00> <00>]")
+    } else {
+        String::new()
+    };
+    write!(
+        tail,
+        "trailer\n<< /Size {} /Root 1 0 R /Info 8 0 R {encrypt} >>\nstartxref\n{start}\n%%EOF\n",
+        objects.len() + 1
+    )
+    .unwrap();
+    file.extend_from_slice(tail.as_bytes());
+    file
+}
+
+fn stream(dictionary: &str, content: &str) -> String {
+    format!("<< {dictionary} /Length {} >>\nstream\n{content}\nendstream", content.len())
+}

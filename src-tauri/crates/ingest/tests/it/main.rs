@@ -1,0 +1,8 @@
+//! Extraction from real files, in this process and in the worker; watching of real folders.
+
+mod bad_input;
+mod docx;
+mod extractor;
+mod fixtures;
+mod pdf;
+mod watch;
