@@ -85,11 +85,18 @@ describe('rehypeCitations', () => {
     ])
   })
 
-  it('binds a citation to the word before it and the stop after it', () => {
-    const tree = element('p', text('godine [1][2].'))
+  it('keeps a citation with the word before it and the stop after it', () => {
+    const tree = element('p', text('sljedeće godine [1][2]. Kraj[1] i [2]'))
     rehypeCitations({ exists: upTo(2) })(tree)
-    const [before, , , after] = tree.children as { value: string }[]
-    expect(before?.value).toBe('godine\u202f')
-    expect(after?.value).toBe('\u2060.')
+    const flat = (node: Node): string =>
+      node.value ?? node.properties?.['n']?.toString() ?? (node.children ?? []).map(flat).join('')
+    expect(tree.children?.map((node) => [node.tagName ?? 'text', flat(node)])).toEqual([
+      ['text', 'sljedeće '],
+      ['span', 'godine\u202f12.'],
+      ['text', ' '],
+      ['span', 'Kraj1'],
+      ['text', ' '],
+      ['span', 'i\u202f2'],
+    ])
   })
 })

@@ -42,20 +42,43 @@ interface Node {
 /** Elements whose text is quoted as it is. */
 const VERBATIM = new Set(['code', 'pre', 'a', 'kbd', 'samp'])
 
-/** Keeps a citation on the line of the word that it stands behind, and of the stop after it. */
+/** What a citation is kept on one line with: the word that it stands behind, and a stop after. */
+const WORD_BEFORE = /(\S{1,40})\s*$/
+const STOP_AFTER = /^[.,;:!?)\]”"’]+/
 const NARROW_NO_BREAK_SPACE = '\u202f'
-const WORD_JOINER = '\u2060'
 
-function bind(runs: readonly Run[]): Run[] {
-  return runs.map((run, at) => {
-    if (run.kind === 'citation') return run
-    let { text } = run
-    if (runs[at + 1]?.kind === 'citation') {
-      text = text.trimEnd() === text ? text + WORD_JOINER : text.trimEnd() + NARROW_NO_BREAK_SPACE
+/** The runs as nodes, citations in groups that do not break. */
+function toNodes(runs: readonly Run[]): Node[] {
+  const nodes: Node[] = []
+  let group: Node[] | null = null
+  runs.forEach((run, at) => {
+    if (run.kind === 'citation') {
+      group ??= []
+      group.push({ type: 'element', tagName: 'citation-ref', properties: { n: run.n }, children: [] })
+      return
     }
-    if (runs[at - 1]?.kind === 'citation' && /^[^\s]/.test(text)) text = WORD_JOINER + text
-    return { kind: 'text', text }
+    let { text } = run
+    if (group) {
+      const stop = STOP_AFTER.exec(text)?.[0] ?? ''
+      if (stop) group.push({ type: 'text', value: stop })
+      nodes.push(citationGroup(group))
+      group = null
+      text = text.slice(stop.length)
+    }
+    const word = runs[at + 1] && WORD_BEFORE.exec(text)
+    if (word) {
+      const spaced = word[0] !== word[1]
+      group = [{ type: 'text', value: `${word[1]}${spaced ? NARROW_NO_BREAK_SPACE : ''}` }]
+      text = text.slice(0, word.index)
+    }
+    if (text) nodes.push({ type: 'text', value: text })
   })
+  if (group) nodes.push(citationGroup(group))
+  return nodes
+}
+
+function citationGroup(children: Node[]): Node {
+  return { type: 'element', tagName: 'span', properties: { className: 'citation-group' }, children }
 }
 
 /** A rehype plugin that makes `<citation-ref n>` of citations, in text and never in code. */
@@ -67,11 +90,7 @@ export function rehypeCitations({ exists }: { exists: (n: number) => boolean }) 
         visit(child)
         return [child]
       }
-      return bind(splitCitations(child.value, exists)).map((run) =>
-        run.kind === 'text'
-          ? { type: 'text', value: run.text }
-          : { type: 'element', tagName: 'citation-ref', properties: { n: run.n }, children: [] },
-      )
+      return toNodes(splitCitations(child.value, exists))
     })
   }
   return (tree: Node) => visit(tree)

@@ -48,7 +48,8 @@ export function DocumentList({
   const api = useApi()
   const notices = useNotices()
   const invalidate = useInvalidate()
-  const { open } = usePassagePanel()
+  const { open, state } = usePassagePanel()
+  const shown = state?.targets[state.index]?.documentId
   const scroller = useRef<HTMLDivElement>(null)
   const [current, setCurrent] = useState(0)
   const [removing, setRemoving] = useState<Document | null>(null)
@@ -148,6 +149,7 @@ export function DocumentList({
                   job={jobs.get(document.id)}
                   index={item.index}
                   top={item.start}
+                  open={document.id === shown}
                   current={item.index === Math.min(current, documents.length - 1)}
                   onFocus={setCurrent}
                   onOpen={openDocument}
@@ -180,6 +182,8 @@ interface RowProps {
   job: Job | undefined
   index: number
   top: number
+  /** Whether it is the document in the panel. */
+  open: boolean
   current: boolean
   onFocus: (index: number) => void
   onOpen: (document: Document) => void
@@ -192,6 +196,7 @@ const Row = memo(function Row({
   job,
   index,
   top,
+  open,
   current,
   onFocus,
   onOpen,
@@ -206,7 +211,8 @@ const Row = memo(function Row({
     <div
       role="row"
       aria-rowindex={index + 1}
-      className={styles.row}
+      aria-current={open || undefined}
+      className={classes(styles.row, open && styles.open)}
       style={{ height: ROW_PX, transform: `translateY(${top}px)` }}
       tabIndex={current ? 0 : -1}
       data-index={index}

@@ -90,7 +90,7 @@ function ModelItem({ model, compact, onFetch, onCancel, onActivate }: ModelItemP
           {[
             role && t(`models.${role}`),
             t('models.size', { size: bytes(model.size_bytes) }),
-            t('models.memory', { size: bytes(model.memory_bytes) }),
+            compact ? undefined : t('models.memory', { size: bytes(model.memory_bytes) }),
             t('models.licence', { licence: model.licence }),
           ]
             .filter((fact) => fact !== undefined)

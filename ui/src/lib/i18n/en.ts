@@ -129,7 +129,7 @@ export const en = {
   'passage.page': 'Page',
   'passage.text': 'Text',
   'passage.view': 'View',
-  'passage.pageOf': 'Page {page} of {total}',
+  'passage.pageOf': 'p. {page} / {total}',
   'passage.zoomIn': 'Larger',
   'passage.zoomOut': 'Smaller',
   'passage.previous': 'Previous passage',

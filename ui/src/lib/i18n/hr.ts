@@ -137,7 +137,7 @@ export const hr: Catalogue = {
   'passage.page': 'Stranica',
   'passage.text': 'Tekst',
   'passage.view': 'Prikaz',
-  'passage.pageOf': '{page}. stranica od {total}',
+  'passage.pageOf': 'str. {page} / {total}',
   'passage.zoomIn': 'Veće',
   'passage.zoomOut': 'Manje',
   'passage.previous': 'Prethodni odlomak',
