@@ -21,17 +21,19 @@ pub async fn api_call(
 ) -> Answer<Response> {
     let head = Head::decode(header(&request, "x-api-head")?).map_err(refused)?;
     let body = raw_body(&request)?;
-    tunnel.call(webview.label(), head, body).await.map(Response::new).map_err(refused)
+    tunnel
+        .call(webview.label(), head, body)
+        .await
+        .map(Response::new)
+        .map_err(refused)
 }
 
 /// Pulls the next frame of a long answer.
 #[tauri::command]
-pub async fn api_read(
-    webview: Webview,
-    tunnel: State<'_, Tunnel>,
-    id: String,
-) -> Answer<Response> {
-    Ok(Response::new(tunnel.read(webview.label(), &id).await.encode()))
+pub async fn api_read(webview: Webview, tunnel: State<'_, Tunnel>, id: String) -> Answer<Response> {
+    Ok(Response::new(
+        tunnel.read(webview.label(), &id).await.encode(),
+    ))
 }
 
 /// Pushes the next piece of a long request body.
@@ -44,7 +46,10 @@ pub async fn api_write(
     let id = header(&request, "x-api-id")?;
     let last = header(&request, "x-api-last")? == "1";
     let piece = raw_body(&request)?;
-    tunnel.write(webview.label(), id, piece, last).await.map_err(refused)
+    tunnel
+        .write(webview.label(), id, piece, last)
+        .await
+        .map_err(refused)
 }
 
 /// Ends a request at whatever point it is.
@@ -74,7 +79,9 @@ fn external_url(text: &str) -> Answer<Url> {
     match url.scheme() {
         "http" | "https" if url.has_host() => Ok(url),
         "mailto" => Ok(url),
-        scheme => Err(format!("Docent opens web and mail links only, not {scheme}: links")),
+        scheme => Err(format!(
+            "Docent opens web and mail links only, not {scheme}: links"
+        )),
     }
 }
 
@@ -112,13 +119,16 @@ fn raw_body(request: &Request<'_>) -> Answer<Bytes> {
         InvokeBody::Json(serde_json::Value::Object(fields)) if fields.is_empty() => {
             Ok(Bytes::new())
         }
-        InvokeBody::Json(_) => {
-            Err(refused(Refusal::Malformed("the payload isn't bytes".into())))
-        }
+        InvokeBody::Json(_) => Err(refused(Refusal::Malformed(
+            "the payload isn't bytes".into(),
+        ))),
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is used as a function in map_err")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is used as a function in map_err"
+)]
 fn refused(refusal: Refusal) -> String {
     refusal.to_string()
 }
@@ -129,9 +139,11 @@ mod tests {
 
     #[test]
     fn only_web_and_mail_links_leave_the_window() {
-        for allowed in
-            ["https://example.org/a?b=c#d", "http://127.0.0.1:8080/", "mailto:someone@example.org"]
-        {
+        for allowed in [
+            "https://example.org/a?b=c#d",
+            "http://127.0.0.1:8080/",
+            "mailto:someone@example.org",
+        ] {
             assert!(external_url(allowed).is_ok(), "{allowed}");
         }
         for refused in [

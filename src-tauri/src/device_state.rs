@@ -28,7 +28,9 @@ impl<R: Runtime> DeviceState<R> {
             kind: MigrationKind::Up,
         }];
         Self {
-            sql: tauri_plugin_sql::Builder::new().add_migrations(DATABASE, migrations).build(),
+            sql: tauri_plugin_sql::Builder::new()
+                .add_migrations(DATABASE, migrations)
+                .build(),
         }
     }
 }
@@ -71,7 +73,10 @@ fn refusal(command: &str, payload: &InvokeBody) -> Option<&'static str> {
     match command {
         "load" => None,
         "select" | "execute" => {
-            let query = arguments.get("query").and_then(Value::as_str).unwrap_or_default();
+            let query = arguments
+                .get("query")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             (!is_row_statement(query)).then_some("only one statement on rows may be run")
         }
         _ => Some("this is not offered to windows"),
@@ -82,9 +87,15 @@ fn refusal(command: &str, payload: &InvokeBody) -> Option<&'static str> {
 /// a semicolon inside a string literal isn't worth a parser.
 fn is_row_statement(query: &str) -> bool {
     let query = query.trim().trim_end_matches(';');
-    let verb = query.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    let verb = query
+        .split(|c: char| !c.is_ascii_alphabetic())
+        .next()
+        .unwrap_or_default();
     let verbs = ["SELECT", "INSERT", "UPDATE", "DELETE"];
-    verbs.iter().any(|allowed| verb.eq_ignore_ascii_case(allowed)) && !query.contains(';')
+    verbs
+        .iter()
+        .any(|allowed| verb.eq_ignore_ascii_case(allowed))
+        && !query.contains(';')
 }
 
 #[cfg(test)]
@@ -106,16 +117,30 @@ mod tests {
              on conflict (key) do update set value = excluded.value;",
             "DELETE FROM state WHERE key = $1",
         ] {
-            assert!(!refused("select", json!({ "db": DATABASE, "query": query })), "{query}");
-            assert!(!refused("execute", json!({ "db": DATABASE, "query": query })), "{query}");
+            assert!(
+                !refused("select", json!({ "db": DATABASE, "query": query })),
+                "{query}"
+            );
+            assert!(
+                !refused("execute", json!({ "db": DATABASE, "query": query })),
+                "{query}"
+            );
         }
     }
 
     #[test]
     fn no_other_file_is_within_its_reach() {
-        for db in ["sqlite:docent.db", "sqlite:/home/someone/docent.db", "sqlite:ui.db?x", ""] {
+        for db in [
+            "sqlite:docent.db",
+            "sqlite:/home/someone/docent.db",
+            "sqlite:ui.db?x",
+            "",
+        ] {
             assert!(refused("load", json!({ "db": db })), "{db}");
-            assert!(refused("select", json!({ "db": db, "query": "SELECT 1" })), "{db}");
+            assert!(
+                refused("select", json!({ "db": db, "query": "SELECT 1" })),
+                "{db}"
+            );
         }
         for query in [
             "ATTACH DATABASE '/home/someone/docent.db' AS d",
@@ -129,8 +154,14 @@ mod tests {
             "WITH x AS (SELECT 1) DELETE FROM state",
             "",
         ] {
-            assert!(refused("select", json!({ "db": DATABASE, "query": query })), "{query}");
-            assert!(refused("execute", json!({ "db": DATABASE, "query": query })), "{query}");
+            assert!(
+                refused("select", json!({ "db": DATABASE, "query": query })),
+                "{query}"
+            );
+            assert!(
+                refused("execute", json!({ "db": DATABASE, "query": query })),
+                "{query}"
+            );
         }
         assert!(refused("close", json!({ "db": DATABASE })));
         assert!(refused("close", json!({})));

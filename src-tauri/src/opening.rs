@@ -74,13 +74,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_to_open_reaches_every_request_with_its_reason() {
-        let (status, body) =
-            ask(router_of_failure("another Docent is open".into(), Some("close it".into()))).await;
+        let (status, body) = ask(router_of_failure(
+            "another Docent is open".into(),
+            Some("close it".into()),
+        ))
+        .await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(body.contains("another Docent is open") && body.contains("close it"), "{body}");
+        assert!(
+            body.contains("another Docent is open") && body.contains("close it"),
+            "{body}"
+        );
 
         let (sender, receiver) = watch::channel(None);
         drop(sender);
-        assert_eq!(ask(router_once(receiver)).await.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            ask(router_once(receiver)).await.0,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
     }
 }

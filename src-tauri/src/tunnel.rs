@@ -24,8 +24,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-pub use wire::{Frame, Head, RequestBody};
 use wire::{BodyMode, pack_reply};
+pub use wire::{Frame, Head, RequestBody};
 
 /// A body up to this size travels with the head of its answer (one round trip instead of two), and
 /// a longer one is pulled in frames of about this size.
@@ -110,7 +110,10 @@ struct Answer {
 
 impl Tunnel {
     pub fn new(router: Router) -> Self {
-        Self { router, open: Mutex::new(Open::default()) }
+        Self {
+            router,
+            open: Mutex::new(Open::default()),
+        }
     }
 
     /// Runs one request of `window` and returns the packed head of its answer (see [`wire`]).
@@ -129,13 +132,17 @@ impl Tunnel {
 
         let key = (window.to_owned(), head.id);
         let (cancelled, upload) = self.lock().begin(&key, head.body)?;
-        let guard = EndOnDrop { tunnel: self, key: Some(key) };
+        let guard = EndOnDrop {
+            tunnel: self,
+            key: Some(key),
+        };
         let body = match upload {
             Some(receiver) => Body::from_stream(pieces(receiver)),
             None => Body::from(inline),
         };
-        let request =
-            request.body(body).map_err(|error| Refusal::Malformed(error.to_string()))?;
+        let request = request
+            .body(body)
+            .map_err(|error| Refusal::Malformed(error.to_string()))?;
 
         let answered = AssertUnwindSafe(self.router.clone().oneshot(request)).catch_unwind();
         let answer: Result<Response<Body>, Infallible> = tokio::select! {
@@ -173,12 +180,16 @@ impl Tunnel {
                 () = cancelled.cancelled() => return Err(Refusal::Cancelled),
                 collected = collected => collected.map_err(|_| Refusal::Panicked)?,
             };
-            let bytes =
-                collected.map_err(|error| Refusal::BrokeOff(error.to_string()))?.to_bytes();
+            let bytes = collected
+                .map_err(|error| Refusal::BrokeOff(error.to_string()))?
+                .to_bytes();
             return Ok(pack_reply(&parts, BodyMode::Inline, &bytes));
         }
         let reply = pack_reply(&parts, BodyMode::Pull, &[]);
-        guard.park(Answer { body: body.into_data_stream(), held: None })?;
+        guard.park(Answer {
+            body: body.into_data_stream(),
+            held: None,
+        })?;
         Ok(reply)
     }
 
@@ -241,8 +252,12 @@ impl Tunnel {
     /// would read the answers, and a stream nobody reads would live for ever.
     pub fn cancel_window(&self, window: &str) {
         let mut open = self.lock();
-        let keys: Vec<Key> =
-            open.exchanges.keys().filter(|(label, _)| label == window).cloned().collect();
+        let keys: Vec<Key> = open
+            .exchanges
+            .keys()
+            .filter(|(label, _)| label == window)
+            .cloned()
+            .collect();
         for key in keys {
             open.end(&key);
         }
@@ -269,16 +284,21 @@ impl Open {
         if self.ended.contains(key) {
             return Err(Refusal::Cancelled);
         }
-        let exchange = self.exchanges.entry(key.clone()).or_insert_with(Exchange::new);
+        let exchange = self
+            .exchanges
+            .entry(key.clone())
+            .or_insert_with(Exchange::new);
         if exchange.called {
             return Err(Refusal::Repeated);
         }
         exchange.called = true;
         let receiver = match body {
             RequestBody::Inline => None,
-            RequestBody::Stream => {
-                exchange.upload.get_or_insert_with(Upload::new).receiver.take()
-            }
+            RequestBody::Stream => exchange
+                .upload
+                .get_or_insert_with(Upload::new)
+                .receiver
+                .take(),
         };
         Ok((exchange.cancelled.clone(), receiver))
     }
@@ -290,7 +310,10 @@ impl Open {
         if self.ended.contains(key) {
             return Err(Refusal::NotRead);
         }
-        let exchange = self.exchanges.entry(key.clone()).or_insert_with(Exchange::new);
+        let exchange = self
+            .exchanges
+            .entry(key.clone())
+            .or_insert_with(Exchange::new);
         if exchange.called && exchange.upload.is_none() {
             return Err(Refusal::NotRead);
         }
@@ -315,14 +338,22 @@ impl Open {
 
 impl Exchange {
     fn new() -> Self {
-        Self { cancelled: CancellationToken::new(), called: false, upload: None, answer: None }
+        Self {
+            cancelled: CancellationToken::new(),
+            called: false,
+            upload: None,
+            answer: None,
+        }
     }
 }
 
 impl Upload {
     fn new() -> Self {
         let (sender, receiver) = mpsc::channel(WAITING_PIECES);
-        Self { sender, receiver: Some(receiver) }
+        Self {
+            sender,
+            receiver: Some(receiver),
+        }
     }
 }
 
@@ -369,7 +400,9 @@ struct EndOnDrop<'a> {
 
 impl EndOnDrop<'_> {
     fn park(mut self, answer: Answer) -> Result<(), Refusal> {
-        let Some(key) = self.key.take() else { return Ok(()) };
+        let Some(key) = self.key.take() else {
+            return Ok(());
+        };
         match self.tunnel.lock().exchanges.get_mut(&key) {
             Some(exchange) => {
                 exchange.answer = Some(Arc::new(tokio::sync::Mutex::new(answer)));

@@ -82,7 +82,10 @@ pub(super) fn pack_reply(parts: &Parts, mode: BodyMode, body: &[u8]) -> Vec<u8> 
             .headers
             .iter()
             .map(|(name, value)| {
-                (name.as_str(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+                (
+                    name.as_str(),
+                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                )
             })
             .collect(),
         body: mode,
@@ -140,7 +143,10 @@ mod tests {
     #[test]
     fn a_head_that_is_not_one_is_refused() {
         for text in ["", "%ff", "{}", "%7B%22id%22%3A1%7D"] {
-            assert!(matches!(Head::decode(text), Err(Refusal::Malformed(_))), "{text}");
+            assert!(
+                matches!(Head::decode(text), Err(Refusal::Malformed(_))),
+                "{text}"
+            );
         }
     }
 
