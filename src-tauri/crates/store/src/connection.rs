@@ -21,6 +21,7 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Sqlite};
+use tokio::fs;
 
 use crate::migration::{self, Found, SCHEMA_VERSION};
 use crate::row;
@@ -39,7 +40,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a caller waits for its turn. The longest transaction replaces the content of a big
 /// document, or registers thousands of files.
-const TURN_TIMEOUT: Duration = Duration::from_secs(60);
+const TURN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The WAL is cut back to this after a checkpoint that a big transaction made necessary.
 const WAL_KEPT_BYTES: u32 = 64 << 20;
@@ -234,14 +235,14 @@ impl Store {
         let io = |error: std::io::Error| Error::Io {
             message: error.to_string(),
         };
-        if target.exists() {
+        if fs::try_exists(target).await.map_err(io)? {
             return Err(io(std::io::ErrorKind::AlreadyExists.into()));
         }
         let mut partial = target.as_os_str().to_owned();
         partial.push(".partial");
         let partial = PathBuf::from(partial);
-        if partial.exists() {
-            std::fs::remove_file(&partial).map_err(io)?;
+        if fs::try_exists(&partial).await.map_err(io)? {
+            fs::remove_file(&partial).await.map_err(io)?;
         }
         let Some(name) = partial.to_str() else {
             return Err(io(std::io::Error::other(
@@ -254,14 +255,13 @@ impl Store {
             .await;
         if let Err(error) = written {
             // Half a copy is worth nothing; its absence is what the caller is told.
-            let _ = std::fs::remove_file(&partial);
+            let _ = fs::remove_file(&partial).await;
             return Err(error.into());
         }
         // SQLite does not flush the copy itself.
-        File::open(&partial)
-            .and_then(|f| f.sync_all())
-            .map_err(io)?;
-        std::fs::rename(&partial, target).map_err(io)?;
+        let copy = fs::File::open(&partial).await.map_err(io)?;
+        copy.sync_all().await.map_err(io)?;
+        fs::rename(&partial, target).await.map_err(io)?;
         sync_folder_of(target).map_err(io)
     }
 

@@ -49,7 +49,9 @@ pub enum Error {
     MessageSettled,
     #[error("the position in the list is not one that this list gave out")]
     BadCursor,
-    #[error("a document holds no more than {0} chunks, and a workspace no more than 4294967296")]
+    #[error(
+        "this workspace has numbered as many passages as it can; {0} more do not fit. Nothing was changed. Put new documents into another workspace."
+    )]
     KeysExhausted(usize),
 
     #[error(
@@ -66,6 +68,8 @@ pub enum Error {
     ReadOnly { message: String },
     #[error("the database is busy; try again")]
     Busy,
+    #[error("the database was closed, because Docent is ending")]
+    Closed,
     /// A row holds something that this version cannot read.
     #[error("{column} of a row cannot be read: {message}")]
     Decode { column: String, message: String },
@@ -132,6 +136,7 @@ impl Error {
             | Self::MessageSettled
             | Self::BadCursor
             | Self::KeysExhausted(_)
+            | Self::Closed
             | Self::Corrupt { .. }
             | Self::ReadOnly { .. }
             | Self::Decode { .. }
@@ -158,6 +163,7 @@ impl Error {
             | Self::Io { .. }
             | Self::Corrupt { .. }
             | Self::ReadOnly { .. }
+            | Self::Closed
             | Self::Busy => Fault::Environment,
             Self::Migrate { source, .. } | Self::Backup { source, .. } => source.fault(),
             Self::Decode { .. } | Self::Encode(_) | Self::Statement(_) => Fault::Bug,
@@ -176,12 +182,13 @@ impl Error {
     }
 }
 
+/// Growing the shared-memory file failed, which is a full disk too.
+const SQLITE_IOERR_SHMSIZE: u32 = 4874;
+
 /// SQLite's result codes, <https://www.sqlite.org/rescode.html>; the primary code is the low byte.
 fn of_result_code(code: u32, message: &str) -> Option<Error> {
     let message = message.to_owned();
-    // SQLITE_IOERR_SHMSIZE: growing the shared-memory file failed, which is a full disk too.
-    const SHM_SIZE: u32 = 10 | (19 << 8);
-    if code == SHM_SIZE {
+    if code == SQLITE_IOERR_SHMSIZE {
         return Some(Error::DiskFull);
     }
     match code & 0xff {
@@ -203,6 +210,7 @@ impl From<sqlx::Error> for Error {
                 .and_then(|code| of_result_code(code, database.message()))
                 .unwrap_or_else(|| Self::Statement(Box::new(error))),
             sqlx::Error::PoolTimedOut => Self::Busy,
+            sqlx::Error::PoolClosed => Self::Closed,
             sqlx::Error::Io(source) => Self::Io {
                 message: source.to_string(),
             },

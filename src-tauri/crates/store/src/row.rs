@@ -112,7 +112,7 @@ pub(crate) fn opt_number<T: TryFrom<i64>>(row: &SqliteRow, column: &str) -> Resu
     }
 }
 
-pub(crate) fn undecodable(column: &str, why: impl ToString) -> Error {
+pub(crate) fn undecodable(column: &str, why: impl std::fmt::Display) -> Error {
     Error::Decode {
         column: column.to_owned(),
         message: why.to_string(),

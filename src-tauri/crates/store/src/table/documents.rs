@@ -339,7 +339,7 @@ impl<'a> Documents<'a> {
                 .push("))");
         }
         if let Some(cursor) = &query.cursor {
-            let at = Cursor::parse(cursor, query.sort).ok_or(Error::BadCursor)?;
+            let at = Cursor::parse(cursor).ok_or(Error::BadCursor)?;
             match query.sort {
                 DocumentSort::Name => sql
                     .push(" AND (folded_title, id) > (")
@@ -910,7 +910,7 @@ impl Cursor {
         })
     }
 
-    fn parse(text: &str, _sort: DocumentSort) -> Option<Self> {
+    fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '.');
         Some(Self {
             number: parts.next()?.parse().ok()?,

@@ -45,7 +45,7 @@ const PRIORITY_SCAN: i32 = 20;
 const FIRST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// No wait is longer, so a job that seems to be due later has met a clock that jumped, and is due.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(3600);
+const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
 
 const COLUMNS: &str = "workspace_id, id, kind, document_id, folder_id, state, stage, \
      progress_done, progress_total, attempts, max_attempts, run_after, reason, fence, created_at, \

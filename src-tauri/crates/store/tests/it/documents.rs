@@ -455,6 +455,21 @@ async fn a_moved_file_keeps_its_content_and_vectors() {
     assert!(matches!(taken, Err(Error::PathTaken(path)) if path == "/c.pdf"));
 }
 
+/// The titles of every page of two, in order.
+async fn titles(f: &Fixture, mut query: DocumentQuery) -> Vec<String> {
+    query.limit = 2;
+    let mut titles = Vec::new();
+    loop {
+        let page = f.store.documents().list(&f.scope, &query).await.unwrap();
+        assert!(page.items.len() <= 2);
+        titles.extend(page.items.into_iter().map(|d| d.title));
+        match page.next_cursor {
+            None => return titles,
+            Some(cursor) => query.cursor = Some(cursor),
+        }
+    }
+}
+
 #[tokio::test]
 async fn lists_are_filtered_sorted_and_cut_without_gaps() {
     let f = Fixture::new().await;
@@ -493,19 +508,6 @@ async fn lists_are_filtered_sorted_and_cut_without_gaps() {
         .await
         .unwrap();
 
-    async fn titles(f: &Fixture, mut query: DocumentQuery) -> Vec<String> {
-        query.limit = 2;
-        let mut titles = Vec::new();
-        loop {
-            let page = f.store.documents().list(&f.scope, &query).await.unwrap();
-            assert!(page.items.len() <= 2);
-            titles.extend(page.items.into_iter().map(|d| d.title));
-            match page.next_cursor {
-                None => return titles,
-                Some(cursor) => query.cursor = Some(cursor),
-            }
-        }
-    }
     let by = |sort| DocumentQuery {
         sort,
         ..DocumentQuery::default()

@@ -57,8 +57,9 @@ async fn rows(f: &Fixture, scope: &WorkspaceScope) -> Vec<String> {
 
 #[track_caller]
 fn hidden<T: Debug>(what: &str, result: Result<T>) {
+    let result = result.map(|found| format!("{found:?}"));
     assert!(
-        matches!(result, Err(Error::NotFound(_) | Error::StaleFence(_))),
+        matches!(&result, Err(Error::NotFound(_) | Error::StaleFence(_))),
         "{what}: {result:?}"
     );
 }
@@ -120,115 +121,148 @@ async fn a_foreign_scope_is_like_a_missing_row() {
     let before = rows(&f, &own).await;
 
     let foreign = &workspace(store, "Tuđi").await;
-    let t = later(1_000);
+    let at = later(1_000);
 
-    let d = store.documents();
+    let documents = store.documents();
     for id in [scanned.id, ready] {
-        hidden("get", d.get(foreign, id).await);
-        hidden("blob", d.blob(foreign, id).await);
-        hidden("text", d.text(foreign, id).await);
-        hidden("retry", d.retry(foreign, id, t).await);
-        hidden("delete", d.delete(foreign, id).await);
-        hidden("rename", d.rename_path(foreign, id, &file("/z"), t).await);
+        hidden("get", documents.get(foreign, id).await);
+        hidden("blob", documents.blob(foreign, id).await);
+        hidden("text", documents.text(foreign, id).await);
+        hidden("retry", documents.retry(foreign, id, at).await);
+        hidden("delete", documents.delete(foreign, id).await);
+        hidden(
+            "rename",
+            documents.rename_path(foreign, id, &file("/z"), at).await,
+        );
         hidden(
             "status",
-            d.set_status(foreign, id, DocumentStatus::Failed, None, t)
+            documents
+                .set_status(foreign, id, DocumentStatus::Failed, None, at)
                 .await,
         );
         hidden(
             "replace",
-            d.replace_content(foreign, id, read, &content(&["x"]), t)
+            documents
+                .replace_content(foreign, id, read, &content(&["x"]), at)
                 .await,
         );
-        hidden("unchanged", d.mark_unchanged(foreign, id, read, t).await);
-        hidden("skip", d.skip(foreign, id, read, "x", t).await);
+        hidden(
+            "unchanged",
+            documents.mark_unchanged(foreign, id, read, at).await,
+        );
+        hidden("skip", documents.skip(foreign, id, read, "x", at).await);
     }
     empty(
         "delete all",
-        d.delete_all(foreign, &[scanned.id, ready]).await,
+        documents.delete_all(foreign, &[scanned.id, ready]).await,
     );
     empty(
         "by path",
-        d.find_by_path(foreign, "/b.pdf").await.map(|d| d.is_some()),
+        documents
+            .find_by_path(foreign, "/b.pdf")
+            .await
+            .map(|found| found.is_some()),
     );
-    empty("by hash", d.find_by_hash(foreign, &hash("jedandva")).await);
+    empty(
+        "by hash",
+        documents.find_by_hash(foreign, &hash("jedandva")).await,
+    );
     empty(
         "known files",
-        d.known_files(foreign, folder.id).await.map(|k| k.len()),
+        documents
+            .known_files(foreign, folder.id)
+            .await
+            .map(|k| k.len()),
     );
-    let page = d.list(foreign, &DocumentQuery::default()).await.unwrap();
+    let page = documents
+        .list(foreign, &DocumentQuery::default())
+        .await
+        .unwrap();
     assert_eq!(page.items, []);
     hidden(
         "a folder of another workspace",
-        d.register(foreign, &in_folder("/m/c.pdf", folder.id), t)
+        documents
+            .register(foreign, &in_folder("/m/c.pdf", folder.id), at)
             .await,
     );
     hidden(
         "many of them",
-        d.register_all(foreign, &[in_folder("/m/c.pdf", folder.id)], t)
+        documents
+            .register_all(foreign, &[in_folder("/m/c.pdf", folder.id)], at)
             .await,
     );
 
-    let c = store.chunks();
-    empty("chunks", c.get_many(foreign, &keys).await);
-    empty("neighbours", c.neighbours(foreign, ready, 0, 1, 1).await);
-    empty("of document", c.of_document(foreign, ready).await);
-    empty("keys", c.keys_of_document(foreign, ready).await);
-    empty("all keys", c.all_keys(foreign).await);
-    empty("unembedded keys", c.unembedded_keys(foreign).await);
-    empty("entries", c.entries_for_keys(foreign, &keys).await);
-    empty("unembedded", c.unembedded(foreign, Some(ready), 9).await);
-    empty("unembedded", c.unembedded(foreign, None, 9).await);
+    let chunks = store.chunks();
+    empty("chunks", chunks.get_many(foreign, &keys).await);
+    empty(
+        "neighbours",
+        chunks.neighbours(foreign, ready, 0, 1, 1).await,
+    );
+    empty("of document", chunks.of_document(foreign, ready).await);
+    empty("keys", chunks.keys_of_document(foreign, ready).await);
+    empty("all keys", chunks.all_keys(foreign).await);
+    empty("unembedded keys", chunks.unembedded_keys(foreign).await);
+    empty("entries", chunks.entries_for_keys(foreign, &keys).await);
+    empty(
+        "unembedded",
+        chunks.unembedded(foreign, Some(ready), 9).await,
+    );
+    empty("unembedded", chunks.unembedded(foreign, None, 9).await);
     hidden(
         "mark",
-        c.mark_embedded(foreign, ready, &keys, embed, t).await,
+        chunks.mark_embedded(foreign, ready, &keys, embed, at).await,
     );
-    empty("reset", c.reset_embedded(foreign, &keys, t).await);
+    empty("reset", chunks.reset_embedded(foreign, &keys, at).await);
 
-    let j = store.jobs();
+    let jobs = store.jobs();
     for claim in [read, embed, scan] {
-        hidden("job", j.get(foreign, claim.job).await);
-        hidden("cancel", j.cancel(foreign, claim.job, t).await);
-        hidden("retry", j.retry(foreign, claim.job, t).await);
-        hidden("finish", j.finish(foreign, claim, t).await);
-        hidden("fail", j.fail(foreign, claim, "x", false, t).await);
-        hidden("put back", j.put_back(foreign, claim, t, None, t).await);
+        hidden("job", jobs.get(foreign, claim.job).await);
+        hidden("cancel", jobs.cancel(foreign, claim.job, at).await);
+        hidden("retry", jobs.retry(foreign, claim.job, at).await);
+        hidden("finish", jobs.finish(foreign, claim, at).await);
+        hidden("fail", jobs.fail(foreign, claim, "x", false, at).await);
+        hidden(
+            "put back",
+            jobs.put_back(foreign, claim, at, None, at).await,
+        );
         let progress = Progress::default();
         hidden(
             "progress",
-            j.progress(foreign, claim, Stage::Chunking, progress, t)
+            jobs.progress(foreign, claim, Stage::Chunking, progress, at)
                 .await,
         );
-        empty("current", j.is_current(foreign, claim).await);
+        empty("current", jobs.is_current(foreign, claim).await);
     }
-    empty("jobs", j.list(foreign, &JobQuery::default()).await);
-    empty("job counts", j.counts(foreign).await);
+    empty("jobs", jobs.list(foreign, &JobQuery::default()).await);
+    empty("job counts", jobs.counts(foreign).await);
 
-    let fo = store.folders();
-    empty("folders", fo.list(foreign).await);
-    hidden("folder", fo.get(foreign, folder.id).await);
-    hidden("scan", fo.enqueue_scan(foreign, folder.id, t).await);
-    hidden("remove", fo.remove(foreign, folder.id).await);
+    let folders = store.folders();
+    empty("folders", folders.list(foreign).await);
+    hidden("folder", folders.get(foreign, folder.id).await);
+    hidden("scan", folders.enqueue_scan(foreign, folder.id, at).await);
+    hidden("remove", folders.remove(foreign, folder.id).await);
     hidden(
         "state",
-        fo.set_state(foreign, folder.id, FolderState::Paused, None, Some(t))
+        folders
+            .set_state(foreign, folder.id, FolderState::Paused, None, Some(at))
             .await,
     );
 
-    let ch = store.chats();
-    empty("chats", ch.list(foreign).await);
-    hidden("chat", ch.get(foreign, chat.id).await);
-    hidden("rename", ch.rename(foreign, chat.id, "x", t).await);
-    hidden("pin", ch.set_pinned(foreign, chat.id, true).await);
-    hidden("delete", ch.delete(foreign, chat.id).await);
-    hidden("messages", ch.messages(foreign, chat.id).await);
-    empty("recent", ch.recent_messages(foreign, chat.id, 9).await);
-    hidden("message", ch.get_message(foreign, message.id).await);
-    hidden("add", ch.add_messages(foreign, chat.id, &[], t).await);
+    let chats = store.chats();
+    empty("chats", chats.list(foreign).await);
+    hidden("chat", chats.get(foreign, chat.id).await);
+    hidden("rename", chats.rename(foreign, chat.id, "x", at).await);
+    hidden("pin", chats.set_pinned(foreign, chat.id, true).await);
+    hidden("delete", chats.delete(foreign, chat.id).await);
+    hidden("messages", chats.messages(foreign, chat.id).await);
+    empty("recent", chats.recent_messages(foreign, chat.id, 9).await);
+    hidden("message", chats.get_message(foreign, message.id).await);
+    hidden("add", chats.add_messages(foreign, chat.id, &[], at).await);
     let status = MessageStatus::Complete;
     hidden(
         "update",
-        ch.update_message(foreign, message.id, "x", status, None, t)
+        chats
+            .update_message(foreign, message.id, "x", status, None, at)
             .await,
     );
 
@@ -238,20 +272,23 @@ async fn a_foreign_scope_is_like_a_missing_row() {
     empty("limit", store.limits().get(foreign, "x").await);
     empty("limits", store.limits().list(foreign).await);
     empty("unlimit", store.limits().remove(foreign, "x").await);
-    let w = store.workspaces();
-    empty("counts", w.document_counts(foreign).await);
-    empty("languages", w.languages(foreign).await);
+    let workspaces = store.workspaces();
+    empty("counts", workspaces.document_counts(foreign).await);
+    empty("languages", workspaces.languages(foreign).await);
 
     // The same paths and names, and then the end of the whole workspace.
-    store.folders().add(foreign, "/m", t).await.unwrap();
-    d.register(foreign, &file("/b.pdf"), t).await.unwrap();
-    store
-        .flags()
-        .set(foreign, "x", false, &json!({}), t)
+    store.folders().add(foreign, "/m", at).await.unwrap();
+    documents
+        .register(foreign, &file("/b.pdf"), at)
         .await
         .unwrap();
-    w.set_embedder(foreign, "other", t).await.unwrap();
-    w.delete(foreign).await.unwrap();
+    store
+        .flags()
+        .set(foreign, "x", false, &json!({}), at)
+        .await
+        .unwrap();
+    workspaces.set_embedder(foreign, "other", at).await.unwrap();
+    workspaces.delete(foreign).await.unwrap();
 
     assert_eq!(rows(&f, &own).await, before);
 }

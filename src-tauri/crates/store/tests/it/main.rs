@@ -2,6 +2,7 @@
 
 mod chats;
 mod chunks;
+mod crash;
 mod documents;
 mod faults;
 mod fixture;
