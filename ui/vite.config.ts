@@ -12,6 +12,8 @@ import { defineConfig } from 'vitest/config'
  */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'self'",
+  // Decoders of scanned pages; without them such a page stays empty.
+  "script-src 'self' 'wasm-unsafe-eval'",
   "img-src 'self' blob: data:",
   "connect-src 'self' ipc: http://ipc.localhost",
   "style-src 'self' 'unsafe-inline'",
@@ -36,10 +38,10 @@ function contentSecurityPolicy(): Plugin {
   }
 }
 
-/** Character maps and standard fonts that pdf.js asks for by URL, served from this origin. */
+/** What pdf.js asks for by URL (character maps, fonts, decoders), served from this origin. */
 function pdfAssets(): Plugin {
   const root = path.dirname(createRequire(import.meta.url).resolve('pdfjs-dist/package.json'))
-  const folders = ['cmaps', 'standard_fonts']
+  const folders = ['cmaps', 'standard_fonts', 'wasm']
   return {
     name: 'pdf-assets',
     configureServer(server) {

@@ -3,6 +3,11 @@ import { useI18n } from '../../lib/i18n'
 import { testIds } from '../../lib/testids'
 import styles from './CitationButton.module.css'
 
+/** A citation of an answer that is still being written. */
+export function PendingCitation({ n }: { n: number }) {
+  return <span className={styles.citation}>{n}</span>
+}
+
 export function CitationButton({ citation, onOpen }: { citation: Citation; onOpen: () => void }) {
   const { t } = useI18n()
   const { n, title, page } = citation

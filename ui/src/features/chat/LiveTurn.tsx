@@ -6,7 +6,7 @@ import { spoken, wholeSentences } from '../../lib/sentences'
 import { fileName } from '../../lib/paths'
 import { testIds } from '../../lib/testids'
 import type { LiveAnswer } from './live'
-import { AnswerText, FailureNotice, QuestionView } from './MessageView'
+import { FailureNotice, GrowingText, QuestionView } from './MessageView'
 import styles from './LiveTurn.module.css'
 
 interface LiveTurnProps {
@@ -17,7 +17,7 @@ interface LiveTurnProps {
 
 /** A question and what there is of its answer. */
 export function LiveTurn({ answer, onAskAgain, onOpenModels }: LiveTurnProps) {
-  const { text, phase, passages } = answer
+  const { text, phase } = answer
   const status = phase === 'failed' ? 'failed' : text ? 'streaming' : 'pending'
   return (
     <>
@@ -29,7 +29,7 @@ export function LiveTurn({ answer, onAskAgain, onOpenModels }: LiveTurnProps) {
         data-status={status}
         data-refused={false}
       >
-        {text && <AnswerText text={withoutOpenCitation(text)} citations={passages} />}
+        {text && <GrowingText text={withoutOpenCitation(text)} />}
         {phase === 'failed' ? (
           <FailureNotice error={answer.error} onRetry={onAskAgain} onOpenModels={onOpenModels} />
         ) : (

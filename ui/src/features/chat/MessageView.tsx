@@ -9,7 +9,7 @@ import { Markdown } from '../../components/Markdown'
 import { useI18n } from '../../lib/i18n'
 import { targetOf, usePassagePanel } from '../../lib/passage'
 import { testIds } from '../../lib/testids'
-import { CitationButton } from './CitationButton'
+import { CitationButton, PendingCitation } from './CitationButton'
 import { Confidence } from './Confidence'
 import { NearestList, SourceList } from './SourceList'
 import styles from './MessageView.module.css'
@@ -107,7 +107,18 @@ interface AnswerTextProps {
   citations: readonly Citation[]
 }
 
-/** The text with its citations as buttons; the same for one that is still being written. */
+const always = () => true
+const pending = (n: number) => <PendingCitation n={n} />
+
+/**
+ * An answer that is still being written. The numbers are those of the prompt, which come with the
+ * finished answer: until then they are shown, and lead nowhere rather than to a wrong passage.
+ */
+export function GrowingText({ text }: { text: string }) {
+  return <Markdown text={text} citationExists={always} renderCitation={pending} />
+}
+
+/** The text with its citations as buttons. */
 export function AnswerText({ text, citations }: AnswerTextProps) {
   const { open } = usePassagePanel()
   const byNumber = useMemo(() => new Map(citations.map((each) => [each.n, each])), [citations])

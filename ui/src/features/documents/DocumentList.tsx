@@ -33,6 +33,13 @@ interface DocumentListProps {
 
 const ROW_PX = 58
 
+/** What removing means for each way in which a document came. */
+const REMOVE_BODY = {
+  file: 'documents.removeBody',
+  folder: 'documents.removeFolderBody',
+  upload: 'documents.removeUploadBody',
+} as const
+
 /** Rows before the end at which the next page is asked for. */
 const FETCH_AHEAD = 60
 
@@ -165,11 +172,7 @@ export function DocumentList({
         open={removing !== null}
         onOpenChange={(open) => !open && setRemoving(null)}
         title={t('documents.removeTitle', { title: removing?.title ?? '' })}
-        body={
-          removing?.origin === 'upload'
-            ? t('documents.removeUploadBody')
-            : t('documents.removeBody')
-        }
+        body={t(REMOVE_BODY[removing?.origin ?? 'file'])}
         action={t('common.remove')}
         onConfirm={() => removing && void remove(removing)}
       />

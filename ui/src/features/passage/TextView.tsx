@@ -77,7 +77,42 @@ export function TextView({ document, mark, opened }: TextViewProps) {
   )
 }
 
-function BlockView({ block, text, mark }: { block: Block; text: string; mark: Range | null }) {
+interface BlockViewProps {
+  block: Block
+  text: string
+  mark: Range | null
+}
+
+/** The extractor begins an item with its indentation and its dash or number. */
+function ListItem({ block, text, mark }: BlockViewProps) {
+  const marker = /^( *)(- |\d+\. )?/.exec(text.slice(block.start, Math.min(block.end, block.start + 40)))
+  const length = marker?.[0].length ?? 0
+  const number = marker?.[2]?.startsWith('-') ? '' : marker?.[2]
+  return (
+    <p
+      className={styles.item}
+      style={{ marginLeft: `${((marker?.[1]?.length ?? 0) / 2) * 1.4}em` }}
+      data-marker={marker?.[2] ? (number ? 'number' : 'dash') : 'none'}
+    >
+      {number && <span className={styles.number}>{number}</span>}
+      {marked(text, { start: block.start + length, end: block.end }, mark)}
+    </p>
+  )
+}
+
+/** The extractor writes a bar between the cells of a row. */
+function cellsOf(text: string, { start, end }: Range): Range[] {
+  const cells: Range[] = []
+  let from = start
+  for (const bar of text.slice(start, end).matchAll(/ ?\| ?/g)) {
+    cells.push({ start: from, end: start + bar.index })
+    from = start + bar.index + bar[0].length
+  }
+  cells.push({ start: from, end })
+  return cells
+}
+
+function BlockView({ block, text, mark }: BlockViewProps) {
   const content = marked(text, block, mark)
   switch (block.kind) {
     case 'heading':
@@ -92,13 +127,21 @@ function BlockView({ block, text, mark }: { block: Block; text: string; mark: Ra
         </p>
       )
     case 'list_item':
-      return <p className={styles.item}>{content}</p>
+      return <ListItem block={block} text={text} mark={mark} />
     case 'code':
       return <pre className={styles.code}>{content}</pre>
     case 'quote':
       return <blockquote className={styles.quote}>{content}</blockquote>
     case 'table_row':
-      return <p className={styles.row}>{content}</p>
+      return (
+        <p className={styles.row}>
+          {cellsOf(text, block).map((cell) => (
+            <span key={cell.start} className={styles.cell}>
+              {marked(text, cell, mark)}
+            </span>
+          ))}
+        </p>
+      )
     case 'paragraph':
       return <p className={styles.paragraph}>{content}</p>
   }

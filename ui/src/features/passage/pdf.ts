@@ -55,7 +55,7 @@ export async function openPdf(
     enableXfa: false,
     cMapUrl: new URL('/pdf/cmaps/', window.location.href).href,
     standardFontDataUrl: new URL('/pdf/standard_fonts/', window.location.href).href,
-    useWasm: false,
+    wasmUrl: new URL('/pdf/wasm/', window.location.href).href,
     verbosity: 0,
   })
   signal.addEventListener('abort', () => void task.destroy(), { once: true })
