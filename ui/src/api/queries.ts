@@ -5,7 +5,7 @@ import {
   queryOptions,
   useQueryClient,
 } from '@tanstack/react-query'
-import { createContext, useContext } from 'react'
+import { createContext, useCallback, useContext } from 'react'
 
 import type { Api, DocumentFilter } from './client'
 
@@ -116,7 +116,10 @@ export const queries = {
 /** The same cache for code that changes things and knows what it changed. */
 export function useInvalidate(): (...queryKeys: (readonly unknown[])[]) => void {
   const cache = useQueryClient()
-  return (...queryKeys) => {
-    for (const queryKey of queryKeys) void cache.invalidateQueries({ queryKey })
-  }
+  return useCallback(
+    (...queryKeys) => {
+      for (const queryKey of queryKeys) void cache.invalidateQueries({ queryKey })
+    },
+    [cache],
+  )
 }

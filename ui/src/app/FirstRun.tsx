@@ -1,5 +1,5 @@
 import { useNavigate } from '@tanstack/react-router'
-import { useState, type FormEvent, type ReactNode } from 'react'
+import { useEffect, useState, type FormEvent, type ReactNode } from 'react'
 
 import type { Status } from '../api/types'
 import { Button } from '../components/Button'
@@ -8,7 +8,9 @@ import { FetchModels } from '../features/models/FetchModels'
 import { useCreateWorkspace } from '../features/workspaces/create'
 import { classes } from '../lib/classes'
 import { useI18n } from '../lib/i18n'
+import { useNotices } from '../lib/notices'
 import { testIds } from '../lib/testids'
+import { usePlatform } from '../platform'
 import { Mark } from './Mark'
 import styles from './FirstRun.module.css'
 
@@ -28,6 +30,17 @@ export function FirstRun({ status, needsWorkspace, onEnter }: FirstRunProps) {
   const [busy, setBusy] = useState(false)
   const preparing = [status.generator, status.embedder].some(({ state }) => state === 'loading')
   const modelsHere = ![status.generator, status.embedder].some(({ state }) => state === 'missing')
+
+  const platform = usePlatform()
+  const notices = useNotices()
+  useEffect(
+    // Taken here too: a browser would leave the page and show the file.
+    () =>
+      platform.onFileDrop((event) => {
+        if (event.type === 'drop') notices.say(t('drop.noWorkspace'))
+      }),
+    [platform, notices, t],
+  )
 
   const submit = async (event: FormEvent) => {
     event.preventDefault()

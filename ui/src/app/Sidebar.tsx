@@ -1,7 +1,9 @@
+import { useQuery } from '@tanstack/react-query'
 import { Link, useMatchRoute, useNavigate, useParams } from '@tanstack/react-router'
 import { FileText, MessagesSquare, Search, Settings, SquarePen } from 'lucide-react'
 import { useEffect } from 'react'
 
+import { queries, useApi } from '../api/queries'
 import type { Workspace } from '../api/types'
 import { IconButton } from '../components/Button'
 import { Kbd } from '../components/Kbd'
@@ -41,7 +43,9 @@ export function Sidebar({
   const documents = documentsIn(workspace.counts)
 
   // The link to the chats leads back to where one was.
-  const [lastChat, rememberChat] = useRemembered(`chat:${workspace.id}`)
+  const [remembered, rememberChat] = useRemembered(`chat:${workspace.id}`)
+  const chats = useQuery(queries.chats(useApi(), workspace.id))
+  const lastChat = chats.data?.find(({ id }) => id === remembered)?.id
   useEffect(() => {
     if (chat) rememberChat(chat)
   }, [chat, rememberChat])
@@ -53,7 +57,7 @@ export function Sidebar({
     </>
   )
   return (
-    <div className={styles.sidebar}>
+    <nav className={styles.sidebar} aria-label={t('nav.main')}>
       <WorkspaceSwitcher
         workspaces={workspaces}
         current={workspace}
@@ -74,7 +78,7 @@ export function Sidebar({
         <span className={styles.grow}>{t('nav.newChat')}</span>
         <Kbd>Ctrl N</Kbd>
       </Link>
-      <nav className={styles.nav} aria-label={t('nav.main')}>
+      <div className={styles.nav}>
         {lastChat ? (
           <Link
             to="/w/$workspace/chat/$chat"
@@ -116,7 +120,7 @@ export function Sidebar({
         >
           <Search size={16} aria-hidden /> {t('nav.search')}
         </Link>
-      </nav>
+      </div>
       <ChatList
         workspace={workspace.id}
         current={chat}
@@ -131,18 +135,18 @@ export function Sidebar({
           </Link>
         )}
         onDeleted={(deleted) => {
-          if (deleted === lastChat) rememberChat(undefined)
+          if (deleted === remembered) rememberChat(undefined)
           if (deleted === chat) void navigate({ to: '/w/$workspace/chat', params })
         }}
       />
-      <footer className={styles.footer}>
+      <div className={styles.footer}>
         <StatusFooter workspace={workspace} onOpenModels={onOpenModels} />
         <IconButton
           label={t('nav.settings')}
           icon={<Settings size={17} />}
           onClick={onOpenSettings}
         />
-      </footer>
-    </div>
+      </div>
+    </nav>
   )
 }

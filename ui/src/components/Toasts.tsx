@@ -2,13 +2,14 @@ import { X } from 'lucide-react'
 
 import { classes } from '../lib/classes'
 import { useI18n } from '../lib/i18n'
-import { useNotices } from '../lib/notices'
+import { useNoticeList, useNotices } from '../lib/notices'
 import { IconButton } from './Button'
 import styles from './Toasts.module.css'
 
 export function Toasts() {
   const { t } = useI18n()
-  const { list, dismiss } = useNotices()
+  const { dismiss } = useNotices()
+  const list = useNoticeList()
   return (
     <div className={styles.stack} role="status" aria-live="polite">
       {list.map((notice) => (

@@ -8,8 +8,8 @@ export interface Notice {
   details?: readonly string[]
 }
 
+/** The same object for the life of the window. */
 export interface Notices {
-  readonly list: readonly Notice[]
   say(text: string, details?: readonly string[]): void
   warn(text: string, details?: readonly string[]): void
   dismiss(id: number): void
@@ -20,6 +20,7 @@ const SHOWN_MS = 5_000
 const MOST_SHOWN = 3
 
 const NoticesContext = createContext<Notices | null>(null)
+const NoticeListContext = createContext<readonly Notice[]>([])
 
 export function NoticesProvider({ children }: { children: ReactNode }) {
   const [list, setList] = useState<readonly Notice[]>([])
@@ -39,14 +40,21 @@ export function NoticesProvider({ children }: { children: ReactNode }) {
   )
   const notices = useMemo<Notices>(
     () => ({
-      list,
       say: (text, details) => add('info', text, details),
       warn: (text, details) => add('error', text, details),
       dismiss,
     }),
-    [list, add, dismiss],
+    [add, dismiss],
   )
-  return <NoticesContext value={notices}>{children}</NoticesContext>
+  return (
+    <NoticesContext value={notices}>
+      <NoticeListContext value={list}>{children}</NoticeListContext>
+    </NoticesContext>
+  )
+}
+
+export function useNoticeList(): readonly Notice[] {
+  return useContext(NoticeListContext)
 }
 
 export function useNotices(): Notices {

@@ -95,6 +95,7 @@ export function ChatPage({ workspace, chat, onStarted, onOpenModels, emptyWorksp
 
   return (
     <div className={styles.page}>
+      <h1 className="visually-hidden">{t('chat.conversation')}</h1>
       <div className={styles.scroller} ref={scroller} tabIndex={-1}>
         <div className={styles.column} role="log" aria-label={t('chat.conversation')} aria-live="off">
           {stored.isError && !stored.data && (

@@ -22,7 +22,7 @@ export function SourceList({
       index,
     )
   return (
-    <section className={styles.sources} aria-label={t('sources.heading')}>
+    <div className={styles.sources} role="group" aria-label={t('sources.heading')}>
       <h3 className={styles.heading}>{t('sources.heading')}</h3>
       <ol className={styles.list}>
         {used.map((citation, index) => (
@@ -53,7 +53,7 @@ export function SourceList({
           </ol>
         </details>
       )}
-    </section>
+    </div>
   )
 }
 
@@ -68,7 +68,7 @@ export function NearestList({
   const { t } = useI18n()
   const { open } = usePassagePanel()
   return (
-    <section className={styles.sources}>
+    <div className={styles.sources} role="group" aria-label={hint}>
       <p className={styles.hint}>{hint}</p>
       <ol className={styles.list}>
         {passages.map((passage, index) => (
@@ -85,7 +85,7 @@ export function NearestList({
           />
         ))}
       </ol>
-    </section>
+    </div>
   )
 }
 
@@ -100,24 +100,24 @@ interface SourceItemProps {
 function SourceItem({ citation, number, label, onOpen }: SourceItemProps) {
   const { t } = useI18n()
   return (
-    <li>
-      <button type="button" className={styles.source} aria-label={label} onClick={onOpen}>
-        <span className={number === undefined ? styles.dot : styles.number} aria-hidden>
-          {number}
-        </span>
-        <span className={styles.body}>
-          <span className={styles.line}>
-            <span className={styles.title}>{citation.title}</span>
-            {citation.page !== null && citation.page !== undefined && (
-              <span className={styles.page}>{t('sources.page', { page: citation.page })}</span>
-            )}
-          </span>
-          <span className={styles.snippet}>{citation.text}</span>
-          <span className={styles.path} title={citation.path}>
-            <bdi>{folderOf(citation.path)}</bdi>
-          </span>
-        </span>
-      </button>
+    <li className={styles.source}>
+      <span className={number === undefined ? styles.dot : styles.number} aria-hidden>
+        {number}
+      </span>
+      <div className={styles.body}>
+        <p className={styles.line}>
+          <button type="button" className={styles.title} aria-label={label} onClick={onOpen}>
+            {citation.title}
+          </button>
+          {citation.page !== null && (
+            <span className={styles.page}>{t('sources.page', { page: citation.page })}</span>
+          )}
+        </p>
+        <p className={styles.snippet}>{citation.text}</p>
+        <p className={styles.path} title={citation.path}>
+          <bdi>{folderOf(citation.path)}</bdi>
+        </p>
+      </div>
     </li>
   )
 }

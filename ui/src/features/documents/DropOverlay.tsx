@@ -1,9 +1,9 @@
-import { useEffect, useState } from 'react'
+import { useEffect, useEffectEvent, useState } from 'react'
 
 import type { Workspace } from '../../api/types'
 import { useI18n } from '../../lib/i18n'
 import { testIds } from '../../lib/testids'
-import { usePlatform } from '../../platform'
+import { usePlatform, type Picked } from '../../platform'
 import { useAddDocuments } from './add'
 import styles from './DropOverlay.module.css'
 
@@ -20,16 +20,18 @@ export function DropOverlay({
   const add = useAddDocuments(workspace.id)
   const [over, setOver] = useState(false)
 
+  const drop = useEffectEvent((dropped: Picked) => {
+    onDropped()
+    void add(dropped)
+  })
+  // Subscribed once: between two subscriptions a drop would be lost.
   useEffect(
     () =>
       platform.onFileDrop((event) => {
         setOver(event.type === 'over')
-        if (event.type === 'drop') {
-          onDropped()
-          void add(event.dropped)
-        }
+        if (event.type === 'drop') drop(event.dropped)
       }),
-    [platform, add, onDropped],
+    [platform],
   )
 
   if (!over) return null

@@ -3,7 +3,7 @@
  * is shown as the text that was read from it, with the passage marked.
  */
 import { useQuery } from '@tanstack/react-query'
-import { ChevronLeft, ChevronRight, Copy, Minus, Plus, X } from 'lucide-react'
+import { ChevronLeft, ChevronRight, Copy, LocateFixed, Minus, Plus, X } from 'lucide-react'
 import { lazy, Suspense, useEffect, useMemo, useRef, useState } from 'react'
 
 import { asApiError } from '../../api/errors'
@@ -87,6 +87,16 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
           <h2 className={styles.title} title={target.title}>
             {target.title}
           </h2>
+          {passage && (
+            <span className={styles.group}>
+              <IconButton
+                size="s"
+                label={t('passage.backToMark')}
+                icon={<LocateFixed size={15} />}
+                onClick={() => onStep(state.index)}
+              />
+            </span>
+          )}
           {several && (
             <span className={styles.group}>
               <IconButton
@@ -112,7 +122,7 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
             type="button"
             className={styles.path}
             title={`${target.path}\n${t('passage.copyPath')}`}
-            aria-label={t('passage.copyPath')}
+            aria-label={`${t('passage.copyPath')}: ${target.path}`}
             onClick={() => void copyPath()}
           >
             <bdi>{target.path}</bdi>
