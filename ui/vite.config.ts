@@ -74,7 +74,7 @@ export default defineConfig({
   server: {
     port: 5173,
     strictPort: true,
-    proxy: { '/api': process.env['DOCENT_API'] ?? 'http://127.0.0.1:7878' },
+    proxy: { '/api': process.env['DOCENT_API'] ?? 'http://127.0.0.1:7466' },
   },
   test: {
     include: ['src/**/*.test.{ts,tsx}'],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 
-import { rehypeCitations, splitCitations, withoutOpenCitation } from './citations'
+import { quoteFrom, rehypeCitations, splitCitations, withoutOpenCitation } from './citations'
 
 const upTo = (last: number) => (n: number) => n >= 1 && n <= last
 
@@ -56,6 +56,23 @@ describe('withoutOpenCitation', () => {
     for (const text of ['a [b', 'x[1] ', '- [ ] task', '[link](', 'array[index']) {
       expect(withoutOpenCitation(text)).toBe(text)
     }
+  })
+})
+
+describe('quoteFrom', () => {
+  it.each([
+    'U dokumentima piše: „Radnik ima pravo na odmor.” [1]',
+    'It says "Radnik ima pravo na odmor." [1].',
+    'Piše »Radnik ima pravo na odmor. [1]«',
+  ])('finds what %s quotes', (answer) => {
+    expect(quoteFrom(answer, 'Uvod. Radnik ima\npravo na odmor. Kraj.')).toBe(
+      'Radnik ima pravo na odmor.',
+    )
+  })
+
+  it('takes nothing for a quotation that is not in the passage word for word', () => {
+    expect(quoteFrom('„Radnik nema prava na odmor.” [1]', 'Radnik ima pravo.')).toBeUndefined()
+    expect(quoteFrom('Radnik ima pravo. [1]', 'Radnik ima pravo.')).toBeUndefined()
   })
 })
 

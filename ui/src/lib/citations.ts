@@ -31,6 +31,23 @@ export function withoutOpenCitation(text: string): string {
   return text.replace(/\s?\[(?:\d{1,3}(?:\s*[,;]\s*\d{0,3})*)?$/, '')
 }
 
+/** Quotation marks of both languages, in pairs as they are written. */
+const QUOTED = /[„“"«»]([^„“”"«»]{12,})[”“"»«]/g
+
+/** The longest thing that an answer quotes word for word from a passage. */
+export function quoteFrom(answer: string, passage: string): string | undefined {
+  const within = squeeze(passage)
+  const quotes = [...answer.matchAll(QUOTED)]
+    .map((match) => squeeze((match[1] as string).replace(/\s?\[\d+\]/g, '')))
+    .filter((quote) => within.includes(quote))
+  return quotes.sort((a, b) => b.length - a.length)[0]
+}
+
+/** White space does not distinguish texts: it is what formats disagree about. */
+export function squeeze(text: string): string {
+  return text.replace(/\s+/g, ' ').trim()
+}
+
 interface Node {
   type: string
   value?: string

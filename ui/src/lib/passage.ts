@@ -24,6 +24,8 @@ export interface PassageTarget {
     end: number
     /** As it was when it was cited, to tell whether the document has changed since. */
     text: string
+    /** What the answer quotes of it, word for word. */
+    quote?: string
     page: number | null
     boxes: readonly PageBox[]
   }
@@ -63,7 +65,7 @@ interface Cited {
   boxes: readonly PageBox[]
 }
 
-export function targetOf(citation: Cited, numbered = true): PassageTarget {
+export function targetOf(citation: Cited, numbered = true, quote?: string): PassageTarget {
   return {
     documentId: citation.document_id,
     title: citation.title,
@@ -73,6 +75,7 @@ export function targetOf(citation: Cited, numbered = true): PassageTarget {
       start: citation.span.start,
       end: citation.span.end,
       text: citation.text,
+      ...(quote && { quote }),
       page: citation.page ?? null,
       boxes: citation.boxes,
     },

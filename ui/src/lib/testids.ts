@@ -11,7 +11,8 @@
  * - `messageUser`, `messageAssistant`   one each per message, in order; an assistant message has
  *   `data-status` = pending | streaming | complete | interrupted | failed, and `data-refused`
  * - `citation(n)`         every `[n]` button in an answer (the same id more than once is normal)
- * - `passagePanel`, `passageMark`   the open document, and the marked passage in it
+ * - `passagePanel`, `passageMark`   the open document, and every marked piece of the passage in it:
+ *   one or more per block of text, `data-quote` on what the answer quotes; one per page of a PDF
  * - `documentRow`         one per visible document, with `data-path` and `data-status`
  * - `documentStatus`      inside a row; its text is for people, `data-status` is the API's word
  * - `dropOverlay`         shown while files are dragged over the window

@@ -6,6 +6,7 @@ import type { Answer, Citation, Message } from '../../api/types'
 import { Button, IconButton } from '../../components/Button'
 import { ErrorNotice } from '../../components/ErrorNotice'
 import { Markdown } from '../../components/Markdown'
+import { quoteFrom } from '../../lib/citations'
 import { useI18n } from '../../lib/i18n'
 import { targetOf, usePassagePanel } from '../../lib/passage'
 import { testIds } from '../../lib/testids'
@@ -76,7 +77,7 @@ export const AnswerView = memo(function AnswerView({
           onOpenModels={onOpenModels}
         />
       )}
-      {answer && !refused && used.length > 0 && <SourceList used={used} others={others} />}
+      {answer && !refused && used.length > 0 && <SourceList answer={message.content} used={used} others={others} />}
       {(status === 'complete' || status === 'interrupted') && (
         <footer className={styles.footer}>
           {answer && !refused && status === 'complete' && (
@@ -133,14 +134,14 @@ export function AnswerText({ text, citations }: AnswerTextProps) {
           citation={citation}
           onOpen={() =>
             open(
-              together.map((each) => targetOf(each)),
+              together.map((each) => targetOf(each, true, quoteFrom(text, each.text))),
               together.indexOf(citation),
             )
           }
         />
       )
     },
-    [byNumber, citations, open],
+    [byNumber, citations, open, text],
   )
   return <Markdown text={text} citationExists={exists} renderCitation={render} />
 }

@@ -1,6 +1,7 @@
 import { ChevronRight } from 'lucide-react'
 
 import type { Citation } from '../../api/types'
+import { quoteFrom } from '../../lib/citations'
 import { useI18n } from '../../lib/i18n'
 import { targetOf, usePassagePanel } from '../../lib/passage'
 import { folderOf } from '../../lib/paths'
@@ -8,9 +9,11 @@ import styles from './SourceList.module.css'
 
 /** The passages that an answer stands on, as footnotes; what else was read is folded away. */
 export function SourceList({
+  answer,
   used,
   others,
 }: {
+  answer: string
   used: readonly Citation[]
   others: readonly Citation[]
 }) {
@@ -18,7 +21,7 @@ export function SourceList({
   const { open } = usePassagePanel()
   const openAt = (list: readonly Citation[], index: number) =>
     open(
-      list.map((citation) => targetOf(citation)),
+      list.map((citation) => targetOf(citation, true, quoteFrom(answer, citation.text))),
       index,
     )
   return (

@@ -109,6 +109,8 @@ export class LiveAnswers {
           break
         }
         case 'retrieved':
+          // From here on the model is being loaded, if it was not.
+          void this.#cache.invalidateQueries({ queryKey: keys.status() })
           this.#change(key, { passages: event.passages, phase: 'reading' })
           break
         case 'token':
@@ -173,6 +175,7 @@ export class LiveAnswers {
     this.#answers.delete(key)
     this.#notify()
     void this.#cache.invalidateQueries({ queryKey: messages })
+    void this.#cache.invalidateQueries({ queryKey: keys.status() })
     void this.#cache.invalidateQueries({ queryKey: keys.chats(answer.workspace) })
   }
 

@@ -25,7 +25,7 @@ const SORTS: readonly DocumentSort[] = ['name', 'updated', 'status']
 const TYPING_MS = 180
 
 export function DocumentsPage({ workspace }: { workspace: Workspace }) {
-  const { t, number } = useI18n()
+  const { t } = useI18n()
   const api = useApi()
   const [status, setStatus] = useState<DocumentStatus | undefined>()
   const [query, setQuery] = useState('')
@@ -58,8 +58,8 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
             <p className={styles.summary}>
               {t('documents.count', { count: total })} ·{' '}
               {t('documents.summary', {
-                ready: number(counts.ready + counts.words),
-                passages: number(counts.chunks),
+                ready: counts.ready + counts.words,
+                count: counts.chunks,
               })}
             </p>
           )}

@@ -17,7 +17,7 @@ import { useNotices } from '../../lib/notices'
 import type { PassagePanelState, PassageTarget } from '../../lib/passage'
 import { testIds } from '../../lib/testids'
 import { DocumentFacts } from './DocumentFacts'
-import { locatePassage } from './locate'
+import { locatePassage, locateQuote } from './locate'
 import { TextView } from './TextView'
 import styles from './PassagePanel.module.css'
 
@@ -63,6 +63,13 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
   const located = useMemo(
     () => (text.data && passage ? locatePassage(text.data.text, passage) : null),
     [text.data, passage],
+  )
+  const quoted = useMemo(
+    () =>
+      text.data && located && passage?.quote
+        ? locateQuote(text.data.text, located, passage.quote)
+        : null,
+    [text.data, located, passage],
   )
   const several = state.targets.length > 1
   const page = passage?.page
@@ -229,6 +236,7 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
               key={`${target.documentId} ${text.data.text.length}`}
               document={text.data}
               mark={located}
+              quote={quoted}
               opened={state.opened}
             />
           )}

@@ -11,6 +11,8 @@ import styles from './TextView.module.css'
 interface TextViewProps {
   document: DocumentText
   mark: Range | null
+  /** The part of the mark that the answer quotes. */
+  quote: Range | null
   opened: number
 }
 
@@ -20,11 +22,12 @@ interface TextViewProps {
  */
 const BLOCKS_AROUND = 120
 
-export function TextView({ document, mark, opened }: TextViewProps) {
+export function TextView({ document, mark, quote, opened }: TextViewProps) {
   const { t } = useI18n()
   const scroller = useRef<HTMLDivElement>(null)
   const end = useRef<HTMLDivElement>(null)
   const blocks = useMemo(() => layOut(document), [document])
+  const marks = useMemo(() => ({ mark, quote }), [mark, quote])
   const marked = mark ? Math.max(0, blocks.findIndex((block) => block.end > mark.start)) : 0
 
   const [shown, setShown] = useState({ from: 0, to: 0 })
@@ -36,10 +39,11 @@ export function TextView({ document, mark, opened }: TextViewProps) {
   }, [marked, blocks.length])
 
   useEffect(() => {
-    const element = scroller.current?.querySelector('mark')
+    const element =
+      scroller.current?.querySelector('mark[data-quote]') ?? scroller.current?.querySelector('mark')
     if (element) element.scrollIntoView({ block: 'center', inline: 'nearest' })
     else scroller.current?.scrollTo({ top: 0 })
-  }, [opened, shown.from, mark?.start, mark?.end])
+  }, [opened, shown.from, mark?.start, mark?.end, quote?.start])
 
   useEffect(() => {
     const element = end.current
@@ -69,7 +73,7 @@ export function TextView({ document, mark, opened }: TextViewProps) {
           </Button>
         )}
         {blocks.slice(shown.from, shown.to).map((block) => (
-          <BlockView key={block.start} block={block} text={document.text} mark={mark} />
+          <BlockView key={block.start} block={block} text={document.text} marks={marks} />
         ))}
         <div ref={end} />
       </div>
@@ -77,14 +81,19 @@ export function TextView({ document, mark, opened }: TextViewProps) {
   )
 }
 
+interface Marks {
+  mark: Range | null
+  quote: Range | null
+}
+
 interface BlockViewProps {
   block: Block
   text: string
-  mark: Range | null
+  marks: Marks
 }
 
 /** The extractor begins an item with its indentation and its dash or number. */
-function ListItem({ block, text, mark }: BlockViewProps) {
+function ListItem({ block, text, marks }: BlockViewProps) {
   const marker = /^( *)(- |\d+\. )?/.exec(text.slice(block.start, Math.min(block.end, block.start + 40)))
   const length = marker?.[0].length ?? 0
   const number = marker?.[2]?.startsWith('-') ? '' : marker?.[2]
@@ -95,7 +104,7 @@ function ListItem({ block, text, mark }: BlockViewProps) {
       data-marker={marker?.[2] ? (number ? 'number' : 'dash') : 'none'}
     >
       {number && <span className={styles.number}>{number}</span>}
-      {marked(text, { start: block.start + length, end: block.end }, mark)}
+      {marked(text, { start: block.start + length, end: block.end }, marks)}
     </p>
   )
 }
@@ -112,8 +121,8 @@ function cellsOf(text: string, { start, end }: Range): Range[] {
   return cells
 }
 
-function BlockView({ block, text, mark }: BlockViewProps) {
-  const content = marked(text, block, mark)
+function BlockView({ block, text, marks }: BlockViewProps) {
+  const content = marked(text, block, marks)
   switch (block.kind) {
     case 'heading':
       return (
@@ -127,7 +136,7 @@ function BlockView({ block, text, mark }: BlockViewProps) {
         </p>
       )
     case 'list_item':
-      return <ListItem block={block} text={text} mark={mark} />
+      return <ListItem block={block} text={text} marks={marks} />
     case 'code':
       return <pre className={styles.code}>{content}</pre>
     case 'quote':
@@ -137,7 +146,7 @@ function BlockView({ block, text, mark }: BlockViewProps) {
         <p className={styles.row}>
           {cellsOf(text, block).map((cell) => (
             <span key={cell.start} className={styles.cell}>
-              {marked(text, cell, mark)}
+              {marked(text, cell, marks)}
             </span>
           ))}
         </p>
@@ -147,16 +156,43 @@ function BlockView({ block, text, mark }: BlockViewProps) {
   }
 }
 
-/** The text of a range with the overlap marked. */
-function marked(text: string, { start, end }: Range, mark: Range | null): ReactNode {
-  const from = Math.max(start, mark?.start ?? end)
-  const to = Math.min(end, mark?.end ?? start)
-  if (!mark || from >= to || !text.slice(from, to).trim()) return text.slice(start, end)
+/** The text of a range with what overlaps the passage marked, and what is quoted marked more. */
+function marked(text: string, range: Range, { mark, quote }: Marks): ReactNode {
+  const passage = overlap(range, mark)
+  if (!passage || !text.slice(passage.start, passage.end).trim()) {
+    return text.slice(range.start, range.end)
+  }
+  const part = overlap(passage, quote)
+  const pieces: [Range, 'quote' | 'passage'][] = part
+    ? [
+        [{ start: passage.start, end: part.start }, 'passage'],
+        [part, 'quote'],
+        [{ start: part.end, end: passage.end }, 'passage'],
+      ]
+    : [[passage, 'passage']]
   return (
     <>
-      {text.slice(start, from)}
-      <mark data-testid={testIds.passageMark}>{text.slice(from, to)}</mark>
-      {text.slice(to, end)}
+      {text.slice(range.start, passage.start)}
+      {pieces.map(
+        ([{ start, end }, kind]) =>
+          end > start && (
+            <mark
+              key={start}
+              data-testid={testIds.passageMark}
+              data-quote={kind === 'quote' || undefined}
+            >
+              {text.slice(start, end)}
+            </mark>
+          ),
+      )}
+      {text.slice(passage.end, range.end)}
     </>
   )
+}
+
+function overlap(range: Range, other: Range | null): Range | null {
+  if (!other) return null
+  const start = Math.max(range.start, other.start)
+  const end = Math.min(range.end, other.end)
+  return start < end ? { start, end } : null
 }

@@ -1,3 +1,4 @@
+import { squeeze } from '../../lib/citations'
 import { CodePointIndex } from '../../lib/codepoints'
 
 export interface Range {
@@ -27,7 +28,11 @@ export function locatePassage(
   return null
 }
 
-/** White space does not distinguish passages: it is the part that formats disagree about. */
-function squeeze(text: string): string {
-  return text.replace(/\s+/g, ' ').trim()
+/** Where a quotation stands within a range, with white space as the text has it. */
+export function locateQuote(text: string, within: Range, quote: string): Range | null {
+  const words = squeeze(quote).split(' ').map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+  const found = new RegExp(words.join('\\s+')).exec(text.slice(within.start, within.end))
+  if (!found) return null
+  const start = within.start + found.index
+  return { start, end: start + found[0].length }
 }

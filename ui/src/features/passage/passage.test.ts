@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 
 import { layOut } from './blocks'
-import { locatePassage } from './locate'
+import { locatePassage, locateQuote } from './locate'
 
 describe('locatePassage', () => {
   const text = '😀 Uvod.\n\nRadnik ima pravo\nna odmor. Kraj.'
@@ -22,6 +22,15 @@ describe('locatePassage', () => {
     expect(locatePassage('a a', { start: 9, end: 10, text: 'a' })).toBeNull()
     expect(locatePassage(text, { start: 0, end: 4, text: 'nema ga' })).toBeNull()
     expect(locatePassage('', { start: 0, end: 0, text: '' })).toBeNull()
+  })
+})
+
+describe('locateQuote', () => {
+  it('finds a quotation across line ends, within the passage alone', () => {
+    const text = 'Ima pravo (24). x\nIma  pravo\n(24). y'
+    const found = locateQuote(text, { start: 18, end: text.length }, 'Ima pravo (24).')
+    expect(found && text.slice(found.start, found.end)).toBe('Ima  pravo\n(24).')
+    expect(locateQuote(text, { start: 0, end: 10 }, 'Ima pravo (24).')).toBeNull()
   })
 })
 

@@ -137,7 +137,10 @@ export const en = {
 
   'documents.title': 'Documents',
   'documents.count': { one: '{count} document', other: '{count} documents' },
-  'documents.summary': '{ready} ready · {passages} passages',
+  'documents.summary': {
+    one: '{ready} ready · {count} passage',
+    other: '{ready} ready · {count} passages',
+  },
   'documents.addFolder': 'Add folder',
   'documents.addFiles': 'Add files',
   'documents.addFolderPath': 'Follow a folder by its path',

@@ -149,7 +149,11 @@ export const hr: Catalogue = {
     few: '{count} dokumenta',
     other: '{count} dokumenata',
   },
-  'documents.summary': 'spremno {ready} · odlomaka {passages}',
+  'documents.summary': {
+    one: 'spremno {ready} · {count} odlomak',
+    few: 'spremno {ready} · {count} odlomka',
+    other: 'spremno {ready} · {count} odlomaka',
+  },
   'documents.addFolder': 'Dodaj mapu',
   'documents.addFiles': 'Dodaj datoteke',
   'documents.addFolderPath': 'Prati mapu prema putanji',
