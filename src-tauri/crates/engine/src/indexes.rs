@@ -17,6 +17,7 @@ use tokio::sync::{Mutex, OnceCell};
 use crate::answer::query::header;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::retrieve;
 use crate::types::Topic;
 
 /// Chunks whose words are put into an index in one commit while it is rebuilt.
@@ -27,11 +28,27 @@ const REBUILD_BATCH: usize = 2000;
 pub(crate) struct OpenIndex {
     pub index: Arc<WorkspaceIndex>,
     pub embedder: Arc<dyn Embedder>,
+    general: Arc<OnceCell<Arc<Vec<Vec<f32>>>>>,
+}
+
+impl OpenIndex {
+    /// What unrelated text looks like to the embedder; made at first use.
+    pub(crate) async fn general(&self) -> Result<Arc<Vec<Vec<f32>>>> {
+        let vectors = self
+            .general
+            .get_or_try_init(|| async {
+                Ok::<_, Error>(Arc::new(retrieve::general_background(&self.embedder).await?))
+            })
+            .await?;
+        Ok(Arc::clone(vectors))
+    }
 }
 
 pub(crate) struct Indexes {
     root: PathBuf,
     open: Mutex<HashMap<WorkspaceId, Arc<OnceCell<Arc<WorkspaceIndex>>>>>,
+    /// By the embedder's fingerprint.
+    general: Mutex<HashMap<String, Arc<OnceCell<Arc<Vec<Vec<f32>>>>>>>,
 }
 
 /// What reconciling an index with the rows had to do.
@@ -46,7 +63,7 @@ pub(crate) struct Reconciled {
 
 impl Indexes {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, open: Mutex::default() }
+        Self { root, open: Mutex::default(), general: Mutex::default() }
     }
 
     fn folder(&self, scope: &WorkspaceScope) -> PathBuf {
@@ -128,7 +145,11 @@ impl Engine {
                 Ok::<_, Error>(index)
             })
             .await?;
-        Ok(OpenIndex { index: Arc::clone(index), embedder })
+        let general = {
+            let mut general = self.indexes().general.lock().await;
+            Arc::clone(general.entry(embedder.fingerprint().to_owned()).or_default())
+        };
+        Ok(OpenIndex { index: Arc::clone(index), embedder, general })
     }
 
     /// Makes an index agree with the rows. Nothing else may write to the workspace's chunks

@@ -176,21 +176,29 @@ impl Engine {
     /// Claims one due job of these types, runs it and records what came of it. `false` when there
     /// was none.
     pub(crate) async fn tick(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
-        let reads = types.contains(&JobType::Read);
-        if types == [JobType::Embed] && self.reader().is_busy() {
+        if types == [JobType::Embed] && self.reads_are_waiting().await? {
             return Ok(false);
         }
-        if reads {
-            self.reader().busy.fetch_add(1, Ordering::SeqCst);
-        }
         let outcome = self.tick_claimed(types).await;
-        if reads && self.reader().busy.fetch_sub(1, Ordering::SeqCst) == 1 {
-            if !matches!(outcome, Ok(true)) {
+        if types.contains(&JobType::Read) {
+            // Ringing after a fruitless look would wake the other lanes to look and ring in turn,
+            // for ever.
+            if matches!(outcome, Ok(true)) {
+                self.ring();
+            } else if !self.reader().pending().is_empty() {
                 self.flush_words().await?;
             }
-            self.ring();
         }
         outcome
+    }
+
+    async fn reads_are_waiting(&self) -> Result<bool> {
+        if self.reader().is_busy() {
+            return Ok(true);
+        }
+        let now = Timestamp::now();
+        let due = self.store().jobs().next_due(&[JobType::Read], now).await?;
+        Ok(due.is_some_and(|due| due <= now))
     }
 
     async fn tick_claimed(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
@@ -208,7 +216,14 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(job.id, cancel.clone());
         self.announce(&scope);
+        let is_read = matches!(job.kind, JobKind::Read { .. });
+        if is_read {
+            self.reader().busy.fetch_add(1, Ordering::SeqCst);
+        }
         let result = self.run(&scope, &job, claim, &cancel).await;
+        if is_read {
+            self.reader().busy.fetch_sub(1, Ordering::SeqCst);
+        }
         self.reader().running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.id);
         let recorded = self.record(&scope, claim, result, &cancel).await;
         self.announce(&scope);

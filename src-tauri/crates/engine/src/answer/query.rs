@@ -184,7 +184,7 @@ impl Engine {
         let embedding = Instant::now();
         let probes = retrieve::embed(&open.embedder, wordings).await?;
         let embed_ms = embedding.elapsed().as_secs_f64() * 1000.0;
-        let ranking = retrieve::rank(Arc::clone(&open.index), probes).await?;
+        let ranking = retrieve::rank(&open, probes).await?;
         let ranked_ms = ranking.milliseconds;
         let hydrating = Instant::now();
         let k = request.k.clamp(1, 200);
@@ -272,7 +272,7 @@ impl Engine {
             });
         }
         let mut probes = retrieve::embed(&open.embedder, wordings).await?;
-        let ranking = retrieve::rank(Arc::clone(&open.index), probes.clone()).await?;
+        let ranking = retrieve::rank(open, probes.clone()).await?;
         let mut scored = ranking.scored;
         let mut passages = self.hydrate_best(turn, &scored).await?;
         let texts: Vec<String> = probes.iter().map(|probe| probe.wording.text.clone()).collect();
@@ -285,7 +285,7 @@ impl Engine {
             let added = retrieve::embed(&open.embedder, expand::wordings(&expansion)).await?;
             let texts: Vec<String> = texts.into_iter().chain(expansion.translation).collect();
             probes.extend(added);
-            scored = retrieve::rank(Arc::clone(&open.index), probes).await?.scored;
+            scored = retrieve::rank(open, probes).await?.scored;
             passages = self.hydrate_best(turn, &scored).await?;
             evidence = weigh(&texts, &scored, &passages);
             turn.send(QueryEvent::Retrieved {

@@ -17,6 +17,7 @@ use docent_index::WorkspaceIndex;
 use docent_inference::{EmbedKind, Embedder, Embedding};
 
 use crate::error::{Error, Result};
+use crate::indexes::OpenIndex;
 use roaring::RoaringBitmap;
 
 use fuse::{Background, Group, Scored, Weights};
@@ -27,6 +28,9 @@ const CANDIDATES: usize = 100;
 /// Chunks that stand for "unrelated text" of a language. Their mean score is known to a sixteenth
 /// of a standard deviation, and reading them takes less than a millisecond.
 const BACKGROUND_SAMPLE: usize = 256;
+
+/// Of fewer chunks than this too many may be related to the question.
+const SMALLEST_BACKGROUND: usize = 64;
 
 /// A language with fewer chunks is ranked together with the others, because it has no background
 /// of its own to speak of.
@@ -90,6 +94,41 @@ pub(crate) async fn embed(
     Ok(probes)
 }
 
+/// Sentences about nothing in particular, in both languages: the background of small workspaces.
+const GENERAL_SENTENCES: &[&str] = &[
+    "The train to the coast leaves every two hours and stops at most villages.",
+    "She put the kettle on and looked for the blue cups.",
+    "Prices rose slightly in the second quarter of the year.",
+    "The museum is closed on Mondays and on public holidays.",
+    "Add the flour slowly and stir until the dough is smooth.",
+    "The committee will meet again in the first week of March.",
+    "Heavy rain is expected in the north, with strong winds near the lakes.",
+    "He repaired the fence before the sheep came back from the hill.",
+    "The contract is signed by both parties in two copies.",
+    "Press the button for three seconds until the light turns green.",
+    "The report describes the methods and the results of the study.",
+    "Our customers can return the goods within fourteen days.",
+    "Vlak za obalu polazi svaka dva sata i staje u većini mjesta.",
+    "Pristavila je čaj i potražila plave šalice.",
+    "Cijene su u drugom tromjesečju blago porasle.",
+    "Muzej je zatvoren ponedjeljkom i blagdanima.",
+    "Polako dodajte brašno i miješajte dok tijesto ne postane glatko.",
+    "Odbor će se ponovno sastati prvog tjedna u ožujku.",
+    "Na sjeveru se očekuje jaka kiša, a uz jezera i jak vjetar.",
+    "Popravio je ogradu prije nego što su se ovce vratile s brda.",
+    "Ugovor potpisuju obje strane u dva primjerka.",
+    "Držite tipku tri sekunde dok svjetlo ne postane zeleno.",
+    "Izvještaj opisuje metode i rezultate istraživanja.",
+    "Kupci mogu vratiti robu u roku od četrnaest dana.",
+];
+
+/// The vectors of [`GENERAL_SENTENCES`] for an embedder.
+pub(crate) async fn general_background(embedder: &Arc<dyn Embedder>) -> Result<Vec<Vec<f32>>> {
+    let texts = GENERAL_SENTENCES.iter().map(|&text| text.to_owned()).collect();
+    let vectors = embedder.embed(EmbedKind::Passage, texts).await?;
+    Ok(vectors.into_iter().map(|vector| vector.dense).collect())
+}
+
 /// Ranked chunks, and how long ranking took once the vectors were there.
 #[derive(Clone, Debug)]
 pub(crate) struct Ranking {
@@ -98,18 +137,24 @@ pub(crate) struct Ranking {
 }
 
 /// Ranks the chunks of an index for all probes together.
-pub(crate) async fn rank(index: Arc<WorkspaceIndex>, probes: Vec<Probe>) -> Result<Ranking> {
-    tokio::task::spawn_blocking(move || rank_blocking(&index, &probes))
+pub(crate) async fn rank(open: &OpenIndex, probes: Vec<Probe>) -> Result<Ranking> {
+    let index = Arc::clone(&open.index);
+    let general = open.general().await?;
+    tokio::task::spawn_blocking(move || rank_blocking(&index, &probes, &general))
         .await
         .map_err(|error| Error::internal("searching", error))?
 }
 
 /// As [`rank`], on the calling thread.
-pub(crate) fn rank_blocking(index: &WorkspaceIndex, probes: &[Probe]) -> Result<Ranking> {
+pub(crate) fn rank_blocking(
+    index: &WorkspaceIndex,
+    probes: &[Probe],
+    general: &[Vec<f32>],
+) -> Result<Ranking> {
     let started = Instant::now();
     let mut rankings = Vec::with_capacity(probes.len());
     for probe in probes {
-        rankings.push((probe.wording.weight, rank_one(index, probe)?));
+        rankings.push((probe.wording.weight, rank_one(index, probe, general)?));
     }
     let scored = match rankings.len() {
         1 => rankings.swap_remove(0).1,
@@ -118,7 +163,11 @@ pub(crate) fn rank_blocking(index: &WorkspaceIndex, probes: &[Probe]) -> Result<
     Ok(Ranking { scored, milliseconds: started.elapsed().as_secs_f64() * 1000.0 })
 }
 
-fn rank_one(index: &WorkspaceIndex, probe: &Probe) -> Result<Vec<Scored>> {
+fn rank_one(
+    index: &WorkspaceIndex,
+    probe: &Probe,
+    general: &[Vec<f32>],
+) -> Result<Vec<Scored>> {
     let query = &probe.embedding.dense;
     let mut groups = Vec::new();
     for members in language_groups(index) {
@@ -130,7 +179,7 @@ fn rank_one(index: &WorkspaceIndex, probe: &Probe) -> Result<Vec<Scored>> {
         } else {
             Vec::new()
         };
-        let background = background(index, query, &members.keys)?;
+        let background = background(index, query, &members.keys, general)?;
         groups.push(Group { dense, words, background });
     }
     let mut failure = None;
@@ -187,16 +236,26 @@ fn language_groups(index: &WorkspaceIndex) -> Vec<Members> {
     groups.into_iter().map(|keys| Members { keys, whole }).collect()
 }
 
+/// What unrelated chunks score. A workspace too small to have unrelated chunks of its own is
+/// measured against general sentences instead.
 fn background(
     index: &WorkspaceIndex,
     query: &[f32],
     members: &RoaringBitmap,
+    general: &[Vec<f32>],
 ) -> Result<Background> {
     let step = (members.len() / BACKGROUND_SAMPLE as u64).max(1);
     let sample: Vec<ChunkKey> =
         members.iter().step_by(step as usize).take(BACKGROUND_SAMPLE).map(ChunkKey).collect();
-    let scores: Vec<f32> = dense_scores(index, query, &sample)?.into_iter().flatten().collect();
+    let mut scores: Vec<f32> = dense_scores(index, query, &sample)?.into_iter().flatten().collect();
+    if scores.len() < SMALLEST_BACKGROUND {
+        scores = general.iter().map(|sentence| dot(sentence, query)).collect();
+    }
     Ok(Background::of(&scores))
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// The languages that make up at least a tenth of an index, the largest first.
