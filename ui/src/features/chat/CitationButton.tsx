@@ -1,6 +1,7 @@
 import type { Citation } from '../../api/types'
 import { useI18n } from '../../lib/i18n'
 import { testIds } from '../../lib/testids'
+import { splitTitle } from '../../lib/titles'
 import styles from './CitationButton.module.css'
 
 /** A citation of an answer that is still being written. */
@@ -10,7 +11,9 @@ export function PendingCitation({ n }: { n: number }) {
 
 export function CitationButton({ citation, onOpen }: { citation: Citation; onOpen: () => void }) {
   const { t } = useI18n()
-  const { n, title, page } = citation
+  const { n, page } = citation
+  const { document, headings } = splitTitle(citation.title)
+  const title = [document, headings.at(-1)].filter(Boolean).join(', ')
   const label = t('citation.label', { n, title })
   const place = page ? `${title}, ${t('sources.page', { page })}` : title
   return (

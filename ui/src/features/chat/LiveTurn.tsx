@@ -1,9 +1,12 @@
+import { useQuery } from '@tanstack/react-query'
 import { useEffect, useRef, useState } from 'react'
 
+import { queries, useApi } from '../../api/queries'
 import { withoutOpenCitation } from '../../lib/citations'
 import { useI18n } from '../../lib/i18n'
 import { spoken, wholeSentences } from '../../lib/sentences'
 import { fileName } from '../../lib/paths'
+import { splitTitle } from '../../lib/titles'
 import { testIds } from '../../lib/testids'
 import type { LiveAnswer } from './live'
 import { FailureNotice, GrowingText, QuestionView } from './MessageView'
@@ -44,7 +47,15 @@ export function LiveTurn({ answer, onAskAgain, onOpenModels }: LiveTurnProps) {
 function PhaseLine({ answer }: { answer: LiveAnswer }) {
   const { t } = useI18n()
   const { phase, passages } = answer
-  const titles = [...new Set(passages.map(({ title, path }) => title || fileName(path)))]
+  const titles = [
+    ...new Set(passages.map(({ title, path }) => splitTitle(title).document || fileName(path))),
+  ]
+  const status = useQuery({
+    ...queries.status(useApi()),
+    // Loading a model says nothing by itself, and is what a first answer waits for.
+    refetchInterval: phase === 'reading' ? 2_000 : false,
+  })
+  const loading = phase === 'reading' && status.data?.generator.state === 'loading'
   const label = {
     searching: t('chat.searching'),
     widening: t('chat.widening'),
@@ -56,7 +67,7 @@ function PhaseLine({ answer }: { answer: LiveAnswer }) {
   return (
     <div className={styles.phase} role="status">
       <span className={styles.pulse} aria-hidden />
-      <span>{label}</span>
+      <span>{loading ? t('footer.modelLoading') : label}</span>
       {phase === 'reading' && titles.length > 0 && (
         <span className={styles.titles}>{titles.join(' · ')}</span>
       )}

@@ -5,6 +5,7 @@ import { quoteFrom } from '../../lib/citations'
 import { useI18n } from '../../lib/i18n'
 import { targetOf, usePassagePanel } from '../../lib/passage'
 import { folderOf } from '../../lib/paths'
+import { splitTitle } from '../../lib/titles'
 import styles from './SourceList.module.css'
 
 /** The passages that an answer stands on, as footnotes; what else was read is folded away. */
@@ -102,6 +103,7 @@ interface SourceItemProps {
 
 function SourceItem({ citation, number, label, onOpen }: SourceItemProps) {
   const { t } = useI18n()
+  const { document, headings } = splitTitle(citation.title)
   return (
     <li className={styles.source}>
       <span className={number === undefined ? styles.dot : styles.number} aria-hidden>
@@ -110,10 +112,15 @@ function SourceItem({ citation, number, label, onOpen }: SourceItemProps) {
       <div className={styles.body}>
         <p className={styles.line}>
           <button type="button" className={styles.title} aria-label={label} onClick={onOpen}>
-            {citation.title}
+            {document}
           </button>
           {citation.page !== null && (
             <span className={styles.page}>{t('sources.page', { page: citation.page })}</span>
+          )}
+          {headings.length > 0 && (
+            <span className={styles.section} title={headings.join(' › ')}>
+              {headings.at(-1)}
+            </span>
           )}
         </p>
         <p className={styles.snippet}>{citation.text}</p>

@@ -16,6 +16,7 @@ import { useI18n } from '../../lib/i18n'
 import { useNotices } from '../../lib/notices'
 import type { PassagePanelState, PassageTarget } from '../../lib/passage'
 import { testIds } from '../../lib/testids'
+import { splitTitle } from '../../lib/titles'
 import { DocumentFacts } from './DocumentFacts'
 import { locatePassage, locateQuote } from './locate'
 import { TextView } from './TextView'
@@ -60,6 +61,7 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
   useEffect(() => panel.current?.focus({ preventScroll: true }), [state.opened])
 
   const passage = target.passage
+  const title = splitTitle(target.title)
   const located = useMemo(
     () => (text.data && passage ? locatePassage(text.data.text, passage) : null),
     [text.data, passage],
@@ -92,7 +94,10 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
         <div className={styles.heading}>
           {passage?.n !== undefined && <span className={styles.number}>{passage.n}</span>}
           <h2 className={styles.title} title={target.title}>
-            {target.title}
+            {title.document}
+            {title.headings.length > 0 && (
+              <span className={styles.section}>{title.headings.join(' › ')}</span>
+            )}
           </h2>
           {passage && (
             <span className={styles.group}>

@@ -12,6 +12,7 @@ import { Progress } from '../../components/Progress'
 import { useI18n } from '../../lib/i18n'
 import { targetOf, usePassagePanel, type PassageTarget } from '../../lib/passage'
 import { folderOf } from '../../lib/paths'
+import { splitTitle } from '../../lib/titles'
 import styles from './SearchPage.module.css'
 
 interface SearchPageProps {
@@ -101,10 +102,11 @@ export function SearchPage({ workspace, q, expand, onSearch }: SearchPageProps) 
                 onClick={() => open(hits.map(hitTarget), index)}
               >
                 <span className={styles.line}>
-                  <span className={styles.name}>{hit.title}</span>
+                  <span className={styles.name}>{splitTitle(hit.title).document}</span>
                   {hit.page !== null && (
                     <span className={styles.page}>{t('sources.page', { page: hit.page })}</span>
                   )}
+                  <span className={styles.section}>{splitTitle(hit.title).headings.at(-1)}</span>
                 </span>
                 <span className={styles.text}>{hit.text}</span>
                 <span className={styles.path}>
