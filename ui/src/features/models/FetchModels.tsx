@@ -5,7 +5,7 @@ import { queries, useApi } from '../../api/queries'
 import type { Model } from '../../api/types'
 import { Button } from '../../components/Button'
 import { useI18n } from '../../lib/i18n'
-import { ModelList, useModelAction } from './ModelList'
+import { isNeeded, ModelList, useModelAction } from './ModelList'
 import styles from './FetchModels.module.css'
 
 /** The models in use with their state, and one button that fetches those that are missing. */
@@ -14,13 +14,13 @@ export function FetchModels({ preparing }: { preparing: boolean }) {
   const api = useApi()
   const act = useModelAction()
   const models = useQuery(queries.models(api))
-  const active = models.data?.filter((model) => model.active) ?? []
-  const missing = active.filter((model) => model.installed !== 'verified')
+  const needed = models.data?.filter(isNeeded) ?? []
+  const missing = needed.filter((model) => model.installed !== 'verified')
   const idle = missing.filter((model) => !model.progress)
   const size = missing.reduce((sum, model) => sum + remaining(model), 0)
   return (
     <div className={styles.fetch}>
-      <ModelList activeOnly />
+      <ModelList neededOnly />
       {models.isSuccess && missing.length === 0 && (
         <p className={styles.ready} role="status">
           <Check size={16} aria-hidden />

@@ -12,13 +12,13 @@ import { useNotices } from '../../lib/notices'
 import styles from './ModelList.module.css'
 
 interface ModelListProps {
-  /** Only those in use, for the first screen; the settings show the whole catalog. */
-  activeOnly?: boolean
+  /** Only what is needed, for the first screen; the settings show the whole catalog. */
+  neededOnly?: boolean
 }
 
-const ROLES = ['generator', 'embedder', 'reranker'] as const
+const ROLES = ['generator', 'embedder', 'reranker', 'runtime'] as const
 
-export function ModelList({ activeOnly = false }: ModelListProps) {
+export function ModelList({ neededOnly = false }: ModelListProps) {
   const { t } = useI18n()
   const api = useApi()
   const models = useQuery(queries.models(api))
@@ -33,14 +33,14 @@ export function ModelList({ activeOnly = false }: ModelListProps) {
       />
     )
   }
-  const shown = (models.data ?? []).filter((model) => model.active || !activeOnly)
+  const shown = (models.data ?? []).filter((model) => isNeeded(model) || !neededOnly)
   return (
     <ul className={styles.list}>
       {shown.map((model) => (
         <ModelItem
           key={model.id}
           model={model}
-          compact={activeOnly}
+          compact={neededOnly}
           onFetch={() => void act(api.models.fetch(model.id))}
           onCancel={() => void act(api.models.cancel(model.id))}
           onActivate={() => void act(api.models.activate(model.id))}
@@ -48,6 +48,11 @@ export function ModelList({ activeOnly = false }: ModelListProps) {
       ))}
     </ul>
   )
+}
+
+/** Without these no question is answered: the models in use, and libraries that are not here yet. */
+export function isNeeded(model: Model): boolean {
+  return model.active || (model.role === 'runtime' && model.installed !== 'verified')
 }
 
 /** Does something to a model and says when it failed. Never throws. */
@@ -90,7 +95,9 @@ function ModelItem({ model, compact, onFetch, onCancel, onActivate }: ModelItemP
           {[
             role && t(`models.${role}`),
             t('models.size', { size: bytes(model.size_bytes) }),
-            compact ? undefined : t('models.memory', { size: bytes(model.memory_bytes) }),
+            compact || model.memory_bytes === 0
+              ? undefined
+              : t('models.memory', { size: bytes(model.memory_bytes) }),
             t('models.licence', { licence: model.licence }),
           ]
             .filter((fact) => fact !== undefined)
@@ -124,7 +131,7 @@ function ModelItem({ model, compact, onFetch, onCancel, onActivate }: ModelItemP
             {t('models.cancel')}
           </Button>
         ) : here ? (
-          model.active ? (
+          model.active || model.role === 'runtime' ? (
             <span className={styles.here}>
               <Check size={15} aria-hidden /> {t('models.verified')}
             </span>

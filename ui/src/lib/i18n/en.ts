@@ -266,6 +266,7 @@ export const en = {
   'models.generator': 'Writes the answers',
   'models.embedder': 'Finds by meaning',
   'models.reranker': 'Sorts the passages',
+  'models.runtime': 'Part of the program',
   'models.size': '{size} on disk',
   'models.memory': '{size} of memory',
   'models.licence': 'Licence {licence}',

@@ -298,6 +298,7 @@ export const hr: Catalogue = {
   'models.generator': 'Piše odgovore',
   'models.embedder': 'Nalazi po značenju',
   'models.reranker': 'Poreda odlomke',
+  'models.runtime': 'Dio programa',
   'models.size': '{size} na disku',
   'models.memory': '{size} memorije',
   'models.licence': 'Licenca {licence}',
