@@ -124,9 +124,11 @@ function SourceItem({ citation, number, label, onOpen }: SourceItemProps) {
           )}
         </p>
         <p className={styles.snippet}>{citation.text}</p>
-        <p className={styles.path} title={citation.path}>
-          <bdi>{folderOf(citation.path)}</bdi>
-        </p>
+        {folderOf(citation.path) && (
+          <p className={styles.path} title={citation.path}>
+            <bdi>{folderOf(citation.path)}</bdi>
+          </p>
+        )}
       </div>
     </li>
   )

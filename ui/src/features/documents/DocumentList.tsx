@@ -241,8 +241,9 @@ const Row = memo(function Row({
           </span>
         ) : (
           <span className={styles.second} title={document.path}>
-            {document.title === name ? '' : `${name} · `}
-            {folderOf(document.path)}
+            {[document.title !== name && name, folderOf(document.path)]
+              .filter(Boolean)
+              .join(' · ')}
           </span>
         )}
       </span>
