@@ -14,10 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use docent_cli::folders;
 use docent_engine::{Config, Engine, EngineOptions};
 use tauri::async_runtime::{self, JoinHandle};
 use tauri::webview::PageLoadEvent;
-use tauri::{App, AppHandle, Manager, RunEvent, WindowEvent};
+use tauri::{Manager, RunEvent, WindowEvent};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
@@ -31,10 +32,17 @@ const CLOSING: Duration = Duration::from_secs(10);
 /// Opens the window and returns when it is closed.
 pub fn run() -> tauri::Result<()> {
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_env("DOCENT_LOG").unwrap_or_else(|_| "info".into()))
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()))
         .with_writer(std::io::stderr)
         .init();
+    let (sender, opened) = watch::channel(None);
+    let opening = async_runtime::spawn(open(Folders::from_env(), sender));
     tauri::Builder::default()
+        // Before the window: its page may ask as soon as it is there.
+        .manage(Tunnel::new(opening::router_once(opened)))
+        .manage(Opening {
+            task: Mutex::new(Some(opening)),
+        })
         .plugin(tauri_plugin_dialog::init())
         .plugin(DeviceState::new())
         .invoke_handler(tauri::generate_handler![
@@ -44,7 +52,6 @@ pub fn run() -> tauri::Result<()> {
             commands::api_cancel,
             commands::open_external,
         ])
-        .setup(|app| Ok(set_up(app)?))
         // A page that is replaced or gone can't read what it asked for.
         .on_page_load(|webview, page| {
             if page.event() == PageLoadEvent::Started {
@@ -62,17 +69,6 @@ pub fn run() -> tauri::Result<()> {
                 app.state::<Opening>().close();
             }
         });
-    Ok(())
-}
-
-fn set_up(app: &App) -> tauri::Result<()> {
-    let (sender, opened) = watch::channel(None);
-    app.manage(Tunnel::new(opening::router_once(opened)));
-    let folders = Folders::of(app.handle())?;
-    let task = async_runtime::spawn(open(folders, sender));
-    app.manage(Opening {
-        task: Mutex::new(Some(task)),
-    });
     Ok(())
 }
 
@@ -125,21 +121,23 @@ impl Opening {
     }
 }
 
-/// Where this installation keeps its things.
+/// Where this installation keeps its things: the same places as the command line's.
 struct Folders {
     data: PathBuf,
     models: PathBuf,
 }
 
 impl Folders {
-    fn of(app: &AppHandle) -> tauri::Result<Self> {
-        let chosen = |name: &str| std::env::var_os(name).map(PathBuf::from);
-        let data = match chosen("DOCENT_DATA_DIR") {
-            Some(data) => data,
-            None => app.path().data_dir()?.join("docent"),
+    fn from_env() -> Self {
+        let chosen = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
         };
-        let models = chosen("DOCENT_MODELS_DIR").unwrap_or_else(|| data.join("models"));
-        Ok(Self { data, models })
+        let data = chosen("DOCENT_DATA_DIR").unwrap_or_else(folders::default_data_dir);
+        let models =
+            chosen("DOCENT_MODELS_DIR").unwrap_or_else(|| folders::default_models_dir(&data));
+        Self { data, models }
     }
 }
 
@@ -194,6 +192,7 @@ mod tests {
                     "style-src" => ["'self'", "'unsafe-inline'"].contains(&source),
                     "connect-src" => ["'self'", "ipc:", "http://ipc.localhost"].contains(&source),
                     "frame-src" | "object-src" | "base-uri" | "form-action" => source == "'none'",
+                    "script-src" => ["'self'", "'wasm-unsafe-eval'"].contains(&source),
                     _ => source == "'self'",
                 };
                 assert!(allowed, "{directive} {source}");

@@ -38,9 +38,10 @@ const LAYERS: &[(&str, &[&str])] = &[
         "docent-cli",
         &["docent-domain", "docent-engine", "docent-api"],
     ),
+    // The window keeps its data where the command line looks for it.
     (
         "docent-desktop",
-        &["docent-domain", "docent-engine", "docent-api"],
+        &["docent-domain", "docent-engine", "docent-api", "docent-cli"],
     ),
     ("docent-testkit", &["docent-domain"]),
     ("docent-tests", &["docent-testkit"]),

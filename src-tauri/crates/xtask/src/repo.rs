@@ -72,6 +72,8 @@ impl Repo {
             .current_dir(&self.root)
             .env("DOCENT_MODELS_DIR", self.models_dir())
             .env("DOCENT_CORPUS_DIR", self.corpus_dir())
+            // Programs may be built far from the clone, so they can't find it from where they are.
+            .env("DOCENT_UI_DIR", self.ui().join("dist"))
             // llama.cpp is compiled through ccache when that is installed. Two clones build the
             // same sources into different folders, which must not count as different.
             .env("CCACHE_NOHASHDIR", "true")
