@@ -1,7 +1,13 @@
 //! Tells Tauri which commands exist, so that each needs a permission, and where these are given.
 
 /// Every command of `src/commands.rs`. One that is missing here can't be invoked by any window.
-const COMMANDS: &[&str] = &["api_call", "api_read", "api_write", "api_cancel", "open_external"];
+const COMMANDS: &[&str] = &[
+    "api_call",
+    "api_read",
+    "api_write",
+    "api_cancel",
+    "open_external",
+];
 
 fn main() {
     // The built UI is embedded by a macro, which cargo can't see reading files.
