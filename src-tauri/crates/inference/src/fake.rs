@@ -264,7 +264,9 @@ impl FakeEmbedder {
         }
         let norm = dense.iter().map(|x| x * x).sum::<f32>().sqrt();
         if norm > 0.0 {
-            dense.iter_mut().for_each(|x| *x /= norm);
+            for x in &mut dense {
+                *x /= norm;
+            }
         } else if let Some(first) = dense.first_mut() {
             *first = 1.0;
         }

@@ -22,7 +22,7 @@ use crate::{
 /// To a server in the same network or on the internet.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two pieces of an answer: a server on two cores may read a prompt for a minute.
-const READ_TIMEOUT: Duration = Duration::from_secs(180);
+const READ_TIMEOUT: Duration = Duration::from_mins(3);
 /// Texts in one request for embeddings; servers limit it, and OpenAI's own limit is 2048.
 const EMBED_BATCH: usize = 64;
 /// Of an error's body, what is shown.
@@ -481,7 +481,9 @@ impl OpenAiEmbedder {
         if !norm.is_finite() || norm == 0.0 {
             return Err(self.endpoint.malformed("a vector without direction"));
         }
-        dense.iter_mut().for_each(|x| *x /= norm);
+        for x in &mut dense {
+            *x /= norm;
+        }
         Ok(Embedding {
             dense,
             sparse: None,

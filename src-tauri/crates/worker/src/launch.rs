@@ -103,12 +103,13 @@ mod unix {
                         return Err(io::ErrorKind::NotConnected.into());
                     }
                 }
-                limit(Resource::Data, limits.data_bytes)?;
-                limit(Resource::Cpu, limits.cpu_seconds)?;
-                limit(Resource::Fsize, limits.file_bytes)?;
-                limit(Resource::Nofile, limits.open_files)?;
+                limit(Resource::Data, limits.data_bytes, 0)?;
+                // Only the soft limit has a signal of its own, which tells this end from others.
+                limit(Resource::Cpu, limits.cpu_seconds, 1)?;
+                limit(Resource::Fsize, limits.file_bytes, 0)?;
+                limit(Resource::Nofile, limits.open_files, 0)?;
                 // A core file would hold the text of documents.
-                limit(Resource::Core, Some(0))?;
+                limit(Resource::Core, Some(0), 0)?;
                 if let Some(niceness) = limits.niceness {
                     rustix::process::nice(niceness)?;
                 }
@@ -117,16 +118,19 @@ mod unix {
         }
     }
 
-    fn limit(resource: Resource, limit: Option<u64>) -> io::Result<()> {
+    /// Sets the soft limit, and the hard one `slack` above it.
+    fn limit(resource: Resource, limit: Option<u64>, slack: u64) -> io::Result<()> {
         if let Some(limit) = limit {
             // Above the hard limit that the parent has, the request would be refused.
-            let hard = rustix::process::getrlimit(resource).maximum;
-            let limit = hard.map_or(limit, |hard| hard.min(limit));
+            let allowed = rustix::process::getrlimit(resource)
+                .maximum
+                .unwrap_or(u64::MAX);
+            let limit = limit.min(allowed);
             rustix::process::setrlimit(
                 resource,
                 Rlimit {
                     current: Some(limit),
-                    maximum: Some(limit),
+                    maximum: Some(limit.saturating_add(slack).min(allowed)),
                 },
             )?;
         }

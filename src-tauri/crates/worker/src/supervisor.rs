@@ -211,9 +211,11 @@ impl Inner {
                 None => return Ok(Arc::clone(process)),
                 Some(end) => {
                     if !end.stopped {
-                        slot.deaths = match process.shared.has_replied.load(Ordering::Relaxed) {
-                            true => 1,
-                            false => slot.deaths.saturating_add(1),
+                        let had_replied = process.shared.has_replied.load(Ordering::Relaxed);
+                        slot.deaths = if had_replied {
+                            1
+                        } else {
+                            slot.deaths.saturating_add(1)
                         };
                         slot.last = Some((end.at, end.how));
                     }
@@ -407,12 +409,11 @@ impl Shared {
                         break Some(reason.to_owned());
                     }
                 }
-                Ok(None) => break None,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     break Some(error.to_string());
                 }
-                // A frame cut off in the middle: the process ended while it wrote.
-                Err(_) => break None,
+                // The end, perhaps in the middle of a frame: the process ended while it wrote.
+                Ok(None) | Err(_) => break None,
             }
         };
         let status = {
@@ -532,11 +533,12 @@ fn log(worker: &'static str, stderr: ChildStderr) -> Option<String> {
 #[cfg(unix)]
 fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt as _;
-    let signal = match status.signal() {
-        None => return status.to_string(),
-        Some(signal) => signal,
-    };
+
     use rustix::process::Signal;
+
+    let Some(signal) = status.signal() else {
+        return status.to_string();
+    };
     let meaning = match Signal::from_named_raw(signal) {
         Some(Signal::KILL) => "killed, perhaps because the machine was out of memory",
         Some(Signal::XCPU) => "it used more processor time than it may",

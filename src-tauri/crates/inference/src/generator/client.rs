@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::protocol::{Benchmark, ModelSpec, PromptProgress, Reply, Request, Task};
-use super::{cores, gguf};
+use super::{cores, file};
 use crate::{ChatTurn, Error, Finish, Generation, GenerationRequest, Generator, Result};
 
 /// Context where the caller names none.
@@ -73,10 +73,13 @@ impl LlamaGenerator {
     /// Looks at the file's header for its context, some milliseconds of blocking; a file that cannot
     /// be read says so at the first request. Starts nothing.
     pub fn new(options: GeneratorOptions) -> Self {
-        let header = gguf::check(&options.model_path).unwrap_or_default();
+        let summary = file::check(&options.model_path).ok();
         let context_tokens = context_tokens(
             options.context_tokens,
-            &header,
+            summary
+                .as_ref()
+                .map(|summary| summary.context_tokens.into()),
+            summary.and_then(|summary| summary.context_bytes_per_token),
             cores::available_memory_bytes(),
         );
         let threads = match options.threads {
@@ -99,10 +102,9 @@ impl LlamaGenerator {
 
     pub fn state(&self) -> GeneratorState {
         match &*self.lock_state() {
-            State::Idle => GeneratorState::Idle,
             State::Loading => GeneratorState::Loading,
             State::Ready(pid) if *pid == self.supervisor.pid() => GeneratorState::Ready,
-            State::Ready(_) => GeneratorState::Idle,
+            State::Idle | State::Ready(_) => GeneratorState::Idle,
             State::Failed(reason) => GeneratorState::Failed {
                 reason: reason.clone(),
             },
@@ -364,21 +366,23 @@ fn unexpected(reply: &Reply) -> Error {
     Error::Inference(format!("the worker answered another question: {name}"))
 }
 
-fn context_tokens(wanted: Option<usize>, header: &gguf::Header, memory: Option<u64>) -> u32 {
-    let trained = header.train_context.filter(|tokens| *tokens > 0);
-    let tokens = match wanted {
-        Some(wanted) => trained.map_or(wanted as u64, |trained| trained.min(wanted as u64)),
-        None => {
-            let most = trained.map_or(DEFAULT_CONTEXT_TOKENS, |trained| {
-                trained.min(DEFAULT_CONTEXT_TOKENS)
+fn context_tokens(
+    wanted: Option<usize>,
+    trained: Option<u64>,
+    bytes_per_token: Option<u64>,
+    memory: Option<u64>,
+) -> u32 {
+    let trained = trained.filter(|tokens| *tokens > 0).unwrap_or(u64::MAX);
+    let tokens = if let Some(wanted) = wanted {
+        trained.min(wanted as u64)
+    } else {
+        let affordable = memory
+            .zip(bytes_per_token)
+            .and_then(|(memory, per_token)| (memory / CONTEXT_SHARE).checked_div(per_token))
+            .map_or(u64::MAX, |tokens| {
+                tokens.max(MIN_CONTEXT_TOKENS) / 256 * 256
             });
-            let affordable = memory
-                .zip(header.context_bytes_per_token())
-                .and_then(|(memory, per_token)| (memory / CONTEXT_SHARE).checked_div(per_token));
-            affordable.map_or(most, |affordable| {
-                most.min(affordable.max(MIN_CONTEXT_TOKENS) / 256 * 256)
-            })
-        }
+        trained.min(DEFAULT_CONTEXT_TOKENS).min(affordable)
     };
     u32::try_from(tokens).unwrap_or(u32::MAX)
 }
@@ -389,34 +393,17 @@ mod tests {
 
     #[test]
     fn the_context_fits_model_and_memory() {
-        let header = gguf::Header {
-            train_context: Some(32768),
-            layers: Some(28),
-            heads: Some(28),
-            key_value_heads: Some(4),
-            embedding_length: Some(3584),
-            ..gguf::Header::default()
-        };
-        // Qwen2.5-7B: 56 KiB a token.
-        assert_eq!(header.context_bytes_per_token(), Some(57_344));
-        assert_eq!(context_tokens(None, &header, Some(16 << 30)), 8192);
-        assert_eq!(context_tokens(None, &header, Some(1 << 30)), 4608);
+        // Qwen2.5-7B.
+        let model = |wanted, memory| context_tokens(wanted, Some(32768), Some(57_344), memory);
+        assert_eq!(model(None, Some(16 << 30)), 8192);
+        assert_eq!(model(None, Some(1 << 30)), 4608);
+        assert_eq!(model(None, Some(1 << 20)), 2048, "never useless");
+        assert_eq!(model(Some(6144), Some(1 << 20)), 6144, "as was asked");
+        assert_eq!(model(Some(1 << 20), None), 32768, "as it was trained");
         assert_eq!(
-            context_tokens(None, &header, Some(1 << 20)),
-            2048,
-            "never useless"
+            context_tokens(None, Some(0), None, Some(1 << 20)),
+            8192,
+            "unknown"
         );
-        assert_eq!(
-            context_tokens(Some(6144), &header, Some(1 << 20)),
-            6144,
-            "as was asked"
-        );
-        assert_eq!(
-            context_tokens(Some(1 << 20), &header, None),
-            32768,
-            "as it was trained"
-        );
-        let unknown = gguf::Header::default();
-        assert_eq!(context_tokens(None, &unknown, Some(1 << 20)), 8192);
     }
 }

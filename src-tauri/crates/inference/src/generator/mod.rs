@@ -6,7 +6,7 @@
 
 mod client;
 mod cores;
-mod gguf;
+mod file;
 mod prompt;
 mod protocol;
 mod session;

@@ -482,7 +482,7 @@ mod tests {
         );
         assert_eq!(next_chunk(128, Duration::from_millis(1)), MAX_CHUNK);
         assert_eq!(next_chunk(32, Duration::from_millis(900)), 4);
-        assert_eq!(next_chunk(4, Duration::from_secs(60)), MIN_CHUNK);
+        assert_eq!(next_chunk(4, Duration::from_mins(1)), MIN_CHUNK);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 
-use super::gguf;
+use super::file;
 use super::prompt;
 use super::protocol::{Failure, ModelSpec, Reply, Request, Task};
 use super::session::{MAX_CHUNK, Session};
@@ -100,7 +100,7 @@ impl Host {
                 reason: format!("this process already holds {}", loaded.spec.id),
             });
         }
-        gguf::check(&spec.path)?;
+        file::check(&spec.path)?;
         let failed = |reason: String| Error::Load {
             path: spec.path.clone(),
             reason,

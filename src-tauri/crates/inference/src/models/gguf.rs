@@ -25,7 +25,29 @@ pub struct Summary {
     pub name: Option<String>,
     /// 0 when the header does not say.
     pub context_tokens: u32,
+    /// Memory that one token of context takes: keys and values of every layer in 16-bit floats.
+    /// `None` when the header does not say enough.
+    pub context_bytes_per_token: Option<u64>,
     pub tensors: u64,
+}
+
+/// What the memory of a context is computed from.
+#[derive(Default)]
+struct Shape {
+    layers: Option<u64>,
+    heads: Option<u64>,
+    key_value_heads: Option<u64>,
+    width: Option<u64>,
+    head_width: Option<u64>,
+}
+
+impl Shape {
+    fn context_bytes_per_token(&self) -> Option<u64> {
+        let heads = self.heads.filter(|heads| *heads > 0)?;
+        let head_width = self.head_width.or_else(|| Some(self.width? / heads))?;
+        let values = self.layers?.checked_mul(self.key_value_heads.unwrap_or(heads))?;
+        values.checked_mul(head_width)?.checked_mul(2 * 2)
+    }
 }
 
 /// Checks a file's header. Reads the header alone, not the weights.
@@ -68,6 +90,7 @@ impl<R: Read + Seek> Header<R> {
         let mut architecture = None;
         let mut name = None;
         let mut context_tokens = 0;
+        let mut shape = Shape::default();
         let mut alignment = 32;
         for _ in 0..keys {
             let key = self.string(MAX_KEY_BYTES)?;
@@ -76,7 +99,19 @@ impl<R: Read + Seek> Header<R> {
                 ("general.architecture", STRING) => architecture = Some(self.string(256)?),
                 ("general.name", STRING) => name = Some(self.string(4096)?),
                 ("general.alignment", UINT32) => alignment = u64::from(self.u32()?),
-                (key, UINT32) if key.ends_with(".context_length") => context_tokens = self.u32()?,
+                (key, UINT32) => {
+                    let number = self.u32()?;
+                    let known = Some(u64::from(number));
+                    match key.split_once('.').map_or(key, |(_, field)| field) {
+                        "context_length" => context_tokens = number,
+                        "block_count" => shape.layers = known,
+                        "embedding_length" => shape.width = known,
+                        "attention.head_count" => shape.heads = known,
+                        "attention.head_count_kv" => shape.key_value_heads = known,
+                        "attention.key_length" => shape.head_width = known,
+                        _ => {}
+                    }
+                }
                 _ => self.skip_value(kind, 0)?,
             }
         }
@@ -98,12 +133,12 @@ impl<R: Read + Seek> Header<R> {
             let kind = self.u32()?;
             let (block, block_bytes) = tensor_type(kind)
                 .ok_or_else(|| format!("the tensor {tensor:?} is of the unknown type {kind}"))?;
-            if elements % block != 0 {
+            if !elements.is_multiple_of(block) {
                 return Err(format!("the tensor {tensor:?} is not made of whole blocks"));
             }
             let bytes = (elements / block).checked_mul(block_bytes).ok_or_else(outside)?;
             let offset = self.u64()?;
-            if offset % alignment != 0 {
+            if !offset.is_multiple_of(alignment) {
                 return Err(format!("the tensor {tensor:?} is not aligned"));
             }
             furthest = furthest.max(offset.checked_add(bytes).ok_or_else(outside)?);
@@ -116,6 +151,7 @@ impl<R: Read + Seek> Header<R> {
             architecture: architecture.ok_or("it does not say its architecture")?,
             name,
             context_tokens,
+            context_bytes_per_token: shape.context_bytes_per_token(),
             tensors,
         })
     }
@@ -315,6 +351,20 @@ mod tests {
                 "cut at {length} bytes"
             );
         }
+    }
+
+    #[test]
+    fn the_memory_of_a_context_is_known() {
+        // Qwen2.5-7B: 56 KiB a token.
+        let shape = Shape {
+            layers: Some(28),
+            heads: Some(28),
+            key_value_heads: Some(4),
+            width: Some(3584),
+            head_width: None,
+        };
+        assert_eq!(shape.context_bytes_per_token(), Some(57_344));
+        assert_eq!(Shape { heads: Some(0), ..shape }.context_bytes_per_token(), None);
     }
 
     /// Not that every mutation is refused, but that none makes the check panic, allocate on the

@@ -64,7 +64,9 @@ pub fn role(name: &str, rest: &[&Path]) -> Launch {
 
 pub fn run(name: &str, rest: &[String]) {
     match name {
-        "serve" => serve_concurrently(4, answer).unwrap(),
+        "serve" => {
+            serve_concurrently(4, |question, body, reply| answer(question, &body, reply)).unwrap();
+        }
         // Has no ear for the end of its input: only the kernel can end it with its parent.
         "deaf" => {
             let _held = hold(Path::new(&rest[0]));
@@ -112,11 +114,11 @@ fn hold(file: &Path) -> File {
     file
 }
 
-fn answer(question: Question, body: Bytes, reply: &Reply<Answer>) -> Result<(), String> {
+fn answer(question: Question, body: &[u8], reply: &Reply<Answer>) -> Result<(), String> {
     let send =
         |answer: Answer, body: &[u8]| reply.send(&answer, body).map_err(|error| error.to_string());
     match question {
-        Question::Echo => send(Answer::Text("echo".into()), &body),
+        Question::Echo => send(Answer::Text("echo".into()), body),
         Question::Count { to } => {
             for number in 0..to {
                 send(Answer::Number(number), b"")?;
