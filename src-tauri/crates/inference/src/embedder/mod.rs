@@ -24,7 +24,7 @@ use crate::{EmbedKind, Embedder, Embedding, Error};
 use protocol::{Embedded, ModelSpec, Request};
 use turns::Turns;
 
-/// Estimated tokens of a frame: about a third of a second of work on two cores with the starter
+/// Estimated tokens of a frame: a quarter to half of a second of work on two cores with the starter
 /// embedder, which is what a question may have to wait.
 const FRAME_TOKENS: usize = 1536;
 

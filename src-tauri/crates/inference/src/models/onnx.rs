@@ -15,7 +15,6 @@ use super::error::Error;
 /// Values of `TensorProto.DataType`.
 pub const FLOAT: i32 = 1;
 pub const UINT8: i32 = 2;
-pub const INT32: i32 = 6;
 pub const INT64: i32 = 7;
 pub const INT4: i32 = 22;
 

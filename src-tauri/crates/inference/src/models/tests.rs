@@ -1,6 +1,8 @@
 //! The store against real packages, and against hubs that lie.
 
 mod hub;
+#[cfg(unix)]
+mod pip;
 mod real;
 
 use std::path::Path;
