@@ -269,6 +269,14 @@ impl Models {
         }
     }
 
+    /// The libraries that models and PDFs are read with.
+    fn has_runtimes(&self) -> bool {
+        self.source == ModelSource::Fakes
+            || ["onnxruntime", "pdfium"]
+                .iter()
+                .all(|id| matches!(self.files.status(id), Ok(files::Status::Verified)))
+    }
+
     fn fetch_of(&self, id: &str) -> Option<Fetch> {
         self.fetches.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
@@ -403,7 +411,7 @@ impl Engine {
         let usable = |status: &ModelStatus| matches!(status.state, ModelState::Idle | ModelState::Ready);
         Status {
             version: env!("CARGO_PKG_VERSION"),
-            ready: usable(&generator) && usable(&embedder),
+            ready: usable(&generator) && usable(&embedder) && self.model_set().has_runtimes(),
             generator,
             embedder,
             data_dir: self.options().data_dir.display().to_string(),

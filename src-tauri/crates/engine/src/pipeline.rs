@@ -102,9 +102,14 @@ impl Reader {
     pub(crate) fn new(models: &Models) -> Result<Self> {
         let launch = Launch::of_this_binary("extractor")
             .map_err(|error| Error::internal("finding Docent's own program", error))?;
-        let pdfium = models.files().path("pdfium").ok();
+        // Where it will be, even if it is still to be fetched.
+        let library = models.files().path("pdfium").ok();
+        let pdfium = library
+            .as_deref()
+            .and_then(Path::parent)
+            .map_or_else(|| models.files().directory("pdfium"), Path::to_owned);
         Ok(Self {
-            extractor: Extractor::new(launch, ExtractLimits::default(), pdfium),
+            extractor: Extractor::new(launch, ExtractLimits::default(), Some(pdfium)),
             running: Mutex::default(),
             busy: AtomicUsize::new(0),
             words: Mutex::default(),
@@ -318,7 +323,10 @@ impl Engine {
             blocking("looking at a file", move || Ok(inspect(&path))).await?
         };
         let (format, hash) = match inspected {
-            Ok(inspected) => inspected,
+            Ok(Inspected::Readable(format, hash)) => (format, hash),
+            Ok(Inspected::Unsupported(reason)) => {
+                return self.skip(scope, claim, id, &reason).await;
+            }
             Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
         };
         if document.content_hash.as_ref() == Some(&hash) {
@@ -369,14 +377,25 @@ impl Engine {
             return Ok(Ran::NotYet("stopped".to_owned()));
         }
         let reason = refusal.to_string();
-        let now = Timestamp::now();
         if refusal.is_skip() {
-            let replaced =
-                self.store().documents().skip(scope, document.id, claim, &reason, now).await?;
-            self.queue_words(scope, Vec::new(), &replaced.removed);
-        } else {
-            self.store().jobs().fail(scope, claim, &reason, refusal.is_retryable(), now).await?;
+            return self.skip(scope, claim, document.id, &reason).await;
         }
+        let now = Timestamp::now();
+        self.store().jobs().fail(scope, claim, &reason, refusal.is_retryable(), now).await?;
+        Ok(Ran::Recorded)
+    }
+
+    /// Records that a file is left out on purpose.
+    async fn skip(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        reason: &str,
+    ) -> Result<Ran> {
+        let replaced =
+            self.store().documents().skip(scope, id, claim, reason, Timestamp::now()).await?;
+        self.queue_words(scope, Vec::new(), &replaced.removed);
         Ok(Ran::Recorded)
     }
 
@@ -576,14 +595,20 @@ impl Engine {
     }
 }
 
-/// The format and the hash of a file that can be read now. Blocking.
-fn inspect(path: &Path) -> Result<(Format, docent_domain::ContentHash), Refusal> {
+/// What a look at a file says.
+enum Inspected {
+    Readable(Format, docent_domain::ContentHash),
+    Unsupported(String),
+}
+
+/// Blocking.
+fn inspect(path: &Path) -> Result<Inspected, Refusal> {
     match docent_ingest::inspect(path)?.detection {
         Detection::Supported(format) => {
             let (hash, _) = docent_ingest::hash_stable(path)?;
-            Ok((format, hash))
+            Ok(Inspected::Readable(format, hash))
         }
-        Detection::Unsupported { reason } => Err(Refusal::WrongContent { message: reason }),
+        Detection::Unsupported { reason } => Ok(Inspected::Unsupported(reason)),
     }
 }
 

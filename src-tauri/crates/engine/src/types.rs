@@ -123,7 +123,7 @@ pub struct QueryRequest {
     pub chat: Option<ChatId>,
 }
 
-/// What happens while a question is answered, in this order: one `Started`, one or two
+/// What happens while a question is answered, in this order: one `Started`, one to three
 /// `Retrieved`, any number of `Token`, at most one `Revised`, then `Done`. Failures end the
 /// stream as the error of [`crate::Engine::query`].
 #[derive(Clone, Debug)]
@@ -156,6 +156,8 @@ pub enum RetrievalStage {
     First,
     /// What the widened question found.
     Expanded,
+    /// What stands in the prompt, under its numbers there.
+    Prompt,
 }
 
 #[derive(Clone, Debug)]

@@ -371,6 +371,12 @@ impl Engine {
             citations.push(citation);
         }
         citations.sort_by_key(|citation| citation.n);
+        // The numbers that the answer will use, before its first word.
+        turn.send(QueryEvent::Retrieved {
+            passages: citations.clone(),
+            stage: RetrievalStage::Prompt,
+        })
+        .await;
         let messages =
             prompt::conversation(&history, &turn.question, turn.language, &prompt_passages);
         let request = GenerationRequest {
