@@ -17,6 +17,9 @@ const READING: Duration = Duration::from_secs(300);
 /// For an answer of the small model, likewise.
 const ANSWERING: Duration = Duration::from_secs(300);
 
+/// One test at a time: two models on two cores take far more than twice as long.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Pages of the corpus, few enough to be read in a minute.
 const PAGES: [&str; 8] = [
     "net-vpn-connect.html",
@@ -102,9 +105,8 @@ impl Desktop {
         })
     }
 
-    /// Makes a workspace from the first screen and goes to its documents.
+    /// Makes a workspace on the first screen, which leads to its documents.
     async fn create_workspace(&self, name: &str) -> Result<()> {
-        self.click("workspace-create").await?;
         self.window
             .find(&hook("workspace-name-input"), SOON)
             .await?
@@ -145,16 +147,10 @@ impl Desktop {
             .run(
                 "const [event, paths] = arguments;
                  const payload = { paths, position: { x: 400, y: 300 } };
-                 let called = 0;
-                 for (const name of Object.getOwnPropertyNames(window)) {
-                   const listeners = window[name]?.[event];
-                   if (typeof window[name] !== 'object' || !listeners) continue;
-                   for (const [id, { handlerId }] of Object.entries(listeners)) {
-                     window.__TAURI_INTERNALS__.runCallback(handlerId, { event, id, payload });
-                     called += 1;
-                   }
-                 }
-                 return called;",
+                 const listeners = window.__internal_unstable_listeners_object_id__?.[event] ?? {};
+                 const ids = Object.getOwnPropertyNames(listeners);
+                 window.__internal_unstable_listeners_function_id__({ event, payload }, ids);
+                 return ids.length;",
                 &[json!(event), json!(paths)],
             )
             .await?;
@@ -175,6 +171,7 @@ fn hook(test_id: &str) -> String {
 
 #[tokio::test]
 async fn from_an_empty_window_to_the_cited_passage() -> Result<()> {
+    let _turn = TURN.lock().await;
     let home = Home::new()?;
     let desktop = Desktop::open(&home).await?;
     let result = main_job(&desktop, &home).await;
@@ -185,7 +182,7 @@ async fn from_an_empty_window_to_the_cited_passage() -> Result<()> {
 
 async fn main_job(desktop: &Desktop, home: &Home) -> Result<()> {
     let window = &desktop.window;
-    window.find(&hook("workspace-create"), SOON).await?;
+    window.find(&hook("first-run"), SOON).await?;
     desktop.shot("1-empty").await?;
     desktop.create_workspace("Priručnici").await?;
 
@@ -234,6 +231,7 @@ async fn main_job(desktop: &Desktop, home: &Home) -> Result<()> {
 
 #[tokio::test]
 async fn a_window_closed_in_the_middle_of_reading_goes_on_where_it_was() -> Result<()> {
+    let _turn = TURN.lock().await;
     let home = Home::new()?;
     let mut pages: Vec<String> = std::fs::read_dir(docent_tests::corpus_dir().join("help/en"))?
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
@@ -262,6 +260,7 @@ async fn a_window_closed_in_the_middle_of_reading_goes_on_where_it_was() -> Resu
 #[cfg(target_os = "linux")]
 #[test]
 fn an_open_window_listens_on_no_port() -> Result<()> {
+    let _turn = TURN.blocking_lock();
     let home = Home::new()?;
     let display = Display::start(1400, 900)?;
     let mut child = std::process::Command::new(program()?)

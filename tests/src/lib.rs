@@ -71,8 +71,8 @@ pub fn listening_sockets(process: u32) -> Result<Vec<u16>> {
     Ok(ports)
 }
 
-/// A process and its descendants.
-fn family(process: u32) -> Result<BTreeSet<u32>> {
+/// A process and its descendants. Linux only.
+pub fn family(process: u32) -> Result<BTreeSet<u32>> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
         let Some(id) = entry

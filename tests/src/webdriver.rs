@@ -67,7 +67,7 @@ impl Display {
 
 /// A driver of WebKitGTK windows.
 pub struct Driver {
-    _process: Running,
+    process: Running,
     http: reqwest::Client,
     address: String,
 }
@@ -89,12 +89,16 @@ impl Driver {
         );
         let http = reqwest::Client::builder().no_proxy().build()?;
         let driver = Self {
-            _process: process,
+            process,
             http,
             address: format!("http://127.0.0.1:{port}"),
         };
         driver.ready().await?;
         Ok(driver)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// The driver says nothing when it listens; asking is the only way to know.

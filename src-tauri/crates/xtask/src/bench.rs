@@ -1,11 +1,14 @@
-//! `cargo xtask bench`: the program's own benchmarks, on the models and documents that `models` and
-//! `corpus` fetch.
+//! `cargo xtask bench`: the benchmarks of the program and of its window, on the models and documents
+//! that `models` and `corpus` fetch.
 
 use anyhow::Result;
 
 use crate::packages::{self, Purpose};
 use crate::repo::{Repo, run};
 use crate::{build, corpus, models, ui};
+
+/// Start and idle memory of the window; everything else is measured by `docent bench`.
+const WINDOW: &str = "window";
 
 pub fn bench(repo: &Repo, names: &[String]) -> Result<()> {
     packages::ensure(repo, Purpose::Test)?;
@@ -15,8 +18,15 @@ pub fn bench(repo: &Repo, names: &[String]) -> Result<()> {
     models::fetch(repo, models::Set::Starter, false)?;
     models::fetch(repo, models::Set::Tests, false)?;
     corpus::fetch(repo)?;
-    run(repo
-        .command(repo.binary("docent", false))
-        .arg("bench")
-        .args(names))
+    let (window, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| *name == WINDOW);
+    if names.is_empty() || !others.is_empty() {
+        run(repo
+            .command(repo.binary("docent", false))
+            .arg("bench")
+            .args(others))?;
+    }
+    if names.is_empty() || !window.is_empty() {
+        run(&mut repo.command(repo.binary("window-bench", false)))?;
+    }
+    Ok(())
 }
