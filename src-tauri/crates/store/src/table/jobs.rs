@@ -29,7 +29,7 @@ use crate::{Entity, Error, Result, Store};
 pub const MAX_ATTEMPTS: u32 = 3;
 
 /// Processes that may end while running a job before it is taken for poison.
-pub const MAX_DEATHS: u32 = 3;
+pub const MAX_DEATHS: u32 = 5;
 
 /// For what the user has added by hand and is waiting for.
 pub const PRIORITY_HAND_ADDED: i32 = 10;
