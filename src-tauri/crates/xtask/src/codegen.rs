@@ -50,10 +50,9 @@ fn document(repo: &Repo) -> Result<String> {
 }
 
 fn generate(repo: &Repo, document: &Path, types: &Path) -> Result<()> {
-    let tool = repo.ui().join("node_modules/openapi-typescript/bin/cli.js");
     run(repo
-        .command("node")
-        .arg(tool)
+        .npm()
+        .args(["run", "--silent", "codegen", "--"])
         .arg(document)
         .arg("-o")
         .arg(types))
