@@ -122,8 +122,13 @@ pub enum Pooling {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Source {
-    Registry { packages: Vec<Package> },
-    HuggingFace { repo: String, revision: String },
+    Registry {
+        packages: Vec<Package>,
+    },
+    HuggingFace {
+        repo: String,
+        revision: String,
+    },
     /// A file of the user's own.
     Imported,
 }
@@ -391,7 +396,12 @@ mod tests {
                 "{id} must be had without a hub"
             );
         }
-        for role in [Role::Generator, Role::Embedder, Role::Reranker, Role::Runtime] {
+        for role in [
+            Role::Generator,
+            Role::Embedder,
+            Role::Reranker,
+            Role::Runtime,
+        ] {
             assert!(catalog.models().iter().any(|entry| entry.role == role));
         }
     }

@@ -6,17 +6,13 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use docent_worker::{Launch, RestartPolicy, Supervisor};
-use fastembed::{
-    OnnxSource, RerankInitOptionsUserDefined, TextRerank, UserDefinedRerankingModel,
-};
+use fastembed::{OnnxSource, RerankInitOptionsUserDefined, TextRerank, UserDefinedRerankingModel};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::embedder::physical_cores;
 use crate::embedder::protocol::{Request, Reranked};
-use crate::embedder::session::{
-    SPINNING, could_not_load, environment, providers, tokenizer_files,
-};
+use crate::embedder::session::{SPINNING, could_not_load, environment, providers, tokenizer_files};
 use crate::models::{self, ModelStore, onnx};
 
 /// A question and a chunk; longer passages are cut.
@@ -76,7 +72,10 @@ impl OnnxReranker {
                 "the reranker's answer has the wrong size".to_owned(),
             ));
         }
-        Ok(scores.iter().map(|score| f32::from_le_bytes(*score)).collect())
+        Ok(scores
+            .iter()
+            .map(|score| f32::from_le_bytes(*score))
+            .collect())
     }
 
     /// Gives the model's memory back; the next request loads it again.

@@ -113,11 +113,7 @@ impl OnnxEmbedder {
     pub fn new(options: EmbedderOptions) -> Self {
         Self {
             spec: options.spec(),
-            worker: Supervisor::new(
-                "embedder",
-                options.launch.clone(),
-                RestartPolicy::default(),
-            ),
+            worker: Supervisor::new("embedder", options.launch.clone(), RestartPolicy::default()),
             turns: Turns::default(),
             options,
         }
@@ -139,9 +135,7 @@ impl OnnxEmbedder {
         for index in order {
             let estimate = texts[index].len() / BYTES_PER_TOKEN + 1;
             match frames.last_mut() {
-                Some(frame)
-                    if tokens + estimate <= FRAME_TOKENS && frame.len() < FRAME_TEXTS =>
-                {
+                Some(frame) if tokens + estimate <= FRAME_TOKENS && frame.len() < FRAME_TEXTS => {
                     frame.push(index);
                     tokens += estimate;
                 }

@@ -90,7 +90,12 @@ impl Embedded {
             (None, ([], [])) => [].iter(),
             _ => return None,
         };
-        if !rest.is_empty() || self.sparse.as_ref().is_some_and(|counts| counts.len() != texts) {
+        if !rest.is_empty()
+            || self
+                .sparse
+                .as_ref()
+                .is_some_and(|counts| counts.len() != texts)
+        {
             return None;
         }
         let embeddings = (0..texts).map(|text| Embedding {
@@ -150,7 +155,10 @@ pub(crate) fn run() -> io::Result<()> {
                 return Err("no model is loaded".to_owned());
             };
             let scores = session.score(&query, &passages)?;
-            let body: Vec<u8> = scores.iter().flat_map(|score| score.to_le_bytes()).collect();
+            let body: Vec<u8> = scores
+                .iter()
+                .flat_map(|score| score.to_le_bytes())
+                .collect();
             let head = Reranked {
                 passages: scores.len(),
             };

@@ -18,8 +18,8 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::value::Tensor;
 use tokenizers::{Tokenizer, TruncationParams};
 
-use super::protocol::ModelSpec;
 use super::beside;
+use super::protocol::ModelSpec;
 use crate::catalog::{EmbedderFamily, EmbedderShape, Pooling};
 use crate::models::onnx;
 use crate::{EmbedKind, Embedding};
@@ -36,7 +36,7 @@ pub(crate) struct EmbeddingModel {
 }
 
 enum Engine {
-    Bert(Bert),
+    Bert(Box<Bert>),
     BgeM3(Box<Bgem3Embedding>),
 }
 
@@ -45,7 +45,7 @@ impl EmbeddingModel {
         let environment = environment(&spec.runtime)?;
         onnx::check_external_data(&spec.model, &[]).map_err(|error| error.to_string())?;
         let engine = match spec.shape.family {
-            EmbedderFamily::Bert => Engine::Bert(Bert::load(&environment, spec)?),
+            EmbedderFamily::Bert => Engine::Bert(Box::new(Bert::load(&environment, spec)?)),
             EmbedderFamily::BgeM3 => {
                 let options = InitOptionsUserDefined::new()
                     .with_environment(environment)
@@ -155,6 +155,9 @@ struct Lane {
     wants_types: bool,
 }
 
+/// A text's place among its like, and its vector.
+type Numbered = (usize, Vec<f32>);
+
 /// How many sessions share so many threads, and how many each gets.
 fn lanes(threads: usize) -> (usize, usize) {
     let lanes = threads.clamp(1, MAX_LANES);
@@ -205,9 +208,12 @@ impl Bert {
                 done.push((index, lane.run(tokens.get_ids(), shape)?));
             }
         };
-        let (first, others) = self.lanes.split_first_mut().expect("BUG: at least one lane");
+        let (first, others) = self
+            .lanes
+            .split_first_mut()
+            .expect("BUG: at least one lane");
         let helpers = others.len().min(texts.len().saturating_sub(1));
-        let done: Vec<Outcome<Vec<(usize, Vec<f32>)>>> = std::thread::scope(|scope| {
+        let done: Vec<Outcome<Vec<Numbered>>> = std::thread::scope(|scope| {
             let helpers: Vec<_> = others[..helpers]
                 .iter_mut()
                 .map(|lane| scope.spawn(|| work(lane)))

@@ -45,7 +45,9 @@ impl Shape {
     fn context_bytes_per_token(&self) -> Option<u64> {
         let heads = self.heads.filter(|heads| *heads > 0)?;
         let head_width = self.head_width.or_else(|| Some(self.width? / heads))?;
-        let values = self.layers?.checked_mul(self.key_value_heads.unwrap_or(heads))?;
+        let values = self
+            .layers?
+            .checked_mul(self.key_value_heads.unwrap_or(heads))?;
         values.checked_mul(head_width)?.checked_mul(2 * 2)
     }
 }
@@ -136,7 +138,9 @@ impl<R: Read + Seek> Header<R> {
             if !elements.is_multiple_of(block) {
                 return Err(format!("the tensor {tensor:?} is not made of whole blocks"));
             }
-            let bytes = (elements / block).checked_mul(block_bytes).ok_or_else(outside)?;
+            let bytes = (elements / block)
+                .checked_mul(block_bytes)
+                .ok_or_else(outside)?;
             let offset = self.u64()?;
             if !offset.is_multiple_of(alignment) {
                 return Err(format!("the tensor {tensor:?} is not aligned"));
@@ -144,7 +148,10 @@ impl<R: Read + Seek> Header<R> {
             furthest = furthest.max(offset.checked_add(bytes).ok_or_else(outside)?);
         }
         let data = self.position.next_multiple_of(alignment);
-        if data.checked_add(furthest).is_none_or(|end| end > self.length) {
+        if data
+            .checked_add(furthest)
+            .is_none_or(|end| end > self.length)
+        {
             return Err("it is shorter than its header says; it may be cut off".to_owned());
         }
         Ok(Summary {
@@ -159,7 +166,9 @@ impl<R: Read + Seek> Header<R> {
     fn bytes<const N: usize>(&mut self) -> Check<[u8; N]> {
         let mut bytes = [0; N];
         self.claim(N as u64)?;
-        self.reader.read_exact(&mut bytes).map_err(unreadable)?;
+        self.reader
+            .read_exact(&mut bytes)
+            .map_err(|error| unreadable(&error))?;
         Ok(bytes)
     }
 
@@ -178,7 +187,9 @@ impl<R: Read + Seek> Header<R> {
         }
         self.claim(length)?;
         let mut bytes = vec![0; length as usize];
-        self.reader.read_exact(&mut bytes).map_err(unreadable)?;
+        self.reader
+            .read_exact(&mut bytes)
+            .map_err(|error| unreadable(&error))?;
         String::from_utf8(bytes).map_err(|_| "a name in it is not UTF-8".to_owned())
     }
 
@@ -196,7 +207,7 @@ impl<R: Read + Seek> Header<R> {
         self.claim(bytes)?;
         self.reader
             .seek(SeekFrom::Start(self.position))
-            .map_err(unreadable)?;
+            .map_err(|error| unreadable(&error))?;
         Ok(())
     }
 
@@ -237,14 +248,14 @@ impl<R: Read + Seek> Header<R> {
             let count = bytes.min(sink.len() as u64) as usize;
             self.reader
                 .read_exact(&mut sink[..count])
-                .map_err(unreadable)?;
+                .map_err(|error| unreadable(&error))?;
             bytes -= count as u64;
         }
         Ok(())
     }
 }
 
-fn unreadable(error: io::Error) -> String {
+fn unreadable(error: &io::Error) -> String {
     format!("it cannot be read: {error}")
 }
 
@@ -281,7 +292,7 @@ const fn tensor_type(kind: u32) -> Option<(u64, u64)> {
         13 => (256, 176),
         14 => (256, 210),
         15 => (256, 292),
-        16 => (256, 66),
+        16 | 35 => (256, 66),
         17 => (256, 74),
         18 => (256, 98),
         19 => (256, 50),
@@ -289,7 +300,6 @@ const fn tensor_type(kind: u32) -> Option<(u64, u64)> {
         23 => (256, 136),
         29 => (256, 56),
         34 => (256, 54),
-        35 => (256, 66),
         39 => (32, 17),
         _ => return None,
     })
@@ -344,7 +354,10 @@ mod tests {
     fn reads_a_header_and_refuses_it_cut_anywhere() {
         let file = tiny();
         let summary = check_bytes(&file).expect("the control");
-        assert_eq!((summary.architecture.as_str(), summary.tensors), ("llama", 1));
+        assert_eq!(
+            (summary.architecture.as_str(), summary.tensors),
+            ("llama", 1)
+        );
         for length in 0..file.len() {
             assert!(
                 check_bytes(&file[..length]).is_err(),
@@ -364,7 +377,14 @@ mod tests {
             head_width: None,
         };
         assert_eq!(shape.context_bytes_per_token(), Some(57_344));
-        assert_eq!(Shape { heads: Some(0), ..shape }.context_bytes_per_token(), None);
+        assert_eq!(
+            Shape {
+                heads: Some(0),
+                ..shape
+            }
+            .context_bytes_per_token(),
+            None
+        );
     }
 
     /// Not that every mutation is refused, but that none makes the check panic, allocate on the
@@ -376,7 +396,9 @@ mod tests {
         for _ in 0..5_000 {
             let mut mutated = file.clone();
             for _ in 0..3 {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
                 let at = (state >> 33) as usize % 200.min(mutated.len());
                 mutated[at] = (state >> 20) as u8;
             }

@@ -27,7 +27,7 @@ use crate::catalog::is_sha256;
 const MAX_REDIRECTS: usize = 5;
 
 /// A connection that gives nothing for so long is given up and resumed.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 
 /// So many attempts in a row may bring nothing.
 const FRUITLESS_ATTEMPTS: u32 = 6;
@@ -307,7 +307,9 @@ impl Hub {
                     .get(CONTENT_RANGE)
                     .and_then(|value| parse_content_range(value.to_str().ok()?));
                 let Some((start, total)) = range else {
-                    return Err(self.misbehaves(file, "it does not say which part it sends").into());
+                    return Err(self
+                        .misbehaves(file, "it does not say which part it sends")
+                        .into());
                 };
                 if start != part.size {
                     return Err(self
@@ -515,12 +517,15 @@ mod tests {
 
     #[test]
     fn reads_content_ranges_and_refuses_impossible_ones() {
-        assert_eq!(
-            parse_content_range("bytes 5-9/10"),
-            Some((5, Some(10)))
-        );
+        assert_eq!(parse_content_range("bytes 5-9/10"), Some((5, Some(10))));
         assert_eq!(parse_content_range("bytes 5-9/*"), Some((5, None)));
-        for bad in ["bytes 9-5/10", "bytes 5-10/10", "items 5-9/10", "bytes */10", ""] {
+        for bad in [
+            "bytes 9-5/10",
+            "bytes 5-10/10",
+            "items 5-9/10",
+            "bytes */10",
+            "",
+        ] {
             assert_eq!(parse_content_range(bad), None, "{bad}");
         }
     }

