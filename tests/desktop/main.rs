@@ -129,6 +129,11 @@ impl Desktop {
             .map(drop)
     }
 
+    /// Ends the program, then its driver and its display.
+    async fn close(self) -> Result<()> {
+        self.window.close().await
+    }
+
     async fn shot(&self, name: &str) -> Result<()> {
         self.window
             .screenshot(&self.shots.join(format!("{name}.png")))
@@ -177,7 +182,7 @@ async fn from_an_empty_window_to_the_cited_passage() -> Result<()> {
     let result = main_job(&desktop, &home).await;
     desktop.shot("last").await?;
     result?;
-    desktop.window.close().await
+    desktop.close().await
 }
 
 async fn main_job(desktop: &Desktop, home: &Home) -> Result<()> {
@@ -246,15 +251,14 @@ async fn a_window_closed_in_the_middle_of_reading_goes_on_where_it_was() -> Resu
         .drop_on_window("tauri://drag-drop", &[&folder])
         .await?;
     first.window.find(&hook("document-row"), SOON).await?;
-    first.window.close().await?;
-    drop(first);
+    first.close().await?;
 
     let second = Desktop::open(&home).await?;
     second.click("nav-documents").await?;
     let result = second.ready(pages.len()).await;
     second.shot("8-reopened").await?;
     result?;
-    second.window.close().await
+    second.close().await
 }
 
 #[cfg(target_os = "linux")]
