@@ -74,9 +74,7 @@ impl Languages {
     }
 
     pub(crate) fn contains(&self, key: u32) -> bool {
-        self.croatian.contains(key)
-            || self.english.contains(key)
-            || self.undetermined.contains(key)
+        self.croatian.contains(key) || self.english.contains(key) || self.undetermined.contains(key)
     }
 
     pub(crate) fn insert(&mut self, key: u32, language: Language) {

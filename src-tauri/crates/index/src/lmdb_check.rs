@@ -64,7 +64,10 @@ fn damage<T>(what: impl Into<String>) -> Checked<T> {
 
 /// Checks the `data.mdb` at `path`. An empty file is a new one.
 pub(crate) fn check(path: &Path) -> Checked {
-    if cfg!(not(all(target_endian = "little", target_pointer_width = "64"))) {
+    if cfg!(not(all(
+        target_endian = "little",
+        target_pointer_width = "64"
+    ))) {
         return Ok(());
     }
     let mut file = File::open(path)?;
@@ -74,13 +77,17 @@ pub(crate) fn check(path: &Path) -> Checked {
     }
     let mut start = [0; META_END];
     if length < 2 * start.len() as u64 {
-        return damage(format!("{length} bytes are too few for its first two pages"));
+        return damage(format!(
+            "{length} bytes are too few for its first two pages"
+        ));
     }
     file.read_exact(&mut start)?;
     let first = Meta::read(&start, 0)?;
     let page_bytes = first.page_bytes;
-    if length % page_bytes as u64 != 0 || length < 2 * page_bytes as u64 {
-        return damage(format!("its length of {length} bytes is no whole number of pages"));
+    if !length.is_multiple_of(page_bytes as u64) || length < 2 * page_bytes as u64 {
+        return damage(format!(
+            "its length of {length} bytes is no whole number of pages"
+        ));
     }
     file.seek(SeekFrom::Start(page_bytes as u64))?;
     file.read_exact(&mut start)?;
@@ -139,7 +146,9 @@ impl Meta {
             _ => "second",
         };
         if u64_at(bytes, 0)? != u64::from(page) || u16_at(bytes, 10)? & META == 0 {
-            return damage(format!("its {name} page is not where LMDB describes the file"));
+            return damage(format!(
+                "its {name} page is not where LMDB describes the file"
+            ));
         }
         if u32_at(bytes, 16)? != MAGIC || u32_at(bytes, 20)? != DATA_VERSION {
             return damage(format!("its {name} page is not LMDB's"));
@@ -250,7 +259,11 @@ impl Walk {
         let flags = u16_at(&page, 10)?;
         let lower = u16_at(&page, 12)? as usize;
         let upper = u16_at(&page, 14)? as usize;
-        if lower < PAGE_HEADER || lower > upper || upper > self.page_bytes || lower % 2 != 0 {
+        if lower < PAGE_HEADER
+            || lower > upper
+            || upper > self.page_bytes
+            || !lower.is_multiple_of(2)
+        {
             return damage(format!("page {number} has impossible bounds"));
         }
         let nodes = (lower - PAGE_HEADER) / 2;
@@ -266,7 +279,11 @@ impl Walk {
             let at = u16_at(&page, PAGE_HEADER + 2 * index)? as usize;
             let key_bytes = u16_at(&page, at + 6)? as usize;
             let key_end = at + NODE_HEADER + key_bytes;
-            if at < upper || at % 2 != 0 || key_bytes > MAX_KEY_BYTES || key_end > page.len() {
+            if at < upper
+                || !at.is_multiple_of(2)
+                || key_bytes > MAX_KEY_BYTES
+                || key_end > page.len()
+            {
                 return damage(format!("page {number} has an entry out of bounds"));
             }
             let key = &page[at + NODE_HEADER..key_end];
@@ -442,6 +459,7 @@ impl Walk {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Value {
     /// Bytes that it takes in its leaf page.
     inline: usize,

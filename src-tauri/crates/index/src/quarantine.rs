@@ -21,9 +21,14 @@ pub enum PartState {
     /// There was none; it is empty.
     Created,
     /// It was of another embedder or another version, and was deleted; it is empty.
-    Dropped { reason: String },
+    Dropped {
+        reason: String,
+    },
     /// It was damaged and is kept at `moved_to`; it is empty.
-    Quarantined { reason: String, moved_to: PathBuf },
+    Quarantined {
+        reason: String,
+        moved_to: PathBuf,
+    },
 }
 
 impl PartState {

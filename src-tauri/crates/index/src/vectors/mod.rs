@@ -11,12 +11,20 @@
 //! that is read is checked against its checksum. What memory holds follows the commits, so a
 //! search may see a key whose vector is just being replaced: it then believes the transaction.
 //!
-//! Measured: MEASURED
+//! Measured at 100,000 vectors, ten nearest, processor time of one core shared with six busy
+//! processes (`tests/it/measure.rs`); adding, removing and opening are elapsed time:
+//!
+//! | dimensions | search | recall@10 | reading all | add or remove one | in memory | on disk | open |
+//! |---|---|---|---|---|---|---|---|
+//! | 384 | 4.5 ms | 0.998 to 1.000 | 55 ms | 4 to 14 ms | 10 MB | 426 MB | 0.2 to 0.4 s |
+//! | 1024 | 8.8 ms | 1.000 | 77 ms | 4 to 8 ms | 21 MB | 841 MB | 0.1 s |
+
 mod codes;
 mod kernels;
 mod records;
 mod trees;
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -101,6 +109,8 @@ struct Resident {
     languages: Languages,
     present: RoaringBitmap,
     with_sparse: RoaringBitmap,
+    /// The checksum of every vector.
+    vector_crcs: HashMap<u32, u32>,
     /// Keys whose vector is in [`TREES`].
     treed: RoaringBitmap,
     /// Removed keys that are still in [`TREES`].
@@ -117,11 +127,7 @@ enum Attempt {
 }
 
 impl Vectors {
-    pub fn open(
-        index_dir: &Path,
-        spec: &VectorSpec,
-        tuning: Tuning,
-    ) -> Result<(Self, PartState)> {
+    pub fn open(index_dir: &Path, spec: &VectorSpec, tuning: Tuning) -> Result<(Self, PartState)> {
         let dir = index_dir.join(Part::Vectors.folder());
         let mut state = if dir.join(DATA_FILE).exists() {
             PartState::Opened
@@ -209,7 +215,9 @@ impl Vectors {
         match meta.get(&wtxn, FORMAT)?.map(Format::decode) {
             Some(Some(stored)) if stored == format => {}
             Some(Some(stored)) if stored.layout != format.layout => {
-                return Ok(Attempt::Foreign("it has the layout of another version".into()));
+                return Ok(Attempt::Foreign(
+                    "it has the layout of another version".into(),
+                ));
             }
             Some(Some(stored)) => {
                 return Ok(Attempt::Foreign(format!(
@@ -425,42 +433,46 @@ impl Vectors {
     }
 
     /// Reads the vectors of `keys`, in ascending order, leaving out those that are gone.
-    fn each_vector(
-        &self,
-        keys: &RoaringBitmap,
-        mut visit: impl FnMut(u32, &[f32]),
-    ) -> Result<()> {
-        let treed = &read(&self.resident).treed & keys;
+    fn each_vector(&self, keys: &RoaringBitmap, mut visit: impl FnMut(u32, &[f32])) -> Result<()> {
+        let (treed, sums) = {
+            let resident = read(&self.resident);
+            let sums: Vec<Option<u32>> = keys
+                .iter()
+                .map(|key| resident.vector_crcs.get(&key).copied())
+                .collect();
+            (&resident.treed & keys, sums)
+        };
         let _map = read(&self.map);
-        let mut read_all = || -> arroy::Result<Option<u32>> {
+        let read_all = || -> arroy::Result<Option<u32>> {
             let rtxn = self.env.read_txn()?;
             let (open, trees) = (self.items(OPEN), self.items(TREES));
-            for key in keys {
-                // A key that moved since memory was asked is found in the other place.
+            for (key, expected) in keys.iter().zip(sums) {
                 let places = if treed.contains(key) {
                     [&trees, &open]
                 } else {
                     [&open, &trees]
                 };
+                if let Some(vector) = places[0].item_vector(&rtxn, key)?
+                    && Some(records::vector_crc(&vector)) == expected
+                {
+                    visit(key, &vector);
+                    continue;
+                }
+                // The key was removed, replaced or moved since memory was asked, or its vector is
+                // damaged: the transaction's own record tells.
                 let Some(record) = self.databases.codes.get(&rtxn, &key)? else {
                     continue;
                 };
-                let Some(expected) = CodeRecord::decode_vector_crc(record) else {
-                    return Ok(Some(key));
-                };
-                let mut intact = false;
+                let expected = CodeRecord::decode_vector_crc(record);
+                let mut intact = None;
                 for place in places {
-                    let Some(vector) = place.item_vector(&rtxn, key)? else {
-                        continue;
-                    };
-                    if records::vector_crc(&vector) == expected {
-                        visit(key, &vector);
-                        intact = true;
-                        break;
-                    }
+                    let vector = place.item_vector(&rtxn, key)?;
+                    intact = intact
+                        .or(vector.filter(|vector| Some(records::vector_crc(vector)) == expected));
                 }
-                if !intact {
-                    return Ok(Some(key));
+                match intact {
+                    Some(vector) => visit(key, &vector),
+                    None => return Ok(Some(key)),
                 }
             }
             Ok(None)
@@ -522,7 +534,8 @@ impl Vectors {
             vectors: resident.present.len(),
             sparse: resident.with_sparse.len(),
             in_trees: resident.treed.len(),
-            resident_bytes: resident.codes.resident_bytes() as u64,
+            resident_bytes: (resident.codes.resident_bytes() + resident.vector_crcs.capacity() * 9)
+                as u64,
             map_bytes: self.env.info().map_size as u64,
         }
     }
@@ -550,7 +563,11 @@ impl Vectors {
     }
 
     /// Adds to the keys that [`TREES`] holds in vain; returns all of them.
-    fn note_dropped(&self, wtxn: &mut RwTxn<'_>, keys: &RoaringBitmap) -> arroy::Result<RoaringBitmap> {
+    fn note_dropped(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        keys: &RoaringBitmap,
+    ) -> arroy::Result<RoaringBitmap> {
         let dropped = &read(&self.resident).dropped | keys;
         self.databases
             .meta
@@ -569,7 +586,10 @@ impl Vectors {
             .collect::<heed::Result<_>>()?;
         let mut sum = vec![0.0_f64; self.spec.dimensions];
         let mut taken = 0.0_f64;
-        for &key in keys.iter().step_by(keys.len().div_ceil(CENTRE_SAMPLE).max(1)) {
+        for &key in keys
+            .iter()
+            .step_by(keys.len().div_ceil(CENTRE_SAMPLE).max(1))
+        {
             if let Some(vector) = self.vector_in_txn(wtxn, key)? {
                 taken += 1.0;
                 for (sum, x) in sum.iter_mut().zip(&vector) {
@@ -578,7 +598,10 @@ impl Vectors {
             }
         }
         let centre = Centre {
-            mean: sum.iter().map(|sum| (sum / taken.max(1.0)) as f32).collect(),
+            mean: sum
+                .iter()
+                .map(|sum| (sum / taken.max(1.0)) as f32)
+                .collect(),
             taken_at: keys.len() as u64,
         };
         self.databases.meta.put(wtxn, CENTRE, &centre.encode())?;
@@ -736,6 +759,7 @@ impl Resident {
             languages: Languages::default(),
             present: RoaringBitmap::new(),
             with_sparse: RoaringBitmap::new(),
+            vector_crcs: HashMap::new(),
             treed: RoaringBitmap::new(),
             dropped,
             centre,
@@ -763,6 +787,7 @@ impl Resident {
     fn insert(&mut self, key: u32, record: &CodeRecord) {
         self.languages.insert(key, record.language);
         self.present.insert(key);
+        self.vector_crcs.insert(key, record.vector_crc);
         if record.has_sparse {
             self.with_sparse.insert(key);
         } else {
@@ -778,6 +803,7 @@ impl Resident {
         self.present -= keys;
         self.with_sparse -= keys;
         for key in keys {
+            self.vector_crcs.remove(&key);
             self.codes.remove(key);
         }
     }
@@ -796,7 +822,9 @@ impl Resident {
             (None, Some(trees)) => Some(&self.present - &trees.answered),
             (None, None) => None,
         };
-        let count = allowed.as_ref().map_or(self.present.len(), RoaringBitmap::len);
+        let count = allowed
+            .as_ref()
+            .map_or(self.present.len(), RoaringBitmap::len);
         match &self.centre {
             Some(centre) if count > exact_limit => self
                 .codes
@@ -814,7 +842,9 @@ fn suspect(dir: &Path) -> Result<Option<String>> {
         return Ok(Some(reason));
     }
     if fs::read(dir.join(OPENING_FILE)).is_ok_and(|marks| marks.len() >= STRIKES) {
-        return Ok(Some("opening it ended the application, more than once".into()));
+        return Ok(Some(
+            "opening it ended the application, more than once".into(),
+        ));
     }
     let data = dir.join(DATA_FILE);
     if !data.exists() {

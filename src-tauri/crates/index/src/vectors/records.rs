@@ -72,8 +72,12 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn floats(bytes: &[u8]) -> Option<Vec<f32>> {
     let (chunks, rest) = bytes.as_chunks::<4>();
-    rest.is_empty()
-        .then(|| chunks.iter().map(|array| f32::from_le_bytes(*array)).collect())
+    rest.is_empty().then(|| {
+        chunks
+            .iter()
+            .map(|array| f32::from_le_bytes(*array))
+            .collect()
+    })
 }
 
 impl CodeRecord {
@@ -114,7 +118,10 @@ impl CodeRecord {
             if bits.len() != words(dimensions) || !rest.is_empty() {
                 return None;
             }
-            let bits: Vec<u64> = bits.iter().map(|array| u64::from_le_bytes(*array)).collect();
+            let bits: Vec<u64> = bits
+                .iter()
+                .map(|array| u64::from_le_bytes(*array))
+                .collect();
             Some(Code {
                 factors: Factors {
                     scale: f32::from_bits(u32_at(code, 0)?),
@@ -205,10 +212,15 @@ pub(crate) fn decode_keys(bytes: &[u8]) -> Option<RoaringBitmap> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        bytes.iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
     }
 
     /// Changing any of these breaks data; if one must change, raise `LAYOUT`.
@@ -280,7 +292,10 @@ mod tests {
     #[test]
     fn sparse_scores_sum_over_common_tokens() {
         let record = encode_sparse(&[(7, 2.0), (1, 0.5), (3, 1.0)]);
-        assert_eq!(sparse_score(&[(1, 4.0), (2, 9.0), (7, 0.25)], &record), Some(2.5));
+        assert_eq!(
+            sparse_score(&[(1, 4.0), (2, 9.0), (7, 0.25)], &record),
+            Some(2.5)
+        );
         assert_eq!(sparse_score(&[], &record), Some(0.0));
         assert_eq!(sparse_score(&[(1, 1.0)], &encode_sparse(&[])), Some(0.0));
     }

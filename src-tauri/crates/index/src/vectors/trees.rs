@@ -1,4 +1,17 @@
-//! arroy's trees, for workspaces so large that scanning the codes is the slower way.
+//! arroy's trees, for workspaces so large that scanning the codes takes too long.
+//!
+//! They are the lesser way wherever both were measured. At 100,000 × 384, shaped like
+//! multilingual-e5-small, ten nearest, 50 trees, 5,000 items looked at:
+//!
+//! | | time | recall, no clusters | recall, 5,000 clusters | to build |
+//! |---|---|---|---|---|
+//! | scan and rescore 1,000 | 4 ms | 0.998 | 1.000 | nothing |
+//! | trees | 8 ms | 0.652 | 0.458 | 130 to 180 s on a busy machine |
+//!
+//! Hence `Tuning::trees_from`, far above any workspace measured: a scan grows with the workspace,
+//! a search of trees hardly does. One core scans a million codes in about 6 ms at 384 dimensions
+//! and 8 to 17 at 1,024 (whether or not the machine counts bits in vectors), so the scan reaches
+//! a tenth of a second beyond it, where a loss of recall may be the smaller harm.
 //!
 //! Building moves the open items over in batches and then grows the trees a few at a time, each
 //! step in a transaction of its own, so that writers wait for seconds and not minutes, and an

@@ -6,8 +6,10 @@
 //! needs none. tantivy replaces `meta.json` atomically and its writer lock ends with its process,
 //! so a writer that is killed costs at most the commit it was in.
 //!
-//! Measured on two shared cores at 100,000 chunks of 60 words: a question of eight words 3 ms, a
-//! commit of 32 chunks 12 to 25 ms.
+//! Measured at 100,000 chunks of 60 words (English and Croatian manuals and Markdown): a question
+//! of eight words 1.9 ms of processor time, of eighty 2.2; a commit of 32 chunks 80 to 120 ms on
+//! two cores with six busy processes, of one removal 13 to 39; 42 MB on disk; opened in 20 ms,
+//! checksums included.
 
 pub(crate) mod tokens;
 pub(crate) mod top;
@@ -118,9 +120,9 @@ impl Words {
         })?;
         match catch_unwind(AssertUnwindSafe(|| Self::open_dir(dir))) {
             Ok(Ok(attempt)) => Ok(attempt),
-            Ok(Err(TantivyError::OpenReadError(OpenReadError::IncompatibleIndex(_)))) => Ok(
-                Attempt::Foreign("it was written by another version".into()),
-            ),
+            Ok(Err(TantivyError::OpenReadError(OpenReadError::IncompatibleIndex(_)))) => {
+                Ok(Attempt::Foreign("it was written by another version".into()))
+            }
             Ok(Err(error)) if is_environment(&error) => Err(Error::OpenWords(error)),
             Ok(Err(error)) => Ok(Attempt::Damaged(error.to_string())),
             Err(_) => Ok(Attempt::Damaged("tantivy gave up on it".into())),
@@ -137,7 +139,9 @@ impl Words {
             Index::create_in_dir(dir, schema.clone())?
         };
         if index.schema() != schema {
-            return Ok(Attempt::Foreign("it has the layout of another version".into()));
+            return Ok(Attempt::Foreign(
+                "it has the layout of another version".into(),
+            ));
         }
         let broken = index.validate_checksum()?;
         if let Some(file) = broken.iter().min() {
@@ -267,7 +271,7 @@ impl Words {
             .collect())
     }
 
-    /// One flat union of weighted terms: tantivy skips blocks for no other shape.
+    /// One flat union of weighted terms, which tantivy scores a window of documents at a time.
     fn query(&self, searcher: &Searcher, question: &str) -> tantivy::Result<Option<BooleanQuery>> {
         let grams = tokens::query_grams(question)
             .into_iter()
@@ -520,8 +524,12 @@ mod tests {
                 r#"words text {"fast":false,"indexing":{"fieldnorms":true,"record":"freq","tokenizer":"docent_words_1"},"stored":false}"#,
             ]
         );
-        let numbers = [Language::Croatian, Language::English, Language::Undetermined]
-            .map(Languages::stored);
+        let numbers = [
+            Language::Croatian,
+            Language::English,
+            Language::Undetermined,
+        ]
+        .map(Languages::stored);
         assert_eq!(numbers, [1, 2, 0]);
     }
 }

@@ -1,8 +1,9 @@
 //! The best keys of a word search, filtered while they are collected.
 //!
 //! tantivy's own top-k collector knows no filter over our keys, and filtering after truncation
-//! loses hits. This one looks at the filter before a document may enter the top, and still lets
-//! tantivy skip blocks that cannot reach it (block-max WAND).
+//! loses hits. This one looks at the filter before a document may enter the top. It scores every
+//! match: with the 60 terms of a question, tantivy's skipping (block-max WAND) spends more on
+//! deciding than it saves, 9 ms for less than 2 at 100,000 chunks, and 27 for 4 with 128 terms.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -86,11 +87,11 @@ impl<T: Ord + Copy> Top<T> {
 
 impl Collector for TopKeys<'_> {
     type Fruit = Vec<Scored>;
-    type Child = Unpruned;
+    type Child = OneByOne;
 
-    fn for_segment(&self, _: SegmentOrdinal, _: &SegmentReader) -> tantivy::Result<Unpruned> {
+    fn for_segment(&self, _: SegmentOrdinal, _: &SegmentReader) -> tantivy::Result<OneByOne> {
         Err(TantivyError::InternalError(
-            "BUG: the top keys are collected a segment at a time".into(),
+            "BUG: the top keys are collected whole segments at a time".into(),
         ))
     }
 
@@ -107,22 +108,18 @@ impl Collector for TopKeys<'_> {
         let keys: Column<u64> = segment.fast_fields().u64(self.key_field)?;
         let alive = segment.alive_bitset();
         let mut top = Top::new(self.k);
-        let mut threshold = Score::MIN;
-        weight.for_each_pruning(threshold, segment, &mut |doc, score| {
-            if alive.is_some_and(|alive| alive.is_deleted(doc)) {
-                return threshold;
+        let mut least = Score::MIN;
+        weight.for_each(segment, &mut |doc, score| {
+            if score < least || alive.is_some_and(|alive| alive.is_deleted(doc)) {
+                return;
             }
             let Some(key) = keys.first(doc).and_then(|key| u32::try_from(key).ok()) else {
-                return threshold;
+                return;
             };
             if self.filter.is_none_or(|filter| filter.contains(key)) {
                 top.push(Scored { score, key });
-                if let Some(least) = top.least() {
-                    // Just below, so that a document of the same score and a lower key is seen.
-                    threshold = least.score.next_down();
-                }
+                least = top.least().map_or(least, |scored| scored.score);
             }
-            threshold
         })?;
         Ok(top.into_sorted())
     }
@@ -136,10 +133,11 @@ impl Collector for TopKeys<'_> {
     }
 }
 
-/// Never made: [`TopKeys`] collects whole segments itself, but the trait wants a name.
-pub(crate) enum Unpruned {}
+/// Never made: [`TopKeys`] collects whole segments itself, so that it may borrow its filter, but
+/// the trait wants a name.
+pub(crate) enum OneByOne {}
 
-impl SegmentCollector for Unpruned {
+impl SegmentCollector for OneByOne {
     type Fruit = Vec<Scored>;
 
     fn collect(&mut self, _: DocId, _: Score) {}

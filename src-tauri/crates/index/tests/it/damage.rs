@@ -102,7 +102,10 @@ impl Filled {
             assert!(error.is_damage(), "{context}: {error}");
             drop(index);
             let (reopened, second) = self.bench.open_reported();
-            assert!(second.vectors.is_emptied(), "{context}: {error}, then {second:?}");
+            assert!(
+                second.vectors.is_emptied(),
+                "{context}: {error}, then {second:?}"
+            );
             index = reopened;
             report = second;
         }
@@ -150,7 +153,10 @@ fn each_time(filled: &Filled, part: Part, times: u64, damage: impl Fn(&Path, &mu
 fn an_undamaged_index_is_left_alone() {
     let filled = Filled::new(1);
     let noticed = each_time(&filled, Part::Vectors, 2, |_, _| {});
-    assert_eq!(noticed, 0, "the control: without damage nothing is moved aside");
+    assert_eq!(
+        noticed, 0,
+        "the control: without damage nothing is moved aside"
+    );
     assert_eq!(each_time(&filled, Part::Words, 2, |_, _| {}), 0);
 }
 
@@ -170,7 +176,10 @@ fn a_truncated_vector_file_is_moved_aside() {
         }
         data.set_len(kept.max(1)).unwrap();
     });
-    assert!(noticed >= 55, "only free pages at the very end may be missed, noticed {noticed}");
+    assert!(
+        noticed >= 55,
+        "only free pages at the very end may be missed, noticed {noticed}"
+    );
 }
 
 #[test]
@@ -179,7 +188,7 @@ fn flipped_bytes_never_crash_and_never_change_an_answer() {
     let noticed = each_time(&filled, Part::Vectors, 250, |dir, random| {
         let path = dir.join("data.mdb");
         let mut bytes = fs::read(&path).unwrap();
-        for _ in 0..1 + random.below(64) {
+        for _ in 0..=random.below(64) {
             let at = random.below(bytes.len());
             bytes[at] ^= 1 << random.below(8);
         }
@@ -195,7 +204,7 @@ fn flipped_page_headers_never_crash() {
     let noticed = each_time(&filled, Part::Vectors, 250, |dir, random| {
         let path = dir.join("data.mdb");
         let mut bytes = fs::read(&path).unwrap();
-        for _ in 0..1 + random.below(3) {
+        for _ in 0..=random.below(3) {
             let page = random.below(bytes.len() / 4096);
             let at = page * 4096 + random.below(64);
             bytes[at] ^= 1 << random.below(8);
@@ -208,7 +217,11 @@ fn flipped_page_headers_never_crash() {
 #[test]
 fn garbage_instead_of_a_file_is_moved_aside() {
     let filled = Filled::new(5);
-    for garbage in [vec![0; 40_960], vec![0xFF; 40_960], b"not a database".to_vec()] {
+    for garbage in [
+        vec![0; 40_960],
+        vec![0xFF; 40_960],
+        b"not a database".to_vec(),
+    ] {
         let noticed = each_time(&filled, Part::Vectors, 1, |dir, _| {
             fs::write(dir.join("data.mdb"), &garbage).unwrap();
         });
@@ -235,7 +248,7 @@ fn damaged_word_files_are_moved_aside() {
                 return;
             }
             _ => {
-                for _ in 0..1 + random.below(8) {
+                for _ in 0..=random.below(8) {
                     let at = random.below(bytes.len().max(1));
                     bytes[at] ^= 1 << random.below(8);
                 }
@@ -252,7 +265,10 @@ fn an_opening_that_ends_the_process_twice_is_not_tried_a_third_time() {
     let opening = filled.folder(Part::Vectors).join("opening");
     fs::write(&opening, ".").unwrap();
     assert_eq!(filled.recover("one strike").vectors, PartState::Opened);
-    assert!(!opening.exists(), "an opening that ended well clears the strikes");
+    assert!(
+        !opening.exists(),
+        "an opening that ended well clears the strikes"
+    );
     fs::write(&opening, "..").unwrap();
     assert!(matches!(
         filled.recover("two strikes").vectors,
@@ -271,7 +287,11 @@ fn the_newest_quarantine_is_kept() {
         };
         assert!(moved_to.join("data.mdb").exists());
         assert!(!reason.is_empty());
-        assert_eq!(report.words, PartState::Opened, "the other part is untouched");
+        assert_eq!(
+            report.words,
+            PartState::Opened,
+            "the other part is untouched"
+        );
     }
     let quarantined = fs::read_dir(filled.bench.dir.path())
         .unwrap()

@@ -32,7 +32,10 @@ fn writer_process() {
     let first = index.vector_keys().unwrap().max().map_or(0, |key| key + 1);
     for key in (first..).step_by(10) {
         let vectors: Vec<_> = (key..key + 10).map(|_| shape.draw(&mut random)).collect();
-        let entries: Vec<_> = (key..).zip(&vectors).map(|(key, v)| dense(key, v)).collect();
+        let entries: Vec<_> = (key..)
+            .zip(&vectors)
+            .map(|(key, v)| dense(key, v))
+            .collect();
         index.add_vectors(&entries).unwrap();
         let words: Vec<_> = (key..key + 10)
             .map(|key| word(key, "", "a garden with a roof", Language::English))
@@ -59,7 +62,10 @@ fn what_was_acknowledged_survives_a_kill() {
         let mut durable = 0;
         let lines = BufReader::new(writer.stdout.take().unwrap()).lines();
         // The kill falls on whatever the writer does after so many acknowledgements.
-        for line in lines.map_while(Result::ok).filter(|line| line.contains("durable")) {
+        for line in lines
+            .map_while(Result::ok)
+            .filter(|line| line.contains("durable"))
+        {
             durable = line.rsplit(' ').next().unwrap().parse().unwrap();
             if durable > 60 * (round + 1) {
                 break;
@@ -67,18 +73,31 @@ fn what_was_acknowledged_survives_a_kill() {
         }
         writer.kill().unwrap();
         writer.wait().unwrap();
-        assert!(durable > 60 * (round + 1), "the writer ended early at {durable}");
+        assert!(
+            durable > 60 * (round + 1),
+            "the writer ended early at {durable}"
+        );
 
         let (index, report) =
             WorkspaceIndex::open_tuned(bench.dir.path(), spec(DIMENSIONS), tuning()).unwrap();
         assert_eq!(report.vectors, PartState::Opened, "round {round}");
         assert_eq!(report.words, PartState::Opened, "round {round}");
         let acknowledged: RoaringBitmap = (0..durable).collect();
-        assert!(acknowledged.is_subset(&index.vector_keys().unwrap()), "round {round}");
-        assert!(acknowledged.is_subset(&index.word_keys().unwrap()), "round {round}");
-        let found = index.search_words("garden", durable as usize, None).unwrap();
+        assert!(
+            acknowledged.is_subset(&index.vector_keys().unwrap()),
+            "round {round}"
+        );
+        assert!(
+            acknowledged.is_subset(&index.word_keys().unwrap()),
+            "round {round}"
+        );
+        let found = index
+            .search_words("garden", durable as usize, None)
+            .unwrap();
         assert_eq!(found.len(), durable as usize, "round {round}");
-        index.search_dense_exact(&[0.5; DIMENSIONS], 5, None).unwrap();
+        index
+            .search_dense_exact(&[0.5; DIMENSIONS], 5, None)
+            .unwrap();
         // What was being written may be half there; the keys say so, and removing it is clean.
         let rest = index.vector_keys().unwrap() | index.word_keys().unwrap();
         index.remove(&(rest - acknowledged)).unwrap();

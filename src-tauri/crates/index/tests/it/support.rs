@@ -53,9 +53,7 @@ impl Anisotropic {
     pub fn like_e5(dimensions: usize, clusters: usize, random: &mut Random) -> Self {
         let mut mean: Vec<f32> = (0..dimensions).map(|_| random.normal()).collect();
         scale(&mut mean, 0.904);
-        let deviations: Vec<f32> = (1..=dimensions)
-            .map(|i| (i as f32).powf(-0.35))
-            .collect();
+        let deviations: Vec<f32> = (1..=dimensions).map(|i| (i as f32).powf(-0.35)).collect();
         let total: f32 = deviations.iter().map(|d| d * d).sum();
         let deviations = deviations.iter().map(|d| d / total.sqrt()).collect();
         let mirrors = (0..6)

@@ -11,11 +11,36 @@ fn croatian_office() -> Bench {
     let index = bench.open();
     index
         .add_words(&[
-            word(1, "Računi", "Dobavljač je poslao račun za kolovoz.", Croatian),
-            word(2, "Plaćanja", "Kamata se obračunava zbog zakašnjenja u plaćanju.", Croatian),
-            word(3, "Godišnji odmor", "Radnik ima pravo na dvadeset dana odmora.", Croatian),
-            word(4, "Invoices", "The supplier sent the invoice for August.", English),
-            word(5, "Travel", "Employees book their journeys themselves.", English),
+            word(
+                1,
+                "Računi",
+                "Dobavljač je poslao račun za kolovoz.",
+                Croatian,
+            ),
+            word(
+                2,
+                "Plaćanja",
+                "Kamata se obračunava zbog zakašnjenja u plaćanju.",
+                Croatian,
+            ),
+            word(
+                3,
+                "Godišnji odmor",
+                "Radnik ima pravo na dvadeset dana odmora.",
+                Croatian,
+            ),
+            word(
+                4,
+                "Invoices",
+                "The supplier sent the invoice for August.",
+                English,
+            ),
+            word(
+                5,
+                "Travel",
+                "Employees book their journeys themselves.",
+                English,
+            ),
         ])
         .unwrap();
     bench
@@ -25,7 +50,13 @@ fn croatian_office() -> Bench {
 fn inflected_and_unaccented_questions_find_the_word() {
     let bench = croatian_office();
     let index = bench.open();
-    for question in ["račun", "računa", "racun", "RAČUNIMA", "racunima dobavljaca"] {
+    for question in [
+        "račun",
+        "računa",
+        "racun",
+        "RAČUNIMA",
+        "racunima dobavljaca",
+    ] {
         let hits = index.search_words(question, 3, None).unwrap();
         assert_eq!(hits[0].key.0, 1, "{question:?} speaks of the invoice");
     }
@@ -64,7 +95,14 @@ fn rare_tokens_are_found_among_look_alikes() {
     let bench = Bench::new(4);
     let index = bench.open();
     let mut random = Random(11);
-    let surnames = ["Horvat", "Horvatić", "Kovačević", "Kovačić", "Babić", "Marić"];
+    let surnames = [
+        "Horvat",
+        "Horvatić",
+        "Kovačević",
+        "Kovačić",
+        "Babić",
+        "Marić",
+    ];
     let mut texts: Vec<String> = (0..3000)
         .map(|_| {
             format!(
@@ -142,7 +180,10 @@ fn scores_are_sums_and_fall() {
     let index = bench.open();
     let one = index.search_words("invoice", 5, None).unwrap();
     let both = index.search_words("invoice supplier", 5, None).unwrap();
-    assert!(both[0].score > one[0].score, "a second matching word adds to the sum");
+    assert!(
+        both[0].score > one[0].score,
+        "a second matching word adds to the sum"
+    );
     assert!(both.windows(2).all(|pair| pair[0].score >= pair[1].score));
     assert!(index.search_words("", 5, None).unwrap().is_empty());
     assert!(index.search_words("?!…", 5, None).unwrap().is_empty());
@@ -156,14 +197,18 @@ fn removals_and_replacements_show_at_once() {
     let index = bench.open();
     index.remove(&RoaringBitmap::from_iter([1, 99])).unwrap();
     assert!(!keys(&index.search_words("račun", 5, None).unwrap()).contains(&1));
-    assert_eq!(index.word_keys().unwrap(), RoaringBitmap::from_iter(2..6));
+    assert_eq!(index.word_keys().unwrap(), (2..6).collect());
 
     index
         .add_words(&[word(5, "", "Novi tekst o računalima.", Croatian)])
         .unwrap();
     assert!(index.search_words("journeys", 5, None).unwrap().is_empty());
     assert_eq!(index.search_words("računala", 1, None).unwrap()[0].key.0, 5);
-    assert_eq!(index.word_keys().unwrap().len(), 4, "a replacement is no second chunk");
+    assert_eq!(
+        index.word_keys().unwrap().len(),
+        4,
+        "a replacement is no second chunk"
+    );
 
     index
         .add_words(&[
@@ -171,7 +216,10 @@ fn removals_and_replacements_show_at_once() {
             word(7, "", "second version", English),
         ])
         .unwrap();
-    assert!(index.search_words("first", 5, None).unwrap().is_empty(), "the later one holds");
+    assert!(
+        index.search_words("first", 5, None).unwrap().is_empty(),
+        "the later one holds"
+    );
     assert_eq!(index.search_words("second", 5, None).unwrap().len(), 1);
 }
 
@@ -180,7 +228,9 @@ fn languages_follow_the_chunks() {
     let bench = croatian_office();
     {
         let index = bench.open();
-        index.add_words(&[word(9, "", "???", Undetermined)]).unwrap();
+        index
+            .add_words(&[word(9, "", "???", Undetermined)])
+            .unwrap();
         index.remove(&RoaringBitmap::from_iter([2])).unwrap();
     }
     let index = bench.open();
@@ -200,27 +250,47 @@ fn many_commits_merge_and_stay_searchable() {
         let text = format!("chapter number{key} about gardening");
         index.add_words(&[word(key, "", &text, English)]).unwrap();
     }
-    index.remove(&RoaringBitmap::from_iter(10..20)).unwrap();
+    index.remove(&(10..20).collect()).unwrap();
     index.optimise().unwrap();
     index.optimise().unwrap();
     assert_eq!(index.stats().word_segments, 1);
-    assert_eq!(index.search_words("gardening", 100, None).unwrap().len(), 50);
-    assert_eq!(index.search_words("number42", 1, None).unwrap()[0].key.0, 42);
+    assert_eq!(
+        index.search_words("gardening", 100, None).unwrap().len(),
+        50
+    );
+    assert_eq!(
+        index.search_words("number42", 1, None).unwrap()[0].key.0,
+        42
+    );
 
     assert!(index.stats().has_writer);
     index.release_memory().unwrap();
     assert!(!index.stats().has_writer, "an idle index holds no writer");
-    assert_eq!(index.search_words("gardening", 100, None).unwrap().len(), 50);
-    index.add_words(&[word(99, "", "gardening again", English)]).unwrap();
-    assert_eq!(index.search_words("gardening", 100, None).unwrap().len(), 51);
+    assert_eq!(
+        index.search_words("gardening", 100, None).unwrap().len(),
+        50
+    );
+    index
+        .add_words(&[word(99, "", "gardening again", English)])
+        .unwrap();
+    assert_eq!(
+        index.search_words("gardening", 100, None).unwrap().len(),
+        51
+    );
 }
 
 #[test]
 fn what_was_added_is_there_after_reopening() {
     let bench = croatian_office();
-    let before = bench.open().search_words("supplier račun", 5, None).unwrap();
+    let before = bench
+        .open()
+        .search_words("supplier račun", 5, None)
+        .unwrap();
     let (index, report) = bench.open_reported();
     assert_eq!(report.words, PartState::Opened);
-    assert_eq!(index.search_words("supplier račun", 5, None).unwrap(), before);
-    assert_eq!(index.word_keys().unwrap(), RoaringBitmap::from_iter(1..6));
+    assert_eq!(
+        index.search_words("supplier račun", 5, None).unwrap(),
+        before
+    );
+    assert_eq!(index.word_keys().unwrap(), (1..6).collect());
 }
