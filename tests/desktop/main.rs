@@ -207,6 +207,10 @@ async fn main_job(desktop: &Desktop, home: &Home) -> Result<()> {
 
     desktop.click("nav-chat").await?;
     desktop.ask("How do I connect to a VPN?").await?;
+    // The chat has its address as soon as the question is taken.
+    window
+        .wait("the chat", r"/\/chat\/./.test(location.hash)", SOON)
+        .await?;
     desktop.click("stop").await?;
     let answer = hook("message-assistant");
     window

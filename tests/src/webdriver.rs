@@ -232,8 +232,18 @@ impl Window {
         count.as_u64().context("a count is a number")
     }
 
-    /// Saves what the window shows as a PNG.
+    /// Saves what the window shows as a PNG, once it is painted and its movements have ended.
     pub async fn screenshot(&self, file: &Path) -> Result<()> {
+        let settled = "const done = arguments[0];
+             const moving = document.getAnimations()
+               .filter((one) => Number.isFinite(one.effect?.getComputedTiming().endTime))
+               .map((one) => one.finished.catch(() => {}));
+             Promise.all(moving).then(() =>
+               requestAnimationFrame(() => requestAnimationFrame(() => done(null))));";
+        let settled = json!({ "script": settled, "args": [] });
+        self.post("execute/async", &settled)
+            .await
+            .context("waiting for the picture to settle")?;
         let encoded = call(self.http.get(format!("{}/screenshot", self.session))).await?;
         let png = decode_base64(encoded.as_str().context("a screenshot is text")?)?;
         std::fs::write(file, png).with_context(|| format!("writing {}", file.display()))
