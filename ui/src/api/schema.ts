@@ -137,8 +137,8 @@ export interface paths {
         /**
          * Answers a question from the documents of a workspace.
          * @description With `Accept: text/event-stream` the answer comes as events: `started` (QueryStarted),
-         *     `retrieved` (QueryRetrieved, once or twice), `token` (QueryToken), `revised` (QueryRevised, at
-         *     most once), then `done` (QueryResponse) or `error` (ErrorDetail).
+         *     `retrieved` (QueryRetrieved, once for each stage), `token` (QueryToken), `revised`
+         *     (QueryRevised, at most once), then `done` (QueryResponse) or `error` (ErrorDetail).
          */
         post: operations["query"];
         delete?: never;
@@ -846,7 +846,7 @@ export interface components {
             name: string;
             note: string | null;
             progress: components["schemas"]["Progress"] | null;
-            /** @description `generator` or `embedder`. */
+            /** @description `generator`, `embedder`, `reranker` or `runtime`. */
             role: string;
             /** Format: int64 */
             size_bytes: number;
@@ -946,7 +946,7 @@ export interface components {
             sources: string[];
             timings: components["schemas"]["Timings"];
         };
-        /** @description Data of the event `retrieved`, which comes once or twice. */
+        /** @description Data of the event `retrieved`, which comes at most once for each stage. */
         QueryRetrieved: {
             passages: components["schemas"]["Citation"][];
             stage: components["schemas"]["RetrievalStage"];
@@ -972,10 +972,11 @@ export interface components {
             text: string;
         };
         /**
-         * @description What the bare question found, or what the widened one did.
+         * @description What the bare question found, what the widened one did, and what stands in the prompt under
+         *     the numbers that the answer will use.
          * @enum {string}
          */
-        RetrievalStage: "first" | "expanded";
+        RetrievalStage: "first" | "expanded" | "prompt";
         /** @enum {string} */
         Role: "user" | "assistant";
         SearchHit: {

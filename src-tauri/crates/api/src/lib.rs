@@ -6,7 +6,6 @@
 //! errors are one table in [`error`]. There is no logic here: handlers translate and call the
 //! engine. Authentication is the host's matter, so the router itself has none.
 
-
 pub mod dto;
 pub mod error;
 mod extract;

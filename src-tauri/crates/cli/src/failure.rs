@@ -59,6 +59,10 @@ impl std::error::Error for Failure {}
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         let mut detail = ErrorDetail::from(&error);
+        // The API's own hints speak to somebody in front of a window.
+        if error.hint().is_none() && detail.code == Code::ModelMissing {
+            detail.hint = Some("Bring it here with: docent models fetch".to_owned());
+        }
         // Whoever reads this owns the machine: the cause helps, and betrays nothing.
         let mut cause = std::error::Error::source(&error);
         while let Some(inner) = cause {

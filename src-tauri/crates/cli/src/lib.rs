@@ -4,7 +4,6 @@
 //! errors go to standard error, except that with `--json` an error is a JSON value as well. The
 //! exit code is 0 only when everything asked for was done. Each command is one module.
 
-
 mod args;
 mod commands;
 pub mod eval;
@@ -43,7 +42,7 @@ pub fn run() -> ExitCode {
             return output.fail(&failure);
         }
     };
-    let result = runtime.block_on(dispatch(arguments, &output));
+    let result = runtime.block_on(dispatch(arguments, output));
     // Whatever a blocking thread still does, the user is not kept waiting for it.
     runtime.shutdown_background();
     match result {
@@ -52,7 +51,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-async fn dispatch(arguments: Arguments, output: &Output) -> Result<(), Failure> {
+async fn dispatch(arguments: Arguments, output: Output) -> Result<(), Failure> {
     let Arguments { settings, command } = arguments;
     match command {
         Command::Ingest(command) => commands::ingest::run(&settings, output, command).await,
@@ -64,6 +63,6 @@ async fn dispatch(arguments: Arguments, output: &Output) -> Result<(), Failure> 
         Command::Doctor(command) => commands::doctor::run(&settings, output, command).await,
         Command::Workspaces(command) => commands::workspaces::run(&settings, output, command).await,
         Command::Documents(command) => commands::documents::run(&settings, output, command).await,
-        Command::Openapi => commands::openapi::run(output),
+        Command::Openapi => commands::openapi::run(),
     }
 }

@@ -14,5 +14,5 @@ fn main() -> ExitCode {
             }
         };
     }
-    return docent_cli::run();
+    docent_cli::run()
 }

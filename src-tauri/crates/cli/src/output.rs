@@ -23,19 +23,19 @@ impl Output {
     }
 
     #[must_use]
-    pub const fn is_json(&self) -> bool {
+    pub const fn is_json(self) -> bool {
         self.is_json
     }
 
     /// Whether somebody watches text as it comes.
     #[must_use]
-    pub fn is_watched(&self) -> bool {
+    pub fn is_watched(self) -> bool {
         !self.is_json && io::stdout().is_terminal()
     }
 
     /// Prints a result: `value` as JSON, or what `text` makes of it.
     pub fn result<T: Serialize>(
-        &self,
+        self,
         value: &T,
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
@@ -46,27 +46,12 @@ impl Output {
         } else {
             text(value)
         };
-        self.line(text.trim_end())
-    }
-
-    /// Prints one line, or several.
-    pub fn line(&self, text: impl Display) -> Result<(), Failure> {
-        written(writeln!(io::stdout(), "{text}"))
-    }
-
-    /// Prints a piece of a line, at once.
-    pub fn piece(&self, text: &str) -> Result<(), Failure> {
-        let mut stdout = io::stdout();
-        written(
-            stdout
-                .write_all(text.as_bytes())
-                .and_then(|()| stdout.flush()),
-        )
+        line(text.trim_end())
     }
 
     /// A bar on standard error, or nothing where that is no terminal.
     #[must_use]
-    pub fn progress(&self, template: &str) -> ProgressBar {
+    pub fn progress(self, template: &str) -> ProgressBar {
         let target = if self.is_json || !io::stderr().is_terminal() {
             ProgressDrawTarget::hidden()
         } else {
@@ -82,7 +67,7 @@ impl Output {
 
     /// Says why the command failed, and gives its exit code.
     #[must_use]
-    pub fn fail(&self, failure: &Failure) -> ExitCode {
+    pub fn fail(self, failure: &Failure) -> ExitCode {
         let detail = &failure.detail;
         if self.is_json && !failure.is_reported {
             let body = ErrorBody {
@@ -93,7 +78,7 @@ impl Output {
                 Err(error) => eprintln!("docent: {error}"),
             }
         }
-        if !self.is_json || failure.is_reported {
+        if (!self.is_json || failure.is_reported) && !detail.message.is_empty() {
             eprintln!("docent: {}", detail.message);
             if let Some(hint) = &detail.hint {
                 eprintln!("  {hint}");
@@ -103,10 +88,28 @@ impl Output {
     }
 }
 
+/// Prints one line, or several.
+pub fn line(text: impl Display) -> Result<(), Failure> {
+    written(writeln!(io::stdout(), "{text}"))
+}
+
+/// Prints a piece of a line, at once.
+pub fn piece(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout();
+    written(
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush()),
+    )
+}
+
 /// A reader that has seen enough, such as `head`, is no reason to complain; but neither is it
 /// success.
 fn written(result: io::Result<()>) -> Result<(), Failure> {
-    result.map_err(|error| Failure::reported(format!("the result cannot be written: {error}")))
+    result.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::reported(""),
+        _ => Failure::reported(format!("the result cannot be written: {error}")),
+    })
 }
 
 /// `1 file`, `2 files`.

@@ -176,8 +176,13 @@ impl From<domain::Citation> for Citation {
 }
 
 mirrored! {
-    /// What the bare question found, or what the widened one did.
-    RetrievalStage mirrors engine::RetrievalStage { First = "first", Expanded = "expanded" }
+    /// What the bare question found, what the widened one did, and what stands in the prompt under
+    /// the numbers that the answer will use.
+    RetrievalStage mirrors engine::RetrievalStage {
+        First = "first",
+        Expanded = "expanded",
+        Prompt = "prompt",
+    }
 }
 
 /// Data of the event `started`, the first of an answer.
@@ -190,7 +195,7 @@ pub struct QueryStarted {
     pub language_detected: Language,
 }
 
-/// Data of the event `retrieved`, which comes once or twice.
+/// Data of the event `retrieved`, which comes at most once for each stage.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct QueryRetrieved {
     pub passages: Vec<Citation>,

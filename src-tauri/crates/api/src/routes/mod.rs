@@ -7,6 +7,7 @@ mod files;
 mod folders;
 mod health;
 mod jobs;
+mod metered;
 mod models;
 mod query;
 mod range;

@@ -40,8 +40,8 @@ const MAX_RESULTS: usize = 50;
 /// Answers a question from the documents of a workspace.
 ///
 /// With `Accept: text/event-stream` the answer comes as events: `started` (QueryStarted),
-/// `retrieved` (QueryRetrieved, once or twice), `token` (QueryToken), `revised` (QueryRevised, at
-/// most once), then `done` (QueryResponse) or `error` (ErrorDetail).
+/// `retrieved` (QueryRetrieved, once for each stage), `token` (QueryToken), `revised`
+/// (QueryRevised, at most once), then `done` (QueryResponse) or `error` (ErrorDetail).
 #[utoipa::path(
     post,
     path = "/query",

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::multipart::{Field, MultipartRejection};
-use axum::extract::{Multipart, State};
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::StatusCode;
 use docent_domain::WorkspaceScope;
 use docent_engine::Uploaded;
 
+use super::metered::Meter;
 use super::{DEFAULT_WORKSPACE, named_scope};
 use crate::ApiState;
 use crate::dto::{UploadParameters, UploadReceipt, UploadedDocument, Uploads, UploadsForm};
@@ -19,7 +20,7 @@ use crate::extract::{Parameters, Segments};
 const MAX_PARTS: usize = 1000;
 
 /// A sender that is silent for so long has gone.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Adds files that are sent as a form, each in a field called `file`.
 #[utoipa::path(
@@ -33,10 +34,10 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub(super) async fn upload_documents(
     State(state): State<ApiState>,
     Segments(workspace): Segments<String>,
-    form: Result<Multipart, MultipartRejection>,
+    request: Request,
 ) -> Result<(StatusCode, Json<Uploads>), ApiError> {
     let scope = state.engine.scope(&workspace).await?;
-    let documents = received(&state, &scope, form).await?;
+    let documents = received(&state, &scope, request).await?;
     Ok((StatusCode::CREATED, Json(Uploads { documents })))
 }
 
@@ -53,7 +54,7 @@ pub(super) async fn upload_documents(
 pub(super) async fn upload_document(
     State(state): State<ApiState>,
     Parameters(parameters): Parameters<UploadParameters>,
-    form: Result<Multipart, MultipartRejection>,
+    request: Request,
 ) -> Result<Json<UploadReceipt>, ApiError> {
     let scope = match named_scope(&state.engine, parameters.workspace.as_deref()).await {
         Err(error) if error.code() == Code::NotFound && parameters.workspace.is_none() => {
@@ -65,7 +66,7 @@ pub(super) async fn upload_document(
         }
         scope => scope?,
     };
-    let documents = received(&state, &scope, form).await?;
+    let documents = received(&state, &scope, request).await?;
     let [
         UploadedDocument {
             document_id,
@@ -88,13 +89,20 @@ pub(super) async fn upload_document(
 async fn received(
     state: &ApiState,
     scope: &WorkspaceScope,
-    form: Result<Multipart, MultipartRejection>,
+    request: Request,
 ) -> Result<Vec<UploadedDocument>, ApiError> {
-    let mut form =
-        form.map_err(|rejection| ApiError::new(Code::BadRequest, rejection.body_text()))?;
+    let meter = Meter::default();
+    let mut form = Multipart::from_request(request.map(|body| meter.on(body)), &())
+        .await
+        .map_err(|rejection| ApiError::new(Code::BadRequest, rejection.body_text()))?;
     let mut documents = Vec::new();
     let mut parts = 0;
-    while let Some(field) = within_silence(form.next_field()).await? {
+    loop {
+        let field = match within_silence(form.next_field(), &meter).await {
+            Ok(Some(field)) => field,
+            Ok(None) => break,
+            Err(error) => return Err(partial(error, documents.len())),
+        };
         parts += 1;
         if parts > MAX_PARTS {
             let message = format!("A form has at most {MAX_PARTS} parts");
@@ -107,7 +115,7 @@ async fn received(
         if field.name() != Some("file") {
             continue;
         }
-        match kept(state, scope, field).await {
+        match kept(state, scope, field, &meter).await {
             Ok(document) => documents.push(document),
             Err(error) => return Err(partial(error, documents.len())),
         }
@@ -125,6 +133,7 @@ async fn kept(
     state: &ApiState,
     scope: &WorkspaceScope,
     mut field: Field<'_>,
+    meter: &Meter,
 ) -> Result<UploadedDocument, ApiError> {
     let Some(name) = field
         .file_name()
@@ -139,7 +148,8 @@ async fn kept(
     let mut upload = state.engine.begin_upload(scope, &name).await?;
     let limit = state.options.upload_bytes;
     let mut size: u64 = 0;
-    while let Some(piece) = within_silence(field.chunk()).await? {
+    while let Some(piece) = within_silence(field.chunk(), meter).await? {
+        meter.took(piece.len());
         size += piece.len() as u64;
         if size > limit {
             let message = format!("{name} is larger than {limit} bytes, the largest upload");
@@ -179,9 +189,14 @@ fn partial(error: ApiError, kept: usize) -> ApiError {
 }
 
 async fn within_silence<T>(
-    next: impl Future<Output = Result<T, axum::extract::multipart::MultipartError>>,
+    next: impl Future<Output = Result<T, MultipartError>>,
+    meter: &Meter,
 ) -> Result<T, ApiError> {
     match tokio::time::timeout(SILENCE, next).await {
+        Ok(Err(_)) if meter.overflowed() => Err(ApiError::new(
+            Code::PayloadTooLarge,
+            "Too much of the form is not a file",
+        )),
         Ok(result) => Ok(result?),
         Err(_) => Err(
             ApiError::new(Code::BadRequest, "The upload stood still for too long")

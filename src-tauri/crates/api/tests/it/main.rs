@@ -1,4 +1,3 @@
-#![cfg(feature = "draft")]
 //! The router and the server over a real engine with stand-ins for the models. Jobs don't run, so
 //! nothing here needs a worker process.
 

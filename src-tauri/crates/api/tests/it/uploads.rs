@@ -131,6 +131,30 @@ async fn an_upload_beyond_the_limit_ends_there_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_no_file_has_its_limit_too() {
+    let api = Api::open().await;
+    let documents = format!("{}/documents", api.workspace("W").await);
+    let endless = |head: String| {
+        let head = futures::stream::iter([Ok::<_, std::io::Error>(head.into_bytes())]);
+        let rest = futures::stream::iter(std::iter::repeat_with(|| Ok(vec![b'x'; 64 << 10])));
+        Body::from_stream(futures::StreamExt::chain(head, rest))
+    };
+    for head in [
+        format!("--{BOUNDARY}\r\nx-endless: "),
+        format!("--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"other\"\r\n\r\n"),
+        String::new(),
+    ] {
+        let answer = send(&api, &documents, endless(head.clone())).await;
+        assert!(
+            answer.status.is_client_error(),
+            "{} for {head:?}",
+            answer.status
+        );
+        assert_eq!(answer.error_code(), "PAYLOAD_TOO_LARGE", "{head:?}");
+    }
+}
+
+#[tokio::test]
 async fn forms_that_are_none() {
     let api = Api::open().await;
     let documents = format!("{}/documents", api.workspace("W").await);

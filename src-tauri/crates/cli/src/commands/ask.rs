@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Jobs, with_engine};
 use crate::args::{Ask, Settings};
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{self, Output};
 
 #[derive(Serialize)]
 struct Answered {
@@ -87,7 +87,7 @@ impl From<QueryOutcome> for Answered {
 /// Room for pieces that the terminal has not shown yet.
 const PIECES_IN_FLIGHT: usize = 64;
 
-pub async fn run(settings: &Settings, output: &Output, command: Ask) -> Result<(), Failure> {
+pub async fn run(settings: &Settings, output: Output, command: Ask) -> Result<(), Failure> {
     let answered = with_engine(settings, Jobs::Rest, async |engine| {
         let scope = engine.scope(&command.workspace.workspace).await?;
         let request = QueryRequest {
@@ -125,7 +125,7 @@ pub async fn run(settings: &Settings, output: &Output, command: Ask) -> Result<(
 
 /// Shows the answer as it is written, where somebody watches.
 async fn show(
-    output: &Output,
+    output: Output,
     mut received: mpsc::Receiver<QueryEvent>,
     cancel: &CancellationToken,
 ) -> Result<(), Failure> {
@@ -135,8 +135,8 @@ async fn show(
             continue;
         }
         result = match event {
-            QueryEvent::Token { text } => output.piece(&text),
-            QueryEvent::Revised { text } => output.piece(&format!("\n\nRevised:\n{text}")),
+            QueryEvent::Token { text } => output::piece(&text),
+            QueryEvent::Revised { text } => output::piece(&format!("\n\nRevised:\n{text}")),
             QueryEvent::Started { .. } | QueryEvent::Retrieved { .. } | QueryEvent::Done(_) => {
                 Ok(())
             }

@@ -7,7 +7,7 @@ use crate::args::{Doctor, Settings};
 use crate::failure::Failure;
 use crate::output::{Output, counted};
 
-pub async fn run(settings: &Settings, output: &Output, command: Doctor) -> Result<(), Failure> {
+pub async fn run(settings: &Settings, output: Output, command: Doctor) -> Result<(), Failure> {
     let report = with_engine(settings, Jobs::Rest, async |engine| {
         Ok(engine.doctor(command.repair).await?)
     })

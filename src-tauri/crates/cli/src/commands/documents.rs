@@ -12,7 +12,7 @@ use crate::output::{Output, counted};
 /// The largest page that the engine gives.
 const PAGE: usize = 500;
 
-pub async fn run(settings: &Settings, output: &Output, command: Documents) -> Result<(), Failure> {
+pub async fn run(settings: &Settings, output: Output, command: Documents) -> Result<(), Failure> {
     let Documents::List { workspace, status } = command;
     with_engine(settings, Jobs::Rest, async |engine| {
         let scope = engine.scope(&workspace.workspace).await?;

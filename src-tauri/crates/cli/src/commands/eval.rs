@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
+use std::sync::Arc;
 
 use docent_api::error::Code;
 use docent_domain::{Language, WorkspaceScope};
@@ -36,7 +37,7 @@ struct Evaluation {
     questions: Vec<Outcome>,
 }
 
-pub async fn run(settings: &Settings, output: &Output, command: Eval) -> Result<(), Failure> {
+pub async fn run(settings: &Settings, output: Output, command: Eval) -> Result<(), Failure> {
     let name = command.file.display();
     let text = std::fs::read_to_string(&command.file).map_err(|error| {
         Failure::new(Code::BadRequest, format!("{name} cannot be read: {error}"))
@@ -77,7 +78,7 @@ pub async fn run(settings: &Settings, output: &Output, command: Eval) -> Result<
 }
 
 async fn outcome(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     scope: &WorkspaceScope,
     question: &Question,
     command: &Eval,
@@ -123,7 +124,7 @@ fn rank(question: &Question, hits: &[SearchHit]) -> Option<usize> {
 
 /// Asked as the first question of a chat, which is deleted again.
 async fn answer(
-    engine: &Engine,
+    engine: &Arc<Engine>,
     scope: &WorkspaceScope,
     question: &Question,
     language: Option<Language>,

@@ -68,7 +68,7 @@ struct Totals {
     failed: u64,
 }
 
-pub async fn run(settings: &Settings, output: &Output, command: Ingest) -> Result<(), Failure> {
+pub async fn run(settings: &Settings, output: Output, command: Ingest) -> Result<(), Failure> {
     let paths = existing(&command.paths)?;
     let report = with_engine(settings, Jobs::Run, async |engine| {
         let scope = scope_or_new(engine, &command.workspace.workspace).await?;
@@ -211,7 +211,7 @@ fn files_below(path: &Path) -> Vec<PathBuf> {
 async fn searchable(
     engine: &Engine,
     scope: &WorkspaceScope,
-    output: &Output,
+    output: Output,
 ) -> Result<(), Failure> {
     let bar = output.progress("{bar:40} {msg}");
     let shown = bar.clone();

@@ -11,7 +11,7 @@ pub mod search;
 pub mod serve;
 pub mod workspaces;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use docent_api::error::Code;
@@ -30,24 +30,25 @@ enum Jobs {
 }
 
 fn data_dir(settings: &Settings) -> Result<PathBuf, Failure> {
-    let folder = settings
-        .data_dir
-        .clone()
-        .unwrap_or_else(folders::default_data_dir);
-    // Watched folders and locks are compared by absolute path.
-    std::path::absolute(&folder).map_err(|error| {
-        Failure::new(
-            Code::BadRequest,
-            format!("{} is not a folder: {error}", folder.display()),
-        )
-    })
+    match &settings.data_dir {
+        Some(folder) => absolute(folder),
+        None => absolute(&folders::default_data_dir()),
+    }
 }
 
 fn models_dir(settings: &Settings) -> Result<PathBuf, Failure> {
     match &settings.models_dir {
-        Some(folder) => Ok(folder.clone()),
+        Some(folder) => absolute(folder),
         None => Ok(folders::default_models_dir(&data_dir(settings)?)),
     }
+}
+
+/// Folders are compared, and passed on to workers, by absolute path.
+fn absolute(folder: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(folder).map_err(|error| {
+        let message = format!("{} is not a folder: {error}", folder.display());
+        Failure::new(Code::BadRequest, message)
+    })
 }
 
 async fn open(settings: &Settings, jobs: Jobs) -> Result<Arc<Engine>, Failure> {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::models_dir;
 use crate::args::{Models, Settings};
 use crate::failure::Failure;
-use crate::output::{Output, bytes, counted};
+use crate::output::{self, Output, bytes, counted};
 
 #[derive(Serialize)]
 struct Listed {
@@ -28,9 +28,9 @@ struct Listed {
     note: Option<String>,
 }
 
-pub async fn run(settings: &Settings, output: &Output, command: Models) -> Result<(), Failure> {
+pub async fn run(settings: &Settings, output: Output, command: Models) -> Result<(), Failure> {
     let folder = models_dir(settings)?;
-    let store = blocking(move || Ok(ModelStore::open(folder)?)).await?;
+    let store = blocking(move || ModelStore::open(folder)).await?;
     match command {
         Models::List => list(output, store).await,
         Models::Fetch {
@@ -54,7 +54,7 @@ pub async fn run(settings: &Settings, output: &Output, command: Models) -> Resul
     }
 }
 
-async fn list(output: &Output, store: ModelStore) -> Result<(), Failure> {
+async fn list(output: Output, store: ModelStore) -> Result<(), Failure> {
     let listed: Vec<Listed> = blocking(move || Ok(store.list()))
         .await?
         .into_iter()
@@ -100,7 +100,7 @@ fn trouble(status: &Status) -> Option<String> {
     }
 }
 
-async fn fetch(output: &Output, store: &ModelStore, ids: &[String]) -> Result<(), Failure> {
+async fn fetch(output: Output, store: &ModelStore, ids: &[String]) -> Result<(), Failure> {
     // A misspelt name is told before anything is downloaded.
     for id in ids {
         store.entry(id).map_err(failure)?;
@@ -133,7 +133,7 @@ async fn fetch(output: &Output, store: &ModelStore, ids: &[String]) -> Result<()
         bar.finish_and_clear();
         result.map_err(failure)?;
         if !output.is_json() {
-            output.line(format!("{id} is here and verified"))?;
+            output::line(format!("{id} is here and verified"))?;
         }
         fetched.push(id);
     }
@@ -152,7 +152,7 @@ struct Verified {
     trouble: Option<String>,
 }
 
-async fn verify(output: &Output, store: ModelStore, ids: Vec<String>) -> Result<(), Failure> {
+async fn verify(output: Output, store: ModelStore, ids: Vec<String>) -> Result<(), Failure> {
     let verified = blocking(move || {
         let ids = if ids.is_empty() {
             let here = store

@@ -62,7 +62,7 @@ impl Hit {
     }
 }
 
-pub async fn run(settings: &Settings, output: &Output, command: Search) -> Result<(), Failure> {
+pub async fn run(settings: &Settings, output: Output, command: Search) -> Result<(), Failure> {
     let found = with_engine(settings, Jobs::Rest, async |engine| {
         let scope = engine.scope(&command.workspace.workspace).await?;
         let request = SearchRequest {

@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::folders;
 use crate::output::Output;
 
-pub async fn run(settings: &Settings, output: &Output, command: Serve) -> Result<(), Failure> {
+pub async fn run(settings: &Settings, output: Output, command: Serve) -> Result<(), Failure> {
     with_engine(settings, Jobs::Run, async |engine| {
         let ui_dir = command.ui_dir.or_else(folders::find_ui_dir);
         let has_window = ui_dir.is_some();
@@ -21,7 +21,7 @@ pub async fn run(settings: &Settings, output: &Output, command: Serve) -> Result
         };
         let server = Server::bind(engine.clone(), options)
             .await
-            .map_err(failure)?;
+            .map_err(|error| failure(&error))?;
         let started = json!({
             "url": server.url(),
             "address": server.address().to_string(),
@@ -34,7 +34,10 @@ pub async fn run(settings: &Settings, output: &Output, command: Serve) -> Result
             }
             text
         })?;
-        server.run(stop_signal()).await.map_err(failure)
+        server
+            .run(stop_signal())
+            .await
+            .map_err(|error| failure(&error))
     })
     .await
 }
@@ -55,8 +58,8 @@ async fn stop_signal() {
     let _ = tokio::signal::ctrl_c().await;
 }
 
-fn failure(error: ServeError) -> Failure {
-    let code = match &error {
+fn failure(error: &ServeError) -> Failure {
+    let code = match error {
         ServeError::NotLoopback(_) => Code::Forbidden,
         ServeError::InvalidToken(_) => Code::BadRequest,
         ServeError::Bind { .. } => Code::Conflict,

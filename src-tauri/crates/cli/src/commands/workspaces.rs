@@ -10,7 +10,7 @@ use crate::args::{Settings, Workspaces};
 use crate::failure::Failure;
 use crate::output::{Output, counted};
 
-pub async fn run(settings: &Settings, output: &Output, command: Workspaces) -> Result<(), Failure> {
+pub async fn run(settings: &Settings, output: Output, command: Workspaces) -> Result<(), Failure> {
     with_engine(settings, Jobs::Rest, async |engine| match command {
         Workspaces::List => {
             let workspaces: Vec<Workspace> = engine
