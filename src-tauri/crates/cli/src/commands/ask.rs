@@ -157,7 +157,7 @@ fn text(answered: &Answered, was_shown: bool) -> String {
     };
     text.push_str("\n\n");
     if answered.refused {
-        text.push_str("The documents don't say. Nearest:\n");
+        text.push_str("Nearest:\n");
     }
     let passages = if answered.refused {
         &answered.nearest
