@@ -48,14 +48,28 @@ fn main() {
                     extracted.warnings,
                 );
                 if show_text {
+                    // One pass: slicing each span would count the text's characters every time.
+                    let bytes: Vec<usize> = extracted
+                        .text
+                        .char_indices()
+                        .map(|(byte, _)| byte)
+                        .chain([extracted.text.len()])
+                        .collect();
                     for block in &extracted.blocks {
-                        let text = block.span.slice(&extracted.text).unwrap_or_default();
-                        println!("[{:?}] {text}", block.kind);
+                        let (start, end) = (block.span.start as usize, block.span.end as usize);
+                        println!(
+                            "[{:?}] {}",
+                            block.kind,
+                            &extracted.text[bytes[start]..bytes[end]]
+                        );
                     }
                 }
             }
             Err(refusal) => println!("{file}: {refusal}"),
         }
     }
-    println!("{pages} pages in {seconds:.2} s: {:.0} pages/s", pages as f64 / seconds);
+    println!(
+        "{pages} pages in {seconds:.2} s: {:.0} pages/s",
+        pages as f64 / seconds
+    );
 }

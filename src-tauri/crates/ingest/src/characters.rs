@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use unicode_normalization::{UnicodeNormalization as _, is_nfc_quick, IsNormalized};
+use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
 
 /// Longest title that is kept, in characters.
 const TITLE_CHARS: usize = 300;
@@ -52,9 +52,15 @@ pub fn collapsed(text: &str) -> String {
 
 /// A title as it is shown: one line, bounded; `None` when nothing is left.
 pub fn title(text: &str) -> Option<String> {
-    let title: String = composed(&collapsed(text)).chars().take(TITLE_CHARS).collect();
+    let title: String = composed(&collapsed(text))
+        .chars()
+        .take(TITLE_CHARS)
+        .collect();
     let title = title.trim();
-    title.chars().any(char::is_alphanumeric).then(|| title.to_owned())
+    title
+        .chars()
+        .any(char::is_alphanumeric)
+        .then(|| title.to_owned())
 }
 
 #[cfg(test)]
@@ -63,7 +69,10 @@ mod tests {
 
     #[test]
     fn what_nobody_sees_is_dropped() {
-        assert_eq!(collapsed(" za\u{ad}kon\u{a0} \t\u{200b}o\nradu "), "zakon o radu");
+        assert_eq!(
+            collapsed(" za\u{ad}kon\u{a0} \t\u{200b}o\nradu "),
+            "zakon o radu"
+        );
         assert_eq!(composed("c\u{30c}"), "č");
         assert_eq!(title(" \n "), None);
         assert_eq!(title("--"), None);

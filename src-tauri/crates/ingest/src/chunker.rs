@@ -77,7 +77,9 @@ fn make(
     let end = start + slice.len();
     let span = Span::new(text.char_at(start), text.char_at(end));
     let boxes = boxes_of(extracted, span);
-    let first = extracted.pages.partition_point(|page| page.span.end <= span.start);
+    let first = extracted
+        .pages
+        .partition_point(|page| page.span.end <= span.start);
     Some(NewChunk {
         span,
         text: slice.to_owned(),
@@ -104,7 +106,10 @@ impl<'a> Measured<'a> {
         let strides = if text.is_ascii() {
             Vec::new()
         } else {
-            text.char_indices().step_by(STRIDE).map(|(byte, _)| byte as u32).collect()
+            text.char_indices()
+                .step_by(STRIDE)
+                .map(|(byte, _)| byte as u32)
+                .collect()
         };
         let mut starts: Vec<u32> = Vec::with_capacity(text.len() / 4);
         for window in windows(text) {
@@ -117,7 +122,11 @@ impl<'a> Measured<'a> {
                 starts.push((start as u32).max(last));
             }
         }
-        Self { text, tokens: starts, strides }
+        Self {
+            text,
+            tokens: starts,
+            strides,
+        }
     }
 
     fn tokens_in(&self, bytes: &Range<usize>) -> usize {
@@ -126,7 +135,10 @@ impl<'a> Measured<'a> {
     }
 
     fn token_range(&self, bytes: &Range<usize>) -> Range<usize> {
-        let index = |byte: usize| self.tokens.partition_point(|start| (*start as usize) < byte);
+        let index = |byte: usize| {
+            self.tokens
+                .partition_point(|start| (*start as usize) < byte)
+        };
         index(bytes.start)..index(bytes.end)
     }
 
@@ -140,14 +152,19 @@ impl<'a> Measured<'a> {
         };
         let from = *from as usize;
         let rest = &self.text[from..];
-        rest.char_indices().nth(char % STRIDE).map_or(self.text.len(), |(byte, _)| from + byte)
+        rest.char_indices()
+            .nth(char % STRIDE)
+            .map_or(self.text.len(), |(byte, _)| from + byte)
     }
 
     fn char_at(&self, byte: usize) -> u32 {
         if self.strides.is_empty() {
             return byte as u32;
         }
-        let stride = self.strides.partition_point(|start| *start as usize <= byte).saturating_sub(1);
+        let stride = self
+            .strides
+            .partition_point(|start| *start as usize <= byte)
+            .saturating_sub(1);
         let from = self.strides[stride] as usize;
         (stride * STRIDE + self.text[from..byte].chars().count()) as u32
     }
@@ -167,7 +184,9 @@ fn windows(text: &str) -> impl Iterator<Item = Range<usize>> + '_ {
             end = floor_char_boundary(text, end);
             let slice = &text[at..end];
             let cut = slice.rfind('\n').filter(|cut| *cut > BYTES / 2);
-            let cut = cut.or_else(|| slice.rfind(char::is_whitespace)).filter(|cut| *cut > 0);
+            let cut = cut
+                .or_else(|| slice.rfind(char::is_whitespace))
+                .filter(|cut| *cut > 0);
             end = cut.map_or(end, |cut| at + cut);
         }
         let window = at..end;
@@ -230,19 +249,28 @@ fn sections(pieces: &[Piece], text: &Measured<'_>) -> Vec<Section> {
             if let Some(heading) = heading_text(&text.text[piece.bytes.clone()]) {
                 open.push((level, heading));
             }
-            if only_headings && deeper && let Some(section) = sections.last_mut() {
+            if only_headings
+                && deeper
+                && let Some(section) = sections.last_mut()
+            {
                 // A heading right under a heading: they share a section.
                 section.path = path(&open);
                 section.pieces.end = index + 1;
                 continue;
             }
             only_headings = true;
-            sections.push(Section { path: path(&open), pieces: index..index + 1 });
+            sections.push(Section {
+                path: path(&open),
+                pieces: index..index + 1,
+            });
         } else {
             only_headings = false;
             match sections.last_mut() {
                 Some(section) => section.pieces.end = index + 1,
-                None => sections.push(Section { path: Vec::new(), pieces: 0..index + 1 }),
+                None => sections.push(Section {
+                    path: Vec::new(),
+                    pieces: 0..index + 1,
+                }),
             }
         }
     }
@@ -252,7 +280,9 @@ fn sections(pieces: &[Piece], text: &Measured<'_>) -> Vec<Section> {
 /// A heading as it stands in a path: its first line with letters or digits, bounded.
 fn heading_text(block: &str) -> Option<String> {
     const LONGEST: usize = 200;
-    let line = block.lines().find(|line| line.chars().any(char::is_alphanumeric))?;
+    let line = block
+        .lines()
+        .find(|line| line.chars().any(char::is_alphanumeric))?;
     Some(line.trim().chars().take(LONGEST).collect())
 }
 
@@ -312,7 +342,11 @@ fn atoms(pieces: &[Piece], text: &Measured<'_>, options: &ChunkOptions) -> Vec<A
     for piece in pieces {
         let tokens = text.tokens_in(&piece.bytes);
         if tokens <= options.max_tokens {
-            atoms.push(Atom { bytes: piece.bytes.clone(), tokens, starts_block: true });
+            atoms.push(Atom {
+                bytes: piece.bytes.clone(),
+                tokens,
+                starts_block: true,
+            });
             continue;
         }
         let slice = &text.text[piece.bytes.clone()];
@@ -330,12 +364,20 @@ fn atoms(pieces: &[Piece], text: &Measured<'_>, options: &ChunkOptions) -> Vec<A
             let bytes = piece.bytes.start + start..piece.bytes.start + end;
             let tokens = text.tokens_in(&bytes);
             if tokens <= options.max_tokens {
-                atoms.push(Atom { bytes, tokens, starts_block: start == 0 });
+                atoms.push(Atom {
+                    bytes,
+                    tokens,
+                    starts_block: start == 0,
+                });
             } else {
                 for bytes in cut(&bytes, text, options.max_tokens) {
                     let starts_block = bytes.start == piece.bytes.start;
                     let tokens = text.tokens_in(&bytes);
-                    atoms.push(Atom { bytes, tokens, starts_block });
+                    atoms.push(Atom {
+                        bytes,
+                        tokens,
+                        starts_block,
+                    });
                 }
             }
         }
@@ -345,7 +387,9 @@ fn atoms(pieces: &[Piece], text: &Measured<'_>, options: &ChunkOptions) -> Vec<A
 
 fn line_starts(text: &str) -> Vec<usize> {
     let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
-    [0].into_iter().chain(after_breaks.filter(|at| *at < text.len())).collect()
+    [0].into_iter()
+        .chain(after_breaks.filter(|at| *at < text.len()))
+        .collect()
 }
 
 /// Cuts a sentence that is too long: between words where that is possible.
@@ -354,8 +398,7 @@ fn cut(bytes: &Range<usize>, text: &Measured<'_>, max: usize) -> Vec<Range<usize
     let tokens = &text.tokens[range];
     let parts = tokens.len().div_ceil(max).max(1);
     let size = tokens.len().div_ceil(parts).max(1);
-    let starts_word =
-        |byte: usize| text.text[..byte].ends_with(|char: char| char.is_whitespace());
+    let starts_word = |byte: usize| text.text[..byte].ends_with(|char: char| char.is_whitespace());
     let mut cuts = Vec::with_capacity(parts);
     let mut start = bytes.start;
     let mut token = 0;
@@ -385,7 +428,7 @@ fn partition(atoms: &[Atom], options: &ChunkOptions) -> Vec<Range<usize>> {
     let max = options.max_tokens;
     let total: usize = atoms.iter().map(|atom| atom.tokens).sum();
     if total <= max {
-        return vec![0..atoms.len()];
+        return Vec::from([0..atoms.len()]);
     }
     let fewest = total.div_ceil(max);
     let goal = total.div_ceil(fewest);
@@ -482,9 +525,14 @@ mod tests {
             let mut tokens = Vec::new();
             for word in text.split_whitespace() {
                 let start = word.as_ptr() as usize - text.as_ptr() as usize;
-                let mut bounds: Vec<usize> = word.char_indices().step_by(4).map(|(at, _)| at).collect();
+                let mut bounds: Vec<usize> =
+                    word.char_indices().step_by(4).map(|(at, _)| at).collect();
                 bounds.push(word.len());
-                tokens.extend(bounds.windows(2).map(|pair| (start + pair[0], start + pair[1])));
+                tokens.extend(
+                    bounds
+                        .windows(2)
+                        .map(|pair| (start + pair[0], start + pair[1])),
+                );
             }
             tokens
         }
@@ -499,7 +547,11 @@ mod tests {
     }
 
     fn options(max_tokens: usize, overlap_tokens: usize, min_tokens: usize) -> ChunkOptions {
-        ChunkOptions { max_tokens, overlap_tokens, min_tokens }
+        ChunkOptions {
+            max_tokens,
+            overlap_tokens,
+            min_tokens,
+        }
     }
 
     fn texts(chunks: &[NewChunk]) -> Vec<&str> {
@@ -516,7 +568,10 @@ mod tests {
             (BlockKind::Paragraph, "g h i j k l"),
         ]);
         let chunks = chunk(&extracted, &options(20, 0, 4), &Words);
-        assert_eq!(texts(&chunks), ["Vodič\n\nUvod\n\na b c d e f", "Kraj\n\ng h i j k l"]);
+        assert_eq!(
+            texts(&chunks),
+            ["Vodič\n\nUvod\n\na b c d e f", "Kraj\n\ng h i j k l"]
+        );
         assert_eq!(chunks[0].heading_path, ["Vodič", "Uvod"]);
         assert_eq!(chunks[1].heading_path, ["Vodič", "Kraj"]);
     }
@@ -536,14 +591,21 @@ mod tests {
         let chunks = chunk(&extracted, &options(10, 0, 6), &Words);
         assert_eq!(
             texts(&chunks),
-            ["A\n\np q r s t u v w", "one\n\nx\n\ntwo\n\ny", "B\n\nz z z z z z z z"]
+            [
+                "A\n\np q r s t u v w",
+                "one\n\nx\n\ntwo\n\ny",
+                "B\n\nz z z z z z z z"
+            ]
         );
         assert_eq!(chunks[1].heading_path, ["A"], "what the two sections share");
     }
 
     #[test]
     fn long_paragraphs_are_cut_between_sentences_with_overlap() {
-        let extracted = document(&[(BlockKind::Paragraph, "Aa b c d. Ee f g h. Ii j k l. Mm n o p.")]);
+        let extracted = document(&[(
+            BlockKind::Paragraph,
+            "Aa b c d. Ee f g h. Ii j k l. Mm n o p.",
+        )]);
         let chunks = chunk(&extracted, &options(9, 4, 1), &Words);
         assert_eq!(
             texts(&chunks),
@@ -551,7 +613,10 @@ mod tests {
             "an overlap that would make the chunk too large is left out"
         );
         let chunks = chunk(&extracted, &options(12, 4, 1), &Words);
-        assert_eq!(texts(&chunks), ["Aa b c d. Ee f g h. Ii j k l.", "Ii j k l. Mm n o p."]);
+        assert_eq!(
+            texts(&chunks),
+            ["Aa b c d. Ee f g h. Ii j k l.", "Ii j k l. Mm n o p."]
+        );
     }
 
     #[test]
@@ -564,7 +629,10 @@ mod tests {
             (BlockKind::TableRow, "Ema | 4"),
         ]);
         let chunks = chunk(&extracted, &options(9, 0, 1), &Words);
-        assert_eq!(texts(&chunks), ["Ime | Broj\nAna | 1", "Iva | 2\nEva | 3\nEma | 4"]);
+        assert_eq!(
+            texts(&chunks),
+            ["Ime | Broj\nAna | 1", "Iva | 2\nEva | 3\nEma | 4"]
+        );
         assert_eq!(chunks[0].heading_path, Vec::<String>::new());
         assert_eq!(chunks[1].heading_path, ["Ime | Broj"]);
     }
@@ -573,7 +641,10 @@ mod tests {
     fn text_outside_of_blocks_is_not_lost() {
         let extracted = Extracted {
             text: "before block after".to_owned(),
-            blocks: vec![Block { kind: BlockKind::Paragraph, span: Span::new(7, 12) }],
+            blocks: vec![Block {
+                kind: BlockKind::Paragraph,
+                span: Span::new(7, 12),
+            }],
             ..Extracted::default()
         };
         let chunks = chunk(&extracted, &options(50, 0, 1), &Words);
@@ -582,14 +653,33 @@ mod tests {
 
     #[test]
     fn no_text_no_chunks() {
-        assert_eq!(chunk(&Extracted::default(), &ChunkOptions::default(), &Words), []);
+        assert_eq!(
+            chunk(&Extracted::default(), &ChunkOptions::default(), &Words),
+            []
+        );
         assert_eq!(chunk(&document(&[]), &ChunkOptions::default(), &Words), []);
     }
 
     fn random_document(rng: &mut StdRng) -> Extracted {
         const WORDS: &[&str] = &[
-            "zakon", "i", "Čl.", "12.", "žaba!", "radnik", "🦀", "nepretrgnutodugačkariječbezkraja", "The",
-            "end.", "a", "\u{1f468}\u{200d}\u{1f469}", "日本語の文章です", "(e.g.", "x)", "\n", "«Da»", "...",
+            "zakon",
+            "i",
+            "Čl.",
+            "12.",
+            "žaba!",
+            "radnik",
+            "🦀",
+            "nepretrgnutodugačkariječbezkraja",
+            "The",
+            "end.",
+            "a",
+            "\u{1f468}\u{200d}\u{1f469}",
+            "日本語の文章です",
+            "(e.g.",
+            "x)",
+            "\n",
+            "«Da»",
+            "...",
         ];
         let mut assembler = Assembler::new(u64::MAX);
         for _ in 0..rng.random_range(0..25) {
@@ -602,8 +692,9 @@ mod tests {
                 _ => BlockKind::Paragraph,
             };
             let length = if rng.random_bool(0.1) { 400 } else { 20 };
-            let words: Vec<_> =
-                (0..rng.random_range(0..length)).map(|_| WORDS[rng.random_range(0..WORDS.len())]).collect();
+            let words: Vec<_> = (0..rng.random_range(0..length))
+                .map(|_| WORDS[rng.random_range(0..WORDS.len())])
+                .collect();
             let separator = if rng.random_bool(0.05) { "" } else { " " };
             assembler.push(kind, &words.join(separator)).unwrap();
         }
@@ -637,13 +728,23 @@ mod tests {
                     Words.token_offsets(&chunk.text).len(),
                     "seed {seed}: the count is what the tokenizer says of the chunk alone"
                 );
-                assert!(chunk.token_count as usize <= max, "seed {seed}: {} > {max}", chunk.token_count);
-                assert!(chunk.span.end > last_end, "seed {seed}: every chunk goes on");
+                assert!(
+                    chunk.token_count as usize <= max,
+                    "seed {seed}: {} > {max}",
+                    chunk.token_count
+                );
+                assert!(
+                    chunk.span.end > last_end,
+                    "seed {seed}: every chunk goes on"
+                );
                 last_end = chunk.span.end;
                 covered[chunk.span.start as usize..chunk.span.end as usize].fill(true);
             }
             for (index, char) in extracted.text.chars().enumerate() {
-                assert!(covered[index] || char.is_whitespace(), "seed {seed}: {char:?} at {index} is lost");
+                assert!(
+                    covered[index] || char.is_whitespace(),
+                    "seed {seed}: {char:?} at {index} is lost"
+                );
             }
         }
     }
@@ -654,8 +755,18 @@ mod tests {
         let windows: Vec<_> = windows(&text).collect();
         assert_eq!(windows.iter().map(Range::len).sum::<usize>(), text.len());
         assert!(windows.iter().all(|window| window.len() <= 16 * 1024));
-        assert!(windows.iter().skip(1).all(|window| text[window.clone()].starts_with(' ')));
+        assert!(
+            windows
+                .iter()
+                .skip(1)
+                .all(|window| text[window.clone()].starts_with(' '))
+        );
         let solid = "č".repeat(40_000);
-        assert_eq!(super::windows(&solid).map(|window| window.len()).sum::<usize>(), solid.len());
+        assert_eq!(
+            super::windows(&solid)
+                .map(|window| window.len())
+                .sum::<usize>(),
+            solid.len()
+        );
     }
 }

@@ -149,7 +149,8 @@ impl LineBox {
     fn clipped(&self, page: u32, span: Span) -> PageBox {
         let width = self.right - self.left;
         let chars = self.span.len().max(1) as f32;
-        let at = |char: u32| self.left + width * (char.saturating_sub(self.span.start) as f32 / chars);
+        let at =
+            |char: u32| self.left + width * (char.saturating_sub(self.span.start) as f32 / chars);
         PageBox {
             page,
             left: at(span.start),
@@ -199,9 +200,15 @@ impl Assembler {
 
     /// Adds characters that belong to no block yet, and returns their span.
     pub fn raw(&mut self, text: &str) -> Result<Span, Refusal> {
-        let chars = if text.is_ascii() { text.len() } else { text.chars().count() };
+        let chars = if text.is_ascii() {
+            text.len()
+        } else {
+            text.chars().count()
+        };
         if u64::from(self.chars) + chars as u64 > self.max_chars {
-            return Err(Refusal::TooMuchText { max_chars: self.max_chars });
+            return Err(Refusal::TooMuchText {
+                max_chars: self.max_chars,
+            });
         }
         let start = self.chars;
         self.text.push_str(text);
@@ -212,7 +219,9 @@ impl Assembler {
     /// Declares a block over characters that are there already.
     pub fn block(&mut self, kind: BlockKind, span: Span) -> Result<(), Refusal> {
         if self.blocks.len() >= MAX_BLOCKS {
-            return Err(Refusal::TooManyParts { max: MAX_BLOCKS as u64 });
+            return Err(Refusal::TooManyParts {
+                max: MAX_BLOCKS as u64,
+            });
         }
         self.blocks.push(Block { kind, span });
         Ok(())
@@ -259,8 +268,15 @@ mod tests {
     #[test]
     fn finds_the_blocks_under_a_span() {
         let extracted = extracted();
-        assert_eq!(blocks_between(&extracted, Span::new(5, 14)), &extracted.blocks[1..]);
-        assert_eq!(blocks_between(&extracted, Span::new(4, 6)), &[], "a gap holds none");
+        assert_eq!(
+            blocks_between(&extracted, Span::new(5, 14)),
+            &extracted.blocks[1..]
+        );
+        assert_eq!(
+            blocks_between(&extracted, Span::new(4, 6)),
+            &[],
+            "a gap holds none"
+        );
         assert_eq!(blocks_between(&extracted, Span::new(90, 99)), &[]);
     }
 
@@ -306,7 +322,13 @@ mod tests {
         let boxes = boxes_of(&extracted, Span::new(15, 25));
         let corners: Vec<_> = boxes
             .iter()
-            .map(|found| (found.page, (found.left * 10.0).round(), (found.right * 10.0).round()))
+            .map(|found| {
+                (
+                    found.page,
+                    (found.left * 10.0).round(),
+                    (found.right * 10.0).round(),
+                )
+            })
             .collect();
         assert_eq!(corners, [(1, 5.0, 9.0), (2, 1.0, 5.0)]);
     }

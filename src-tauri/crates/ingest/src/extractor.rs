@@ -55,7 +55,9 @@ pub enum ExtractError {
     /// The file gives no text; the reason is for its owner.
     #[error("{0}")]
     Refused(Refusal),
-    #[error("The reader crashed on this file: it may be damaged, or need too much memory. Nothing else is affected. ({how})")]
+    #[error(
+        "The reader crashed on this file: it may be damaged, or need too much memory. Nothing else is affected. ({how})"
+    )]
     Crashed { how: String },
     #[error("Reading the file took longer than {seconds} seconds and was given up.")]
     TooSlow { seconds: u64 },
@@ -180,18 +182,29 @@ impl Extractor {
     /// Process ids of workers that are running and idle.
     pub fn idle_pids(&self) -> Vec<u32> {
         let slots = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.iter().filter_map(|slot| slot.supervisor.pid()).collect()
+        slots
+            .iter()
+            .filter_map(|slot| slot.supervisor.pid())
+            .collect()
     }
 
     async fn lease(&self) -> Lease<'_> {
-        let permit = self.permits.acquire().await.expect("BUG: the semaphore is never closed");
+        let permit = self
+            .permits
+            .acquire()
+            .await
+            .expect("BUG: the semaphore is never closed");
         let slot = self
             .idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .pop()
             .expect("BUG: as many slots as permits");
-        let mut lease = Lease { extractor: self, slot: Some(slot), _permit: permit };
+        let mut lease = Lease {
+            extractor: self,
+            slot: Some(slot),
+            _permit: permit,
+        };
         if lease.slot().busy || lease.slot().files >= self.limits.files_per_process {
             lease.restart().await;
         }
@@ -223,10 +236,19 @@ impl Extractor {
         // More than text of this length and its positions can come to, and short of running out.
         let most = (self.limits.bounds.max_chars as usize).saturating_mul(16);
         loop {
-            let wait = self.limits.stall.min(deadline.saturating_duration_since(Instant::now()));
+            let wait = self
+                .limits
+                .stall
+                .min(deadline.saturating_duration_since(Instant::now()));
             let Ok(next) = tokio::time::timeout(wait, call.next()).await else {
-                let seconds = if wait < self.limits.stall { self.limits.total } else { wait };
-                return Err(ExtractError::TooSlow { seconds: seconds.as_secs() });
+                let seconds = if wait < self.limits.stall {
+                    self.limits.total
+                } else {
+                    wait
+                };
+                return Err(ExtractError::TooSlow {
+                    seconds: seconds.as_secs(),
+                });
             };
             match next {
                 Some(Ok((Response::Progress(done), _))) => progress(done),
@@ -259,9 +281,9 @@ fn failure(error: docent_worker::Error) -> ExtractError {
     match error {
         docent_worker::Error::Died { how, .. } => ExtractError::Crashed { how },
         docent_worker::Error::Panicked { message, .. } => ExtractError::Crashed { how: message },
-        error @ docent_worker::Error::Refused { .. } => {
-            ExtractError::Crashed { how: error.to_string() }
-        }
+        error @ docent_worker::Error::Refused { .. } => ExtractError::Crashed {
+            how: error.to_string(),
+        },
         error @ (docent_worker::Error::Spawn { .. }
         | docent_worker::Error::Encode { .. }
         | docent_worker::Error::Decode { .. }
@@ -279,7 +301,9 @@ struct Lease<'a> {
 
 impl Lease<'_> {
     fn slot(&mut self) -> &mut Slot {
-        self.slot.as_mut().expect("BUG: the slot is taken in drop alone")
+        self.slot
+            .as_mut()
+            .expect("BUG: the slot is taken in drop alone")
     }
 
     async fn restart(&mut self) {

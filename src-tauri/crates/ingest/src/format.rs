@@ -26,7 +26,9 @@ pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
 pub enum Detection {
     Supported(Format),
     /// Not read, and why: a sentence for the user.
-    Unsupported { reason: String },
+    Unsupported {
+        reason: String,
+    },
 }
 
 /// What the first bytes are, whatever the name says.
@@ -97,7 +99,9 @@ fn misnamed(extension: &str, content: &str) -> Detection {
 }
 
 fn unsupported(reason: impl Into<String>) -> Detection {
-    Detection::Unsupported { reason: reason.into() }
+    Detection::Unsupported {
+        reason: reason.into(),
+    }
 }
 
 fn content_of(head: &[u8]) -> Content {
@@ -151,7 +155,14 @@ pub(crate) fn is_binary(bytes: &[u8]) -> bool {
 pub(crate) fn utf16_without_mark(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
     const LOOK_AT: usize = 4096;
     let bytes = &bytes[..bytes.len().min(LOOK_AT) & !1];
-    let nuls = |offset: usize| bytes.iter().skip(offset).step_by(2).filter(|byte| **byte == 0).count();
+    let nuls = |offset: usize| {
+        bytes
+            .iter()
+            .skip(offset)
+            .step_by(2)
+            .filter(|byte| **byte == 0)
+            .count()
+    };
     let (even, odd) = (nuls(0), nuls(1));
     let units = bytes.len() / 2;
     if units < 4 {
@@ -190,13 +201,24 @@ mod tests {
             ("a.txt", b"\0\x01\x02\x03binary", "holds binary data"),
             ("a.md", b"PK\x03\x04rest", "holds a zip archive"),
             ("a.docx", b"hello", "holds plain text"),
-            ("a.docx", &[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1], "password-protected"),
-            ("a.xlsx", b"PK\x03\x04rest", "Docent does not read .xlsx files yet."),
+            (
+                "a.docx",
+                &[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1],
+                "password-protected",
+            ),
+            (
+                "a.xlsx",
+                b"PK\x03\x04rest",
+                "Docent does not read .xlsx files yet.",
+            ),
             ("a.pdf", b"", "The file is empty."),
             ("unknown", b"\0\x01\x02\x03", "does not know"),
         ] {
             let reason = detect(name, head).expect_err(name);
-            assert!(reason.contains(says), "{name}: {reason:?} should say {says:?}");
+            assert!(
+                reason.contains(says),
+                "{name}: {reason:?} should say {says:?}"
+            );
         }
     }
 
@@ -209,13 +231,22 @@ mod tests {
 
     #[test]
     fn utf16_is_text() {
-        let utf16: Vec<u8> = "Zakon o radu\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let utf16: Vec<u8> = "Zakon o radu\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
         assert_eq!(detect("a.txt", &utf16), Ok(Format::Text));
-        assert_eq!(detect("b.txt", &[&[0xff, 0xfe], &utf16[..]].concat()), Ok(Format::Text));
+        assert_eq!(
+            detect("b.txt", &[&[0xff, 0xfe], &utf16[..]].concat()),
+            Ok(Format::Text)
+        );
     }
 
     #[test]
     fn a_text_about_pdf_headers_is_text() {
-        assert_eq!(detect("notes.txt", b"A PDF begins with %PDF-1.7."), Ok(Format::Text));
+        assert_eq!(
+            detect("notes.txt", b"A PDF begins with %PDF-1.7."),
+            Ok(Format::Text)
+        );
     }
 }

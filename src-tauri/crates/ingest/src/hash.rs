@@ -51,6 +51,9 @@ mod tests {
         let (stable, stamp) = hash_stable(&two).unwrap();
         assert_eq!(hash, stable);
         assert_eq!(stamp, FileStamp::of(&two).unwrap());
-        assert_eq!(hash_stable(&folder.path().join("none")), Err(Refusal::Vanished));
+        assert_eq!(
+            hash_stable(&folder.path().join("none")),
+            Err(Refusal::Vanished)
+        );
     }
 }

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub enum Refusal {
     #[error("The file is not there any more.")]
     Vanished,
-    #[error("Docent may not read this file: permission denied. Change its permissions and try again.")]
+    #[error(
+        "Docent may not read this file: permission denied. Change its permissions and try again."
+    )]
     PermissionDenied,
     #[error("This is {what}, not a file that can be read.")]
     NotAFile { what: String },
@@ -20,9 +22,13 @@ pub enum Refusal {
     Empty,
     #[error("The document holds no text.")]
     NoText,
-    #[error("The document is scanned: its {pages} pages are pictures and hold no text. Docent does not recognise text in pictures yet.")]
+    #[error(
+        "The document is scanned: its {pages} pages are pictures and hold no text. Docent does not recognise text in pictures yet."
+    )]
     Scanned { pages: u32 },
-    #[error("The document is protected by a password. Save a copy without the password and add that.")]
+    #[error(
+        "The document is protected by a password. Save a copy without the password and add that."
+    )]
     PasswordProtected,
     #[error("The document is damaged: {what}.")]
     Damaged { what: String },
@@ -36,13 +42,19 @@ pub enum Refusal {
         bytes: u64,
         max_bytes: u64,
     },
-    #[error("The file unpacks to more than {max_bytes} bytes, far more than a document holds. It was left alone.")]
+    #[error(
+        "The file unpacks to more than {max_bytes} bytes, far more than a document holds. It was left alone."
+    )]
     UnpacksTooBig { max_bytes: u64 },
-    #[error("The document has more than {max_chars} characters of text. Split it into smaller documents.")]
+    #[error(
+        "The document has more than {max_chars} characters of text. Split it into smaller documents."
+    )]
     TooMuchText { max_chars: u64 },
     #[error("The document has more than {max} parts. Split it into smaller documents.")]
     TooManyParts { max: u64 },
-    #[error("The PDF reader is missing or damaged: {message}. Fetch Docent's models again and retry.")]
+    #[error(
+        "The PDF reader is missing or damaged: {message}. Fetch Docent's models again and retry."
+    )]
     ReaderMissing { message: String },
     #[error("Reading was cancelled.")]
     Cancelled,
@@ -104,7 +116,9 @@ impl From<std::io::Error> for Refusal {
         match error.kind() {
             std::io::ErrorKind::NotFound => Self::Vanished,
             std::io::ErrorKind::PermissionDenied => Self::PermissionDenied,
-            _ => Self::Unreadable { message: error.to_string() },
+            _ => Self::Unreadable {
+                message: error.to_string(),
+            },
         }
     }
 }

@@ -95,12 +95,20 @@ pub fn scan(
     // An unreadable root would otherwise look like one unreadable thing among others.
     std::fs::read_dir(root).map_err(|source| root_error(root, source))?;
     let exclude = excluded(root, &options.exclude)?;
-    let mut scan = Scan { complete: true, ..Scan::default() };
-    let walk = WalkDir::new(root).follow_links(false).sort_by_file_name().into_iter();
+    let mut scan = Scan {
+        complete: true,
+        ..Scan::default()
+    };
+    let walk = WalkDir::new(root)
+        .follow_links(false)
+        .sort_by_file_name()
+        .into_iter();
     let wanted = |entry: &DirEntry| {
         entry.depth() == 0
             || !(is_left_out(entry, options.hidden)
-                || exclude.matched(entry.path(), entry.file_type().is_dir()).is_ignore())
+                || exclude
+                    .matched(entry.path(), entry.file_type().is_dir())
+                    .is_ignore())
     };
     for entry in walk.filter_entry(wanted) {
         if cancel.is_cancelled() {
@@ -110,7 +118,11 @@ pub fn scan(
             Ok(entry) => entry,
             Err(error) => {
                 let path = error.path().unwrap_or(root).to_owned();
-                scan.unseen(path, error.io_error().map(io::Error::kind), error.to_string());
+                scan.unseen(
+                    path,
+                    error.io_error().map(io::Error::kind),
+                    error.to_string(),
+                );
                 continue;
             }
         };
@@ -193,7 +205,10 @@ fn root_error(root: &Path, source: io::Error) -> ScanError {
     match source.kind() {
         io::ErrorKind::NotFound => ScanError::RootMissing(root.to_owned()),
         io::ErrorKind::NotADirectory => ScanError::RootNotAFolder(root.to_owned()),
-        _ => ScanError::RootUnreadable { path: root.to_owned(), source },
+        _ => ScanError::RootUnreadable {
+            path: root.to_owned(),
+            source,
+        },
     }
 }
 
@@ -204,25 +219,42 @@ fn excluded(root: &Path, patterns: &[String]) -> Result<Gitignore, ScanError> {
     };
     let mut builder = GitignoreBuilder::new(root);
     for pattern in patterns {
-        builder.add_line(None, pattern).map_err(|error| bad(pattern, error))?;
+        builder
+            .add_line(None, pattern)
+            .map_err(|error| bad(pattern, error))?;
     }
     builder.build().map_err(|error| bad("", error))
 }
 
 /// Hidden names, and files that programs put beside the real ones while they work.
 fn is_left_out(entry: &DirEntry, hidden: bool) -> bool {
+    const ENDINGS: &[&str] = &[
+        "~",
+        ".part",
+        ".partial",
+        ".crdownload",
+        ".download",
+        ".tmp",
+        ".temp",
+        ".swp",
+        ".swo",
+        ".swx",
+        ".bak~",
+        ".lock",
+        ".filepart",
+        ".opdownload",
+    ];
     let name = entry.file_name().to_string_lossy();
     if name.starts_with('.') && !hidden {
         return true;
     }
     if entry.file_type().is_dir() {
-        return matches!(name.as_ref(), ".git" | ".hg" | ".svn" | "$RECYCLE.BIN" | "System Volume Information");
+        return matches!(
+            name.as_ref(),
+            ".git" | ".hg" | ".svn" | "$RECYCLE.BIN" | "System Volume Information"
+        );
     }
     let lower = name.to_lowercase();
-    const ENDINGS: &[&str] = &[
-        "~", ".part", ".partial", ".crdownload", ".download", ".tmp", ".temp", ".swp", ".swo", ".swx", ".bak~",
-        ".lock", ".filepart", ".opdownload",
-    ];
     lower.starts_with("~$")
         || lower.starts_with(".~lock.")
         || (lower.starts_with('#') && lower.ends_with('#'))
@@ -237,7 +269,13 @@ mod tests {
     fn names(scan: &Scan, root: &Path) -> Vec<String> {
         scan.files
             .iter()
-            .map(|file| file.path.strip_prefix(root).unwrap().to_string_lossy().into_owned())
+            .map(|file| {
+                file.path
+                    .strip_prefix(root)
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned()
+            })
             .collect()
     }
 
@@ -254,15 +292,32 @@ mod tests {
     #[test]
     fn lists_files_and_leaves_out_what_is_no_document() {
         let folder = tree(&[
-            "b.txt", "a/č.pdf", "a/b/c.md", ".git/config", ".hidden", "~$report.docx", "x.crdownload", "y.swp",
-            "z.txt~", "Thumbs.db", "build/out.txt", "a/keep.log",
+            "b.txt",
+            "a/č.pdf",
+            "a/b/c.md",
+            ".git/config",
+            ".hidden",
+            "~$report.docx",
+            "x.crdownload",
+            "y.swp",
+            "z.txt~",
+            "Thumbs.db",
+            "build/out.txt",
+            "a/keep.log",
         ]);
         let options = ScanOptions {
-            exclude: vec!["/build/".to_owned(), "*.log".to_owned(), "!keep.log".to_owned()],
+            exclude: vec![
+                "/build/".to_owned(),
+                "*.log".to_owned(),
+                "!keep.log".to_owned(),
+            ],
             ..ScanOptions::default()
         };
         let scan = scan(folder.path(), &options, &CancellationToken::new()).unwrap();
-        assert_eq!(names(&scan, folder.path()), ["a/b/c.md", "a/keep.log", "a/č.pdf", "b.txt"]);
+        assert_eq!(
+            names(&scan, folder.path()),
+            ["a/b/c.md", "a/keep.log", "a/č.pdf", "b.txt"]
+        );
         assert!(scan.complete);
         let file = &scan.files[3];
         assert_eq!(file.size_bytes, 5);
@@ -283,13 +338,19 @@ mod tests {
             Err(ScanError::RootNotAFolder(_))
         ));
         cancel.cancel();
-        assert!(matches!(scan(folder.path(), &options, &cancel), Err(ScanError::Cancelled)));
+        assert!(matches!(
+            scan(folder.path(), &options, &cancel),
+            Err(ScanError::Cancelled)
+        ));
     }
 
     #[test]
     fn a_tree_that_is_too_large_is_incomplete() {
         let folder = tree(&["1", "2", "3"]);
-        let options = ScanOptions { max_files: 2, ..ScanOptions::default() };
+        let options = ScanOptions {
+            max_files: 2,
+            ..ScanOptions::default()
+        };
         let scan = scan(folder.path(), &options, &CancellationToken::new()).unwrap();
         assert_eq!((scan.files.len(), scan.complete), (2, false));
     }
@@ -299,12 +360,19 @@ mod tests {
     fn links_and_special_files_are_not_followed() {
         let outside = tree(&["secret.txt"]);
         let folder = tree(&["real.txt"]);
-        let link = |name: &str, to: &Path| std::os::unix::fs::symlink(to, folder.path().join(name)).unwrap();
+        let link = |name: &str, to: &Path| {
+            std::os::unix::fs::symlink(to, folder.path().join(name)).unwrap();
+        };
         link("out", outside.path());
         link("secret.txt", &outside.path().join("secret.txt"));
         link("loop", folder.path());
         let socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
-        let scan = scan(folder.path(), &ScanOptions::default(), &CancellationToken::new()).unwrap();
+        let scan = scan(
+            folder.path(),
+            &ScanOptions::default(),
+            &CancellationToken::new(),
+        )
+        .unwrap();
         drop(socket);
         assert_eq!(names(&scan, folder.path()), ["real.txt"]);
         assert_eq!(scan.skipped.len(), 1);

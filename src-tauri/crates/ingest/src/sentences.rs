@@ -6,12 +6,11 @@
 /// Abbreviations that end with a full stop in the middle of sentences, in lower case, without it.
 const ABBREVIATIONS: &[&str] = &[
     // Croatian
-    "al", "bacc", "br", "čl", "d.d", "d.o.o", "dipl", "dr", "g", "gđa", "gđe", "god", "i.e", "ing", "izd", "mag",
-    "mr", "npr", "odn", "prof", "r.br", "rbr", "sc", "st", "str", "sv", "t.j", "tel", "tj", "toč", "tzv", "u.z",
-    "ul", "univ", "ur", "usp", "v", "v.d",
-    // English
-    "approx", "ca", "cf", "dept", "e.g", "eds", "eg", "fig", "figs", "ie", "inc", "jr", "ltd", "mrs", "ms", "no",
-    "nos", "op", "p", "pp", "sec", "sr", "viz", "vol", "vs",
+    "al", "bacc", "br", "čl", "d.d", "d.o.o", "dipl", "dr", "g", "gđa", "gđe", "god", "i.e", "ing",
+    "izd", "mag", "mr", "npr", "odn", "prof", "r.br", "rbr", "sc", "st", "str", "sv", "t.j", "tel",
+    "tj", "toč", "tzv", "u.z", "ul", "univ", "ur", "usp", "v", "v.d", // English
+    "approx", "ca", "cf", "dept", "e.g", "eds", "eg", "fig", "figs", "ie", "inc", "jr", "ltd",
+    "mrs", "ms", "no", "nos", "op", "p", "pp", "sec", "sr", "viz", "vol", "vs",
 ];
 
 /// Byte offsets at which sentences begin, the first one at 0.
@@ -34,7 +33,10 @@ pub fn sentence_starts(text: &str) -> Vec<usize> {
         let mut end = at + char.len_utf8();
         let bare_end = end;
         while let Some((at, _)) = chars.next_if(|(_, next)| {
-            matches!(next, '.' | '!' | '?' | '…' | '"' | '”' | '“' | '\'' | '’' | ')' | ']' | '»')
+            matches!(
+                next,
+                '.' | '!' | '?' | '…' | '"' | '”' | '“' | '\'' | '’' | ')' | ']' | '»'
+            )
         }) {
             end = at + text[at..].chars().next().map_or(1, char::len_utf8);
         }
@@ -46,7 +48,10 @@ pub fn sentence_starts(text: &str) -> Vec<usize> {
         let next = rest[gap..].chars().next().unwrap_or(' ');
         let opens = next.is_uppercase()
             || next.is_numeric()
-            || matches!(next, '"' | '„' | '“' | '«' | '»' | '\'' | '(' | '[' | '•' | '–' | '-' | '*' | '▪');
+            || matches!(
+                next,
+                '"' | '„' | '“' | '«' | '»' | '\'' | '(' | '[' | '•' | '–' | '-' | '*' | '▪'
+            );
         let letterless = !next.is_alphabetic() || (!next.is_lowercase() && !next.is_uppercase());
         if char != '\n' && !(opens || letterless) {
             continue;
@@ -88,13 +93,19 @@ mod tests {
     fn sentences(text: &str) -> Vec<&str> {
         let starts = sentence_starts(text);
         let ends = starts.iter().skip(1).copied().chain([text.len()]);
-        starts.iter().zip(ends).map(|(start, end)| text[*start..end].trim_end()).collect()
+        starts
+            .iter()
+            .zip(ends)
+            .map(|(start, end)| text[*start..end].trim_end())
+            .collect()
     }
 
     #[test]
     fn croatian() {
         assert_eq!(
-            sentences("Prema čl. 12. st. 3. Zakona rok je 15. siječnja 2026. godine. Dr. sc. I. Horvat ima pravo! Žalba? Da."),
+            sentences(
+                "Prema čl. 12. st. 3. Zakona rok je 15. siječnja 2026. godine. Dr. sc. I. Horvat ima pravo! Žalba? Da."
+            ),
             [
                 "Prema čl. 12. st. 3. Zakona rok je 15. siječnja 2026. godine.",
                 "Dr. sc. I. Horvat ima pravo!",
@@ -107,7 +118,9 @@ mod tests {
     #[test]
     fn english() {
         assert_eq!(
-            sentences("See e.g. Fig. 3 for version 1.2.3 of it. \"Really?\" she said. Yes (no.) Maybe."),
+            sentences(
+                "See e.g. Fig. 3 for version 1.2.3 of it. \"Really?\" she said. Yes (no.) Maybe."
+            ),
             [
                 "See e.g. Fig. 3 for version 1.2.3 of it.",
                 "\"Really?\" she said.",

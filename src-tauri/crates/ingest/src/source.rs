@@ -30,12 +30,13 @@ impl FileStamp {
 
     #[must_use]
     pub fn from_metadata(metadata: &Metadata) -> Self {
-        let modified_ns = metadata.modified().map_or(0, |modified| {
-            match modified.duration_since(UNIX_EPOCH) {
-                Ok(after) => after.as_nanos() as i64,
-                Err(before) => -(before.duration().as_nanos() as i64),
-            }
-        });
+        let modified_ns =
+            metadata
+                .modified()
+                .map_or(0, |modified| match modified.duration_since(UNIX_EPOCH) {
+                    Ok(after) => after.as_nanos() as i64,
+                    Err(before) => -(before.duration().as_nanos() as i64),
+                });
         Self {
             size_bytes: metadata.len(),
             modified_ns,
@@ -50,6 +51,10 @@ impl FileStamp {
 }
 
 #[cfg(unix)]
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "other systems have no identity to give"
+)]
 fn file_id(metadata: &Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt as _;
     Some((metadata.dev(), metadata.ino()))
@@ -75,14 +80,17 @@ pub(crate) fn open(path: &Path) -> Result<(File, Metadata), Refusal> {
 fn open_unfollowed(path: &Path) -> Result<File, Refusal> {
     use rustix::fs::{Mode, OFlags};
     use rustix::io::Errno;
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(descriptor) => Ok(File::from(descriptor)),
-        Err(Errno::LOOP) => Err(Refusal::NotAFile { what: "a link".to_owned() }),
+        Err(Errno::LOOP) => Err(Refusal::NotAFile {
+            what: "a link".to_owned(),
+        }),
         // What opening a socket or a device without a driver says.
-        Err(Errno::NXIO | Errno::OPNOTSUPP) => {
-            Err(Refusal::NotAFile { what: "a socket or a device".to_owned() })
-        }
+        Err(Errno::NXIO | Errno::OPNOTSUPP) => Err(Refusal::NotAFile {
+            what: "a socket or a device".to_owned(),
+        }),
         Err(error) => Err(io::Error::from(error).into()),
     }
 }
@@ -90,14 +98,22 @@ fn open_unfollowed(path: &Path) -> Result<File, Refusal> {
 #[cfg(not(unix))]
 fn open_unfollowed(path: &Path) -> Result<File, Refusal> {
     if std::fs::symlink_metadata(path)?.is_symlink() {
-        return Err(Refusal::NotAFile { what: "a link".to_owned() });
+        return Err(Refusal::NotAFile {
+            what: "a link".to_owned(),
+        });
     }
     Ok(File::open(path)?)
 }
 
 fn not_a_file(metadata: &Metadata) -> Refusal {
-    let what = if metadata.is_dir() { "a folder" } else { "a pipe or a device" };
-    Refusal::NotAFile { what: what.to_owned() }
+    let what = if metadata.is_dir() {
+        "a folder"
+    } else {
+        "a pipe or a device"
+    };
+    Refusal::NotAFile {
+        what: what.to_owned(),
+    }
 }
 
 /// A first look at a file, before any job is made for it.

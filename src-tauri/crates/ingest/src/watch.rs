@@ -74,7 +74,9 @@ impl FolderWatcher {
                 let shared = Arc::clone(&shared);
                 move || run(&shared, &hints)
             })
-            .inspect_err(|error| tracing::error!(%error, "folders are not watched: no thread for it"))
+            .inspect_err(
+                |error| tracing::error!(%error, "folders are not watched: no thread for it"),
+            )
             .ok();
         let watcher = Self { shared, thread };
         for root in roots {
@@ -107,7 +109,10 @@ impl FolderWatcher {
     /// Roots whose changes are found by looking rather than by events.
     pub fn polled(&self) -> Vec<PathBuf> {
         let state = self.shared.lock();
-        let polled = state.roots.iter().filter(|(_, root)| root.next_poll.is_some());
+        let polled = state
+            .roots
+            .iter()
+            .filter(|(_, root)| root.next_poll.is_some());
         polled.map(|(path, _)| path.clone()).collect()
     }
 }
@@ -226,7 +231,11 @@ impl State {
                     cause: pending.cause,
                 });
             }
-            let wake = [root.pending.map(|pending| pending.due()), root.next_poll, next];
+            let wake = [
+                root.pending.map(|pending| pending.due()),
+                root.next_poll,
+                next,
+            ];
             next = wake.into_iter().flatten().min();
         }
         (hints, next)
@@ -289,9 +298,15 @@ fn run(shared: &Arc<Shared>, hints: &mpsc::Sender<Hint>) {
 }
 
 fn identity(root: &Path) -> Option<(u64, u64)> {
-    let metadata = std::fs::metadata(root).ok().filter(std::fs::Metadata::is_dir)?;
+    let metadata = std::fs::metadata(root)
+        .ok()
+        .filter(std::fs::Metadata::is_dir)?;
     // Systems without identities still tell presence.
-    Some(FileStamp::from_metadata(&metadata).file_id.unwrap_or((0, 0)))
+    Some(
+        FileStamp::from_metadata(&metadata)
+            .file_id
+            .unwrap_or((0, 0)),
+    )
 }
 
 /// Takes a root under watch, by events if they can be had.
@@ -300,12 +315,16 @@ fn watch(shared: &Shared, watcher: Option<&mut RecommendedWatcher>, root: &Path,
     let by_events = match watcher {
         _ if identity.is_none() => Ok(()),
         None => Err("the system gives no file events".to_owned()),
-        Some(_) if is_remote(root) => Err("it is on a network drive, which sends no events".to_owned()),
-        Some(watcher) => watcher.watch(root, RecursiveMode::Recursive).map_err(|error| {
-            // Half a watch is none: give back what was taken of the system's limit.
-            let _ = watcher.unwatch(root);
-            error.to_string()
-        }),
+        Some(_) if is_remote(root) => {
+            Err("it is on a network drive, which sends no events".to_owned())
+        }
+        Some(watcher) => watcher
+            .watch(root, RecursiveMode::Recursive)
+            .map_err(|error| {
+                // Half a watch is none: give back what was taken of the system's limit.
+                let _ = watcher.unwatch(root);
+                error.to_string()
+            }),
     };
     if let Err(reason) = &by_events {
         tracing::info!(root = %root.display(), reason, "the folder is looked at every 30 seconds");
@@ -329,12 +348,21 @@ fn unwatch(watcher: Option<&mut RecommendedWatcher>, root: &Path) {
 fn check_roots(shared: &Shared, mut watcher: Option<&mut RecommendedWatcher>) {
     let known: Vec<_> = {
         let state = shared.lock();
-        state.roots.iter().map(|(path, root)| (path.clone(), root.identity)).collect()
+        state
+            .roots
+            .iter()
+            .map(|(path, root)| (path.clone(), root.identity))
+            .collect()
     };
     for (root, before) in known {
         if identity(&root) != before {
             unwatch(watcher.as_deref_mut(), &root);
-            watch(shared, watcher.as_deref_mut(), &root, HintCause::RootChanged);
+            watch(
+                shared,
+                watcher.as_deref_mut(),
+                &root,
+                HintCause::RootChanged,
+            );
         }
     }
 }
@@ -387,7 +415,10 @@ fn is_remote(root: &Path) -> bool {
     const FUSE: u64 = 0x6573_5546;
     rustix::fs::statfs(root).is_ok_and(|stat| {
         // Magic numbers have 32 bits; the field's type differs between machines.
-        matches!(stat.f_type as u64 & 0xffff_ffff, NFS | SMB | CIFS | SMB2 | NINE_P | FUSE)
+        matches!(
+            stat.f_type as u64 & 0xffff_ffff,
+            NFS | SMB | CIFS | SMB2 | NINE_P | FUSE
+        )
     })
 }
 
@@ -402,13 +433,19 @@ mod tests {
 
     fn state(roots: &[&str]) -> State {
         State {
-            roots: roots.iter().map(|root| (PathBuf::from(root), Root::default())).collect(),
+            roots: roots
+                .iter()
+                .map(|root| (PathBuf::from(root), Root::default()))
+                .collect(),
             ..State::default()
         }
     }
 
     fn hint(root: &str, cause: HintCause) -> Hint {
-        Hint { root: root.into(), cause }
+        Hint {
+            root: root.into(),
+            cause,
+        }
     }
 
     #[test]
@@ -418,10 +455,17 @@ mod tests {
         state.note(Path::new("/a/x"), HintCause::Changed, start);
         state.note(Path::new("/a/y/z"), HintCause::Changed, start + QUIET / 2);
         state.note(Path::new("/ab"), HintCause::Changed, start);
-        assert_eq!(state.due(start + QUIET), (vec![], Some(start + QUIET / 2 + QUIET)));
+        assert_eq!(
+            state.due(start + QUIET),
+            (vec![], Some(start + QUIET / 2 + QUIET))
+        );
         let (hints, next) = state.due(start + QUIET * 2);
         assert_eq!((hints, next), (vec![hint("/a", HintCause::Changed)], None));
-        assert_eq!(state.due(start + QUIET * 9), (vec![], None), "a hint is given once");
+        assert_eq!(
+            state.due(start + QUIET * 9),
+            (vec![], None),
+            "a hint is given once"
+        );
     }
 
     #[test]
@@ -446,7 +490,13 @@ mod tests {
         state.note_all(HintCause::Overflow, start);
         let (mut hints, _) = state.due(start + QUIET);
         hints.sort_by(|a, b| a.root.cmp(&b.root));
-        assert_eq!(hints, [hint("/a", HintCause::Overflow), hint("/b", HintCause::Overflow)]);
+        assert_eq!(
+            hints,
+            [
+                hint("/a", HintCause::Overflow),
+                hint("/b", HintCause::Overflow)
+            ]
+        );
     }
 
     #[test]
@@ -456,6 +506,9 @@ mod tests {
         state.roots.get_mut(Path::new("/a")).unwrap().next_poll = Some(start + POLL);
         assert_eq!(state.due(start), (vec![], Some(start + POLL)));
         let (hints, next) = state.due(start + POLL);
-        assert_eq!((hints, next), (vec![hint("/a", HintCause::Poll)], Some(start + POLL * 2)));
+        assert_eq!(
+            (hints, next),
+            (vec![hint("/a", HintCause::Poll)], Some(start + POLL * 2))
+        );
     }
 }

@@ -105,9 +105,16 @@ pub fn decode(head: Head, mut body: Vec<u8>) -> Option<Extracted> {
     }
     let tail = body.split_off(head.text_bytes);
     let text = String::from_utf8(body).ok()?;
-    let chars = if text.is_ascii() { text.len() } else { text.chars().count() };
+    let chars = if text.is_ascii() {
+        text.len()
+    } else {
+        text.chars().count()
+    };
     let chars = u32::try_from(chars).ok()?;
-    let mut input = Input { bytes: &tail, chars };
+    let mut input = Input {
+        bytes: &tail,
+        chars,
+    };
     // Counts are claims: no room is made for more than the bytes can hold.
     let mut blocks = Vec::with_capacity(head.blocks.min(tail.len() / 10));
     let mut at = 0;
@@ -137,7 +144,13 @@ pub fn decode(head: Head, mut body: Vec<u8>) -> Option<Extracted> {
                 bottom: input.float()?,
             });
         }
-        pages.push(PageLayout { page, width, height, span, lines });
+        pages.push(PageLayout {
+            page,
+            width,
+            height,
+            span,
+            lines,
+        });
     }
     input.bytes.is_empty().then_some(Extracted {
         text,
@@ -200,7 +213,9 @@ impl Input<'_> {
     }
 
     fn float(&mut self) -> Option<f32> {
-        self.take().map(f32::from_le_bytes).filter(|float| float.is_finite())
+        self.take()
+            .map(f32::from_le_bytes)
+            .filter(|float| float.is_finite())
     }
 
     fn span(&mut self) -> Option<Span> {
@@ -219,8 +234,14 @@ mod tests {
             title: Some("Šuma".to_owned()),
             language_hint: None,
             blocks: vec![
-                Block { kind: BlockKind::Heading(2), span: Span::new(0, 4) },
-                Block { kind: BlockKind::Quote, span: Span::new(6, 10) },
+                Block {
+                    kind: BlockKind::Heading(2),
+                    span: Span::new(0, 4),
+                },
+                Block {
+                    kind: BlockKind::Quote,
+                    span: Span::new(6, 10),
+                },
             ],
             pages: vec![PageLayout {
                 page: 1,

@@ -10,8 +10,8 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::rc::Rc;
 
-use quick_xml::{Reader, XmlVersion};
 use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -96,10 +96,12 @@ fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
         .with_checks(false)
         .flatten()
         .find(|attribute| attribute.key.local_name().as_ref() == name)
-        .map(|attribute| match attribute.normalized_value(XmlVersion::Implicit1_0) {
-            Ok(value) => value.into_owned(),
-            Err(_) => attribute.value.into_owned(),
-        })
+        .map(
+            |attribute| match attribute.normalized_value(XmlVersion::Implicit1_0) {
+                Ok(value) => value.into_owned(),
+                Err(_) => attribute.value.into_owned(),
+            },
+        )
 }
 
 fn value(element: &BytesStart<'_>) -> String {
@@ -121,11 +123,15 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn open(file: &'a mut File, bounds: &Bounds) -> Result<Self, Refusal> {
         if claimed_entries(file)? > bounds.zip_entries as u64 {
-            return Err(Refusal::TooManyParts { max: bounds.zip_entries as u64 });
+            return Err(Refusal::TooManyParts {
+                max: bounds.zip_entries as u64,
+            });
         }
         let archive = ZipArchive::new(BufReader::new(file)).map_err(zip_refusal)?;
         if archive.len() > bounds.zip_entries {
-            return Err(Refusal::TooManyParts { max: bounds.zip_entries as u64 });
+            return Err(Refusal::TooManyParts {
+                max: bounds.zip_entries as u64,
+            });
         }
         Ok(Self {
             archive,
@@ -205,7 +211,9 @@ impl<'a> Parts<'a> {
         };
         let read = events(BufReader::with_capacity(64 * 1024, unpacked), part)?;
         if exhausted.get() {
-            return Err(Refusal::UnpacksTooBig { max_bytes: self.max });
+            return Err(Refusal::UnpacksTooBig {
+                max_bytes: self.max,
+            });
         }
         Ok(read)
     }
@@ -256,8 +264,8 @@ impl<R: Read> Read for Unpacked<R> {
         let count = self.entry.read(buffer)?;
         self.bytes += count as u64;
         let left = self.left.get();
-        let bomb = self.bytes > SUSPICIOUS_BYTES
-            && self.bytes / SUSPICIOUS_RATIO > self.packed.max(1);
+        let bomb =
+            self.bytes > SUSPICIOUS_BYTES && self.bytes / SUSPICIOUS_RATIO > self.packed.max(1);
         if count as u64 > left || bomb {
             self.exhausted.set(true);
             return Err(std::io::Error::other("unpacks to too much"));
@@ -280,13 +288,19 @@ fn events(input: impl std::io::BufRead, part: &mut impl Part) -> Result<Outcome,
         buffer.clear();
         let event = match reader.read_event_into(&mut buffer) {
             Ok(event) => event,
-            Err(error) => return Ok(Outcome::Broken { message: error.to_string() }),
+            Err(error) => {
+                return Ok(Outcome::Broken {
+                    message: error.to_string(),
+                });
+            }
         };
         match event {
             Event::Start(element) => {
                 depth += 1;
                 if depth > MAX_DEPTH {
-                    return Ok(Outcome::Broken { message: "nested too deeply".to_owned() });
+                    return Ok(Outcome::Broken {
+                        message: "nested too deeply".to_owned(),
+                    });
                 }
                 let name = element.local_name();
                 if skipping.is_none() {
@@ -330,7 +344,9 @@ fn events(input: impl std::io::BufRead, part: &mut impl Part) -> Result<Outcome,
                 }
             }
             Event::Eof if depth > 0 => {
-                return Ok(Outcome::Broken { message: "the document ends in the middle".to_owned() });
+                return Ok(Outcome::Broken {
+                    message: "the document ends in the middle".to_owned(),
+                });
             }
             Event::Eof => return Ok(Outcome::Whole),
             Event::Text(_)
@@ -409,7 +425,7 @@ struct Style {
 
 #[derive(Default)]
 struct Styles {
-    styles: HashMap<String, Style>,
+    by_id: HashMap<String, Style>,
     language: Option<String>,
     current: Option<(String, Style)>,
 }
@@ -438,7 +454,7 @@ impl Part for Styles {
         if name == "style"
             && let Some((id, style)) = self.current.take()
         {
-            self.styles.insert(id, style);
+            self.by_id.insert(id, style);
         }
         Ok(())
     }
@@ -451,8 +467,11 @@ impl Styles {
     fn chain<'a>(&'a self, id: &str) -> impl Iterator<Item = &'a Style> {
         // Bases can form a ring in a damaged document.
         const LONGEST: usize = 20;
-        std::iter::successors(self.styles.get(id), |style| {
-            style.based_on.as_ref().and_then(|base| self.styles.get(base))
+        std::iter::successors(self.by_id.get(id), |style| {
+            style
+                .based_on
+                .as_ref()
+                .and_then(|base| self.by_id.get(base))
         })
         .take(LONGEST)
     }
@@ -472,7 +491,10 @@ impl Styles {
                 .and_then(|level| level.trim().parse::<u8>().ok());
             if let Some(level) = numbered.or_else(|| {
                 // Nine means body text.
-                style.outline.filter(|outline| *outline < 9).map(|outline| outline + 1)
+                style
+                    .outline
+                    .filter(|outline| *outline < 9)
+                    .map(|outline| outline + 1)
             }) {
                 return Kind::Heading(level.clamp(1, 6));
             }
@@ -523,7 +545,10 @@ impl Part for NumberingPart {
             }
             "lvl" => {
                 let level = attribute(element, "ilvl").and_then(|level| level.parse().ok());
-                let empty = Level { start: 1, ..Level::default() };
+                let empty = Level {
+                    start: 1,
+                    ..Level::default()
+                };
                 self.level = level.map(|level| (level, empty));
             }
             _ => {
@@ -543,7 +568,9 @@ impl Part for NumberingPart {
     fn close(&mut self, name: &str) -> Result<(), Refusal> {
         match name {
             "lvl" => {
-                if let (Some(definition), Some((index, level))) = (&self.definition, self.level.take()) {
+                if let (Some(definition), Some((index, level))) =
+                    (&self.definition, self.level.take())
+                {
                     self.numbering.set_level(definition, index, level);
                 }
             }
@@ -611,8 +638,18 @@ impl Part for NotesPart {
 fn is_left_out(name: &str) -> bool {
     matches!(
         name,
-        "del" | "moveFrom" | "delText" | "instrText" | "Fallback" | "pPrChange" | "rPrChange"
-            | "sectPrChange" | "tblPrChange" | "trPrChange" | "tcPrChange" | "numberingChange"
+        "del"
+            | "moveFrom"
+            | "delText"
+            | "instrText"
+            | "Fallback"
+            | "pPrChange"
+            | "rPrChange"
+            | "sectPrChange"
+            | "tblPrChange"
+            | "trPrChange"
+            | "tcPrChange"
+            | "numberingChange"
     )
 }
 
@@ -720,7 +757,11 @@ impl Part for Body<'_> {
             "br" | "cr" if paragraph.in_run => paragraph.text.push('\n'),
             "noBreakHyphen" => paragraph.text.push('-'),
             "footnoteReference" | "endnoteReference" => {
-                let kind = if name == "footnoteReference" { "footnote" } else { "endnote" };
+                let kind = if name == "footnoteReference" {
+                    "footnote"
+                } else {
+                    "endnote"
+                };
                 let id = attribute(element, "id").unwrap_or_default();
                 if let Some(note) = self.notes.get(&(kind, id)) {
                     *note_count += 1;
@@ -743,7 +784,7 @@ impl Part for Body<'_> {
             }
             "tr" if self.table_depth == 1 => {
                 if let Some(row) = self.row.take() {
-                    self.end_row(row)?;
+                    self.end_row(&row)?;
                 }
             }
             "tbl" => self.table_depth = self.table_depth.saturating_sub(1),
@@ -762,11 +803,15 @@ impl Part for Body<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        let Some(paragraph) = self.paragraphs.last_mut() else { return };
+        let Some(paragraph) = self.paragraphs.last_mut() else {
+            return;
+        };
         if !paragraph.in_text || paragraph.run.hidden {
             return;
         }
-        paragraph.text.extend(text.chars().filter(|char| !is_invisible(*char)));
+        paragraph
+            .text
+            .extend(text.chars().filter(|char| !is_invisible(*char)));
         let letters = text.chars().filter(|char| !char.is_whitespace()).count();
         paragraph.chars += letters;
         if paragraph.run.bold {
@@ -778,14 +823,20 @@ impl Part for Body<'_> {
 impl Body<'_> {
     fn end_paragraph(&mut self, paragraph: Paragraph) -> Result<(), Refusal> {
         let style = self.styles.kind(&paragraph.style);
-        let outlined = paragraph.outline.filter(|outline| *outline < 9).map(|outline| outline + 1);
+        let outlined = paragraph
+            .outline
+            .filter(|outline| *outline < 9)
+            .map(|outline| outline + 1);
         if style == Kind::Contents {
             return Ok(());
         }
         let numbering = match (&paragraph.list, self.styles.numbering(&paragraph.style)) {
             (Some(list), inherited) => Some((
                 list.clone(),
-                paragraph.level.or(inherited.map(|(_, level)| level)).unwrap_or(0),
+                paragraph
+                    .level
+                    .or(inherited.map(|(_, level)| level))
+                    .unwrap_or(0),
             )),
             (None, inherited) => {
                 inherited.map(|(list, level)| (list, paragraph.level.unwrap_or(level)))
@@ -854,7 +905,7 @@ impl Body<'_> {
         self.push_notes(&paragraph.notes)
     }
 
-    fn end_row(&mut self, row: Row) -> Result<(), Refusal> {
+    fn end_row(&mut self, row: &Row) -> Result<(), Refusal> {
         if let [only] = row.cells.as_slice() {
             // A table of one column frames text.
             for (kind, text) in only {
@@ -870,7 +921,11 @@ impl Body<'_> {
                 })
                 .collect();
             if cells.iter().any(|cell| !cell.is_empty()) {
-                let kind = if row.header { BlockKind::TableHeader } else { BlockKind::TableRow };
+                let kind = if row.header {
+                    BlockKind::TableHeader
+                } else {
+                    BlockKind::TableRow
+                };
                 self.assembler.push(kind, cells.join(" | ").trim())?;
             }
         }

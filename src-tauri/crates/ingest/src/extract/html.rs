@@ -65,9 +65,8 @@ fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
 fn main_content(page: &Html) -> ElementRef<'_> {
     const LEAST_SHARE: f64 = 0.25;
     let root = page.root_element();
-    let length = |element: ElementRef<'_>| -> usize {
-        element.text().map(|text| text.trim().len()).sum()
-    };
+    let length =
+        |element: ElementRef<'_>| -> usize { element.text().map(|text| text.trim().len()).sum() };
     let all = length(root);
     ["main", "[role=main]", "article"]
         .into_iter()
@@ -161,7 +160,8 @@ impl<'a> Walker<'a> {
 
     fn text(&mut self, text: &str) {
         if self.preformatted && self.row.is_none() {
-            self.inline.extend(text.chars().filter(|char| !is_invisible(*char)));
+            self.inline
+                .extend(text.chars().filter(|char| !is_invisible(*char)));
         } else {
             push_collapsed(&mut self.inline, text);
         }
@@ -182,7 +182,9 @@ impl<'a> Walker<'a> {
         }
         self.flush()?;
         match name {
-            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => self.heading = Some(name.as_bytes()[1] - b'0'),
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
+                self.heading = Some(name.as_bytes()[1] - b'0');
+            }
             "blockquote" => self.quotes += 1,
             "pre" => self.preformatted = true,
             "ul" | "menu" | "dir" => self.lists.push(None),
@@ -201,9 +203,14 @@ impl<'a> Walker<'a> {
                     Some(None) | None => format!("{indent}- "),
                 };
             }
-            "table" => self.tables.push(node.is_some_and(|table| holds_data(element, table))),
+            "table" => self
+                .tables
+                .push(node.is_some_and(|table| holds_data(element, table))),
             "tr" if self.tables.last() == Some(&true) => {
-                self.row = Some(Row { cells: 0, headers: 0 });
+                self.row = Some(Row {
+                    cells: 0,
+                    headers: 0,
+                });
             }
             _ => {}
         }
@@ -229,7 +236,11 @@ impl<'a> Walker<'a> {
         if let Some(row) = &self.row {
             if name == "tr" || name == "table" {
                 let header = row.headers == row.cells && row.cells > 0;
-                let kind = if header { BlockKind::TableHeader } else { BlockKind::TableRow };
+                let kind = if header {
+                    BlockKind::TableHeader
+                } else {
+                    BlockKind::TableRow
+                };
                 let blank = !self.inline.chars().any(char::is_alphanumeric);
                 let line = std::mem::take(&mut self.inline);
                 self.row = None;
@@ -283,9 +294,18 @@ impl<'a> Walker<'a> {
             BlockKind::ListItem => std::mem::take(&mut self.marker),
             _ => String::new(),
         };
-        let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let separator = if matches!(kind, BlockKind::Heading(_)) { " " } else { "\n" };
-        self.assembler.push(kind, &format!("{marker}{}", lines.join(separator)))
+        let lines: Vec<_> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let separator = if matches!(kind, BlockKind::Heading(_)) {
+            " "
+        } else {
+            "\n"
+        };
+        self.assembler
+            .push(kind, &format!("{marker}{}", lines.join(separator)))
     }
 }
 
@@ -295,7 +315,10 @@ fn holds_data(element: &Element, table: ElementRef<'_>) -> bool {
     role != "presentation"
         && role != "none"
         && !table.descendent_elements().skip(1).any(|inner| {
-            matches!(inner.value().name(), "table" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6")
+            matches!(
+                inner.value().name(),
+                "table" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6"
+            )
         })
 }
 
@@ -318,25 +341,88 @@ fn is_noise(element: &Element) -> bool {
     let attr = |name: &str| element.attr(name).unwrap_or_default();
     matches!(
         element.name(),
-        "script" | "style" | "noscript" | "template" | "head" | "nav" | "footer" | "svg" | "iframe"
-            | "object" | "embed" | "canvas" | "audio" | "video" | "button" | "select" | "input"
-            | "textarea" | "datalist" | "map" | "dialog"
+        "script"
+            | "style"
+            | "noscript"
+            | "template"
+            | "head"
+            | "nav"
+            | "footer"
+            | "svg"
+            | "iframe"
+            | "object"
+            | "embed"
+            | "canvas"
+            | "audio"
+            | "video"
+            | "button"
+            | "select"
+            | "input"
+            | "textarea"
+            | "datalist"
+            | "map"
+            | "dialog"
     ) || element.attr("hidden").is_some()
         || attr("aria-hidden") == "true"
-        || matches!(attr("role"), "navigation" | "banner" | "contentinfo" | "search" | "menu")
+        || matches!(
+            attr("role"),
+            "navigation" | "banner" | "contentinfo" | "search" | "menu"
+        )
         || element.classes().any(|class| CLASSES.contains(&class))
         || (element.attr("style").is_some()
-            && attr("style").replace(' ', "").to_ascii_lowercase().contains("display:none"))
+            && attr("style")
+                .replace(' ', "")
+                .to_ascii_lowercase()
+                .contains("display:none"))
 }
 
 fn is_block(name: &str) -> bool {
     matches!(
         name,
-        "address" | "article" | "aside" | "blockquote" | "body" | "caption" | "center" | "dd"
-            | "details" | "dir" | "div" | "dl" | "dt" | "fieldset" | "figcaption" | "figure"
-            | "form" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" | "header" | "hgroup" | "hr"
-            | "html" | "legend" | "li" | "main" | "menu" | "ol" | "p" | "pre" | "section"
-            | "summary" | "table" | "tbody" | "td" | "tfoot" | "th" | "thead" | "tr" | "ul"
+        "address"
+            | "article"
+            | "aside"
+            | "blockquote"
+            | "body"
+            | "caption"
+            | "center"
+            | "dd"
+            | "details"
+            | "dir"
+            | "div"
+            | "dl"
+            | "dt"
+            | "fieldset"
+            | "figcaption"
+            | "figure"
+            | "form"
+            | "h1"
+            | "h2"
+            | "h3"
+            | "h4"
+            | "h5"
+            | "h6"
+            | "header"
+            | "hgroup"
+            | "hr"
+            | "html"
+            | "legend"
+            | "li"
+            | "main"
+            | "menu"
+            | "ol"
+            | "p"
+            | "pre"
+            | "section"
+            | "summary"
+            | "table"
+            | "tbody"
+            | "td"
+            | "tfoot"
+            | "th"
+            | "thead"
+            | "tr"
+            | "ul"
     )
 }
 
@@ -349,7 +435,12 @@ mod tests {
         extracted
             .blocks
             .iter()
-            .map(|block| (block.kind, block.span.slice(&extracted.text).unwrap().to_owned()))
+            .map(|block| {
+                (
+                    block.kind,
+                    block.span.slice(&extracted.text).unwrap().to_owned(),
+                )
+            })
             .collect()
     }
 
@@ -374,7 +465,10 @@ mod tests {
             (BlockKind::TableRow, "Ana | 5"),
             (BlockKind::Quote, "citat"),
         ];
-        assert_eq!(blocks(source), expected.map(|(kind, text)| (kind, text.to_owned())));
+        assert_eq!(
+            blocks(source),
+            expected.map(|(kind, text)| (kind, text.to_owned()))
+        );
         let extracted = extract(source.as_bytes(), &Bounds::default()).unwrap();
         assert_eq!(extracted.title.as_deref(), Some("Vodič – Portal"));
         assert_eq!(extracted.language_hint.as_deref(), Some("hr"));
@@ -396,18 +490,31 @@ mod tests {
     fn the_declared_encoding_counts() {
         let source = "<html><head><meta charset=\"windows-1250\"></head><p>Žalba u roku</p>";
         let (bytes, _, _) = encoding_rs::WINDOWS_1250.encode(source);
-        assert_eq!(extract(&bytes, &Bounds::default()).unwrap().text, "Žalba u roku");
+        assert_eq!(
+            extract(&bytes, &Bounds::default()).unwrap().text,
+            "Žalba u roku"
+        );
     }
 
     #[test]
     fn a_deep_page_does_not_overflow_the_stack() {
-        let source = format!("{}duboko{}", "<div>".repeat(50_000), "</div>".repeat(50_000));
-        assert_eq!(extract(source.as_bytes(), &Bounds::default()).unwrap().text, "duboko");
+        let source = format!(
+            "{}duboko{}",
+            "<div>".repeat(50_000),
+            "</div>".repeat(50_000)
+        );
+        assert_eq!(
+            extract(source.as_bytes(), &Bounds::default()).unwrap().text,
+            "duboko"
+        );
     }
 
     #[test]
     fn a_page_of_nothing_but_scripts_has_no_text() {
-        let extracted = extract(b"<html><script>app()</script><div id=root></div>", &Bounds::default());
+        let extracted = extract(
+            b"<html><script>app()</script><div id=root></div>",
+            &Bounds::default(),
+        );
         assert_eq!(extracted.unwrap().text, "");
     }
 }

@@ -264,14 +264,21 @@ impl Reader {
             BlockKind::ListItem | BlockKind::Paragraph => std::mem::take(&mut self.marker),
             _ => String::new(),
         };
-        let lines: Vec<_> = inline.split('\n').map(collapsed).filter(|line| !line.is_empty()).collect();
-        self.assembler.push(self.kind, &format!("{marker}{}", lines.join("\n")))
+        let lines: Vec<_> = inline
+            .split('\n')
+            .map(collapsed)
+            .filter(|line| !line.is_empty())
+            .collect();
+        self.assembler
+            .push(self.kind, &format!("{marker}{}", lines.join("\n")))
     }
 }
 
 /// The `title:` of a YAML front matter. Reading the one line spares a YAML parser.
 fn front_title(front_matter: &str) -> Option<String> {
-    let line = front_matter.lines().find_map(|line| line.strip_prefix("title:"))?;
+    let line = front_matter
+        .lines()
+        .find_map(|line| line.strip_prefix("title:"))?;
     title(line.trim().trim_matches(['"', '\'']))
 }
 

@@ -53,9 +53,9 @@ impl Numbering {
             .entry(definition.clone())
             .or_insert([0; LEVELS]);
         let start = |index: usize| levels[index].as_ref().map_or(1, |level| level.start);
-        for index in 0..level {
-            if counters[index] == 0 {
-                counters[index] = start(index);
+        for (index, counter) in counters.iter_mut().enumerate().take(level) {
+            if *counter == 0 {
+                *counter = start(index);
             }
         }
         counters[level] = match counters[level] {
@@ -71,7 +71,9 @@ impl Numbering {
                 for index in 0..LEVELS {
                     let place = format!("%{}", index + 1);
                     if label.contains(&place) {
-                        let format = levels[index].as_ref().map_or("decimal", |level| &level.format);
+                        let format = levels[index]
+                            .as_ref()
+                            .map_or("decimal", |level| &level.format);
                         label = label.replace(&place, &spelled(counters[index], format));
                     }
                 }
@@ -157,9 +159,20 @@ mod tests {
             .collect();
         assert_eq!(
             labels,
-            ["Članak 1.", "Članak 2.", "2.a)", "2.b)", "-", "Članak 3.", "3.a)"]
+            [
+                "Članak 1.",
+                "Članak 2.",
+                "2.a)",
+                "2.b)",
+                "-",
+                "Članak 3.",
+                "3.a)"
+            ]
         );
         assert_eq!(numbering.label("missing", 3), "-");
-        assert_eq!((roman(1994), letters(28)), ("MCMXCIV".to_owned(), "bb".to_owned()));
+        assert_eq!(
+            (roman(1994), letters(28)),
+            ("MCMXCIV".to_owned(), "bb".to_owned())
+        );
     }
 }

@@ -23,24 +23,22 @@ const MAX_BOOKMARKS: usize = 20_000;
 /// Fewer characters than this on a page are a stamp or a page number, not its text.
 const FEW_CHARS: usize = 4;
 
-pub fn extract(
-    file: &mut File,
-    path: &Path,
-    context: &Context<'_>,
-) -> Result<Extracted, Refusal> {
+pub fn extract(file: &mut File, path: &Path, context: &Context<'_>) -> Result<Extracted, Refusal> {
     let dir = context.pdfium_dir.ok_or_else(|| Refusal::ReaderMissing {
         message: "no folder is configured for it".to_owned(),
     })?;
     let session = Session::start(dir).map_err(|message| Refusal::ReaderMissing { message })?;
-    let document = session.open(&reopenable(file, path)).map_err(|error| match error {
-        OpenError::Password => Refusal::PasswordProtected,
-        OpenError::Security => Refusal::damaged("it is encrypted in a way that is not known"),
-        OpenError::Format => Refusal::damaged("it is not a whole PDF"),
-        OpenError::File => Refusal::Unreadable {
-            message: "the PDF reader could not open it".to_owned(),
-        },
-        OpenError::Other(code) => Refusal::damaged(format!("the PDF reader says error {code}")),
-    })?;
+    let document = session
+        .open(&reopenable(file, path))
+        .map_err(|error| match error {
+            OpenError::Password => Refusal::PasswordProtected,
+            OpenError::Security => Refusal::damaged("it is encrypted in a way that is not known"),
+            OpenError::Format => Refusal::damaged("it is not a whole PDF"),
+            OpenError::File => Refusal::Unreadable {
+                message: "the PDF reader could not open it".to_owned(),
+            },
+            OpenError::Other(code) => Refusal::damaged(format!("the PDF reader says error {code}")),
+        })?;
     let total = document.page_count();
     let mut pages = Vec::new();
     let mut unreadable = 0;
@@ -58,7 +56,9 @@ pub fn extract(
             }
             chars += found as u64;
             if chars > context.bounds.max_chars {
-                return Err(Refusal::TooMuchText { max_chars: context.bounds.max_chars });
+                return Err(Refusal::TooMuchText {
+                    max_chars: context.bounds.max_chars,
+                });
             }
             read
         } else {
@@ -88,10 +88,15 @@ pub fn extract(
         extracted.title = own_title;
     }
     if pictures > 0 {
-        extracted.warnings.push(Warning::PagesWithoutText { pages: pictures, total });
+        extracted.warnings.push(Warning::PagesWithoutText {
+            pages: pictures,
+            total,
+        });
     }
     if unreadable > 0 {
-        extracted.warnings.push(Warning::PartLeftOut { part: format!("{unreadable} pages") });
+        extracted.warnings.push(Warning::PartLeftOut {
+            part: format!("{unreadable} pages"),
+        });
     }
     Ok(extracted)
 }
@@ -101,23 +106,40 @@ fn own_title(information: &str) -> Option<String> {
     let stated = information.trim();
     let stated = stated.strip_prefix("Microsoft Word - ").unwrap_or(stated);
     let lower = stated.to_lowercase();
-    let is_file = [".doc", ".docx", ".tex", ".dvi", ".indd", ".qxd", ".xls", ".xlsx", ".ppt", ".odt", ".pdf", ".rtf"]
-        .iter()
-        .any(|extension| lower.ends_with(extension));
-    let is_placeholder = lower.starts_with("untitled") || lower == "document" || lower.starts_with("slide 1");
-    if is_file || is_placeholder { None } else { title(stated) }
+    let is_file = [
+        ".doc", ".docx", ".tex", ".dvi", ".indd", ".qxd", ".xls", ".xlsx", ".ppt", ".odt", ".pdf",
+        ".rtf",
+    ]
+    .iter()
+    .any(|extension| lower.ends_with(extension));
+    let is_placeholder =
+        lower.starts_with("untitled") || lower == "document" || lower.starts_with("slide 1");
+    if is_file || is_placeholder {
+        None
+    } else {
+        title(stated)
+    }
 }
 
 fn read_page(page: &pdfium::Page<'_>) -> Page {
     let (width, height) = page.size();
     let Some(text) = page.text() else {
-        return Page { width, height, ..Page::default() };
+        return Page {
+            width,
+            height,
+            ..Page::default()
+        };
     };
     let shown = page.shown();
     let mut builder = Builder {
         text: &text,
         shown,
-        page: Page { width, height, turn: usual_turn(&text, shown), lines: Vec::new() },
+        page: Page {
+            width,
+            height,
+            turn: usual_turn(&text, shown),
+            lines: Vec::new(),
+        },
         line: None,
         turn: Turn::Upright,
         space: true,
@@ -150,7 +172,11 @@ fn usual_turn(text: &pdfium::TextPage<'_>, shown: Shown) -> Turn {
         counts[turn as usize] += 1;
     }
     // The first of equals is upright.
-    Turn::ALL.into_iter().rev().max_by_key(|turn| counts[*turn as usize]).unwrap_or_default()
+    Turn::ALL
+        .into_iter()
+        .rev()
+        .max_by_key(|turn| counts[*turn as usize])
+        .unwrap_or_default()
 }
 
 struct Builder<'a> {
@@ -184,7 +210,9 @@ impl Builder<'_> {
         if is_invisible(char) {
             return;
         }
-        let Some(rect) = self.text.rect(index) else { return };
+        let Some(rect) = self.text.rect(index) else {
+            return;
+        };
         let rect = self.shown.rect(rect);
         let size = (self.page.width, self.page.height);
         let outside =
@@ -200,7 +228,12 @@ impl Builder<'_> {
         // A margin note or a watermark that runs another way than the page.
         let astray = self.turn != self.page.turn;
         let continues = self.line.as_ref().is_some_and(|line| {
-            line.astray == astray && if astray { line.is_near(&rect) } else { line.takes(&rect) }
+            line.astray == astray
+                && if astray {
+                    line.is_near(&rect)
+                } else {
+                    line.takes(&rect)
+                }
         });
         if !continues {
             self.end_line();
@@ -230,6 +263,15 @@ impl Builder<'_> {
 
     fn finish(mut self) -> Page {
         self.end_line();
+        // PDFium orders the lines of a page that is set sideways from its bottom up.
+        let lines = &mut self.page.lines;
+        let up = lines
+            .windows(2)
+            .filter(|pair| pair[1].top < pair[0].top)
+            .count();
+        if self.page.turn != Turn::Upright && up * 2 >= lines.len() {
+            lines.sort_by(|a, b| a.top.total_cmp(&b.top));
+        }
         self.page
     }
 }
@@ -237,7 +279,11 @@ impl Builder<'_> {
 impl Line {
     fn new(rect: &Rect, style: Style, astray: bool) -> Self {
         Self {
-            cells: vec![Cell { text: String::new(), left: rect.left, right: rect.right }],
+            cells: vec![Cell {
+                text: String::new(),
+                left: rect.left,
+                right: rect.right,
+            }],
             top: rect.top,
             bottom: rect.bottom,
             style,
@@ -275,7 +321,11 @@ impl Line {
     }
 
     fn start_cell(&mut self, rect: &Rect) {
-        self.cells.push(Cell { text: String::new(), left: rect.left, right: rect.right });
+        self.cells.push(Cell {
+            text: String::new(),
+            left: rect.left,
+            right: rect.right,
+        });
     }
 
     fn push_space(&mut self) {
@@ -296,10 +346,13 @@ impl Line {
             self.style = style;
         }
         self.weigh();
-        let Some(cell) = self.cells.last_mut() else { return };
+        let Some(cell) = self.cells.last_mut() else {
+            return;
+        };
         // Old TeX fonts draw a letter and its accent as two characters.
         let accent = cell.text.chars().next_back().and_then(combining);
-        let over = rect.left < cell.right && rect.right > cell.right - 0.9 * (rect.right - rect.left);
+        let over =
+            rect.left < cell.right && rect.right > cell.right - 0.9 * (rect.right - rect.left);
         if let Some(mark) = accent
             && over
             && char.is_alphabetic()
@@ -336,8 +389,12 @@ impl Line {
             self.style.size = style.size;
         }
         let share = |is: fn(&Style) -> bool| {
-            let count: usize =
-                self.weights.iter().filter(|(style, _)| is(style)).map(|(_, count)| count).sum();
+            let count: usize = self
+                .weights
+                .iter()
+                .filter(|(style, _)| is(style))
+                .map(|(_, count)| count)
+                .sum();
             count * 10 >= total * 9
         };
         self.style.bold = share(|style| style.bold);

@@ -3,7 +3,7 @@
 //! Pure geometry and typography, without PDFium, so that every rule can be tested by itself.
 //! All measures are in points, origin at the top left.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use docent_domain::Span;
 
@@ -23,13 +23,11 @@ pub struct Page {
     pub lines: Vec<Line>,
 }
 
-impl Page {
-    /// Height of the page when it is turned to be read.
-    fn reading_height(&self) -> f32 {
-        match self.turn {
-            Turn::Upright | Turn::UpsideDown => self.height,
-            Turn::Downwards | Turn::Upwards => self.width,
-        }
+/// Height of a page when it is turned to be read.
+fn reading_height(width: f32, height: f32, turn: Turn) -> f32 {
+    match turn {
+        Turn::Upright | Turn::UpsideDown => height,
+        Turn::Downwards | Turn::Upwards => width,
     }
 }
 
@@ -55,7 +53,10 @@ pub struct Cell {
 
 impl Line {
     pub fn chars(&self) -> usize {
-        self.cells.iter().map(|cell| cell.text.chars().count()).sum()
+        self.cells
+            .iter()
+            .map(|cell| cell.text.chars().count())
+            .sum()
     }
 
     fn left(&self) -> f32 {
@@ -110,7 +111,10 @@ pub fn lay_out(
     bounds: &Bounds,
 ) -> Result<Extracted, Refusal> {
     drop_running_lines(&mut pages);
-    let sizes: Vec<_> = pages.iter().map(|page| (page.width, page.height, page.turn)).collect();
+    let sizes: Vec<_> = pages
+        .iter()
+        .map(|page| (page.width, page.height, page.turn))
+        .collect();
     let mut lines: Vec<Placed> = Vec::new();
     for (number, page) in (1..).zip(pages) {
         lines.extend(page.lines.into_iter().map(|mut line| {
@@ -126,6 +130,7 @@ pub fn lay_out(
         }));
     }
     let has_outline = mark_outline(&mut lines, outline);
+    drop_repeated_titles(&mut lines, outline, &sizes);
     let norms = Norms::of(&lines, has_outline);
     let groups = group(&lines, &norms);
     let mut extracted = assemble(&lines, &groups, &sizes, bounds)?;
@@ -138,17 +143,21 @@ pub fn lay_out(
 
 /// Takes out page numbers and the heads and feet that repeat from page to page.
 ///
-/// A line is one of these when lines with the same words (numbers aside) stand at the same height on
-/// several pages, first or last on them, or when it is a number alone where others are on other pages.
+/// A line is one of these when, near the top or the bottom, lines with the same words (numbers aside)
+/// stand at the same height on pages close by, or lines that count the pages do. Close by, because
+/// `Examples` may well begin every fiftieth page of a manual.
 fn drop_running_lines(pages: &mut [Page]) {
     /// Lines at each end of a page that are looked at.
     const EDGE: usize = 3;
     const FEWEST_PAGES: usize = 3;
+    /// Left and right pages have heads of their own, so this reaches over four of each.
+    const CLOSE: usize = 4;
     const ZONE: f32 = 0.15;
-    let mut seen: HashMap<(i32, String), HashSet<usize>> = HashMap::new();
+    let mut seen: HashMap<(i32, String), BTreeSet<usize>> = HashMap::new();
+    let mut counting: HashMap<(i32, i64), BTreeSet<usize>> = HashMap::new();
     let edges = |page: &Page| -> Vec<usize> {
         // The order of drawing is not that of height: feet are often drawn first.
-        let height = page.reading_height();
+        let height = reading_height(page.width, page.height, page.turn);
         let zone = height * ZONE;
         let mut by_height: Vec<usize> = (0..page.lines.len())
             .filter(|index| {
@@ -159,36 +168,81 @@ fn drop_running_lines(pages: &mut [Page]) {
         by_height.sort_by(|a, b| page.lines[*a].top.total_cmp(&page.lines[*b].top));
         let top: Vec<_> = by_height.iter().copied().take(EDGE).collect();
         let bottom = by_height.iter().copied().rev().take(EDGE);
-        let both: Vec<_> = top.iter().copied().chain(bottom.filter(|index| !top.contains(index))).collect();
+        let both: Vec<_> = top
+            .iter()
+            .copied()
+            .chain(bottom.filter(|index| !top.contains(index)))
+            .collect();
         both
     };
-    let key = |line: &Line| -> (i32, String) {
-        let words: String = line
-            .text(" ")
+    let height = |line: &Line| (line.top / 3.0).round() as i32;
+    let words = |line: &Line| -> String {
+        let text = line.text(" ");
+        let letters = text
             .chars()
             .filter(|char| char.is_alphabetic())
-            .flat_map(char::to_lowercase)
-            .collect();
-        let words = if is_number(&line.text(" ")) { String::new() } else { words };
-        ((line.top / 3.0).round() as i32, words)
+            .flat_map(char::to_lowercase);
+        if is_number(&text) {
+            String::new()
+        } else {
+            letters.collect()
+        }
+    };
+    // How far the numbers at a line's ends are ahead of the number of its page.
+    let ahead = |line: &Line, page: usize| -> Vec<i64> {
+        let text = line.text(" ");
+        let ends = [
+            text.split_whitespace().next(),
+            text.split_whitespace().next_back(),
+        ];
+        let number = |word: &str| {
+            word.parse::<u16>()
+                .ok()
+                .map(|number| i64::from(number) - page as i64)
+        };
+        ends.into_iter().flatten().filter_map(number).collect()
     };
     for (number, page) in pages.iter().enumerate() {
         for index in edges(page) {
-            seen.entry(key(&page.lines[index])).or_default().insert(number);
+            let line = &page.lines[index];
+            seen.entry((height(line), words(line)))
+                .or_default()
+                .insert(number);
+            for ahead in ahead(line, number) {
+                counting
+                    .entry((height(line), ahead))
+                    .or_default()
+                    .insert(number);
+            }
         }
     }
-    let count = |(height, words): &(i32, String)| -> usize {
-        // Rounding may part two lines of one height.
-        (-1..=1)
-            .filter_map(|step| seen.get(&(height + step, words.clone())))
-            .map(HashSet::len)
-            .sum()
-    };
     let fewest = FEWEST_PAGES.min(pages.len().max(2));
-    for page in pages.iter_mut() {
+    let body_size = body_size(&chars_by_size(pages.iter().flat_map(|page| &page.lines)));
+    // Rounding may part two lines of one height.
+    let near = |height: i32| height - 1..=height + 1;
+    let is_running = |line: &Line, page: usize| -> bool {
+        let (height, words) = (height(line), words(line));
+        let close = |pages: &BTreeSet<usize>| {
+            pages
+                .range(page.saturating_sub(CLOSE)..=page + CLOSE)
+                .count()
+        };
+        let same: usize = near(height)
+            .filter_map(|height| seen.get(&(height, words.clone())))
+            .map(close)
+            .sum();
+        // Headings may be numbered as the pages are, but they are set larger than the text.
+        let counts = line.style.size < body_size * 1.05
+            && ahead(line, page).into_iter().any(|ahead| {
+                let pages = near(height).filter_map(|height| counting.get(&(height, ahead)));
+                pages.map(close).sum::<usize>() > FEWEST_PAGES
+            });
+        same >= fewest || counts
+    };
+    for (number, page) in pages.iter_mut().enumerate() {
         let mut running: Vec<usize> = edges(page)
             .into_iter()
-            .filter(|index| count(&key(&page.lines[*index])) >= fewest)
+            .filter(|index| is_running(&page.lines[*index], number))
             .collect();
         // A page of nothing but repeated lines is a form or a slide, and they are its text.
         if running.len() == page.lines.len() && page.lines.len() > 1 {
@@ -203,7 +257,10 @@ fn drop_running_lines(pages: &mut [Page]) {
 
 /// `12`, `- 12 -`, `xii`, `12 / 30`, `Page 12 of 30`.
 fn is_number(text: &str) -> bool {
-    let bare = text.trim().trim_matches(['-', '–', '—', ' ', '|', '.']).to_lowercase();
+    let bare = text
+        .trim()
+        .trim_matches(['-', '–', '—', ' ', '|', '.'])
+        .to_lowercase();
     let bare = bare
         .strip_prefix("page")
         .or_else(|| bare.strip_prefix("stranica"))
@@ -231,7 +288,9 @@ fn shorten_leaders(text: &mut String) {
     let mut rest = text.as_str();
     while let Some(at) = rest.find('.') {
         let run = &rest[at..];
-        let end = run.find(|char| char != '.' && char != ' ').unwrap_or(run.len());
+        let end = run
+            .find(|char| char != '.' && char != ' ')
+            .unwrap_or(run.len());
         if run[..end].bytes().filter(|byte| *byte == b'.').count() >= FEWEST {
             short.push_str(rest[..at].trim_end());
             short.push_str(" … ");
@@ -247,19 +306,18 @@ fn shorten_leaders(text: &mut String) {
 
 /// Letters and digits alone, in lower case: what is compared of titles.
 fn bare(text: &str) -> String {
-    text.chars().filter(|char| char.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    text.chars()
+        .filter(|char| char.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
 }
 
 /// Marks the lines that the outline names. Returns whether the outline can be relied on.
 fn mark_outline(lines: &mut [Placed], outline: &[Bookmark]) -> bool {
-    /// A title may be broken over so many lines.
-    const MOST_LINES: usize = 4;
-    /// Numbers such as `Chapter 12` stand in one and not in the other.
-    const NUMBER_CHARS: usize = 12;
     const FEWEST: usize = 3;
-    let mut first_of_page: HashMap<u32, usize> = HashMap::new();
+    let mut pages: HashMap<u32, std::ops::Range<usize>> = HashMap::new();
     for (index, placed) in lines.iter().enumerate() {
-        first_of_page.entry(placed.page).or_insert(index);
+        pages.entry(placed.page).or_insert(index..index).end = index + 1;
     }
     let mut entries = 0;
     let mut found = 0;
@@ -269,55 +327,133 @@ fn mark_outline(lines: &mut [Placed], outline: &[Bookmark]) -> bool {
             continue;
         }
         entries += 1;
-        let page = bookmark.page + 1;
-        let Some(first) = first_of_page.get(&page).copied() else { continue };
-        let on_page = lines[first..].iter().take_while(|placed| placed.page == page).count();
-        let place = (first..first + on_page).find_map(|start| {
-            if lines[start].heading.is_some() {
-                return None;
-            }
-            let mut text = String::new();
-            for end in start..(start + MOST_LINES).min(first + on_page) {
-                text.push_str(&bare(&lines[end].line.text(" ")));
-                let longer = text.len().abs_diff(wanted.len());
-                let same = text == wanted
-                    || (longer <= NUMBER_CHARS
-                        && wanted.len() >= 4
-                        && (text.ends_with(&wanted) || (text.len() >= 4 && wanted.ends_with(&text))));
-                if same {
-                    return Some((start, end));
-                }
-                if text.len() > wanted.len() + NUMBER_CHARS {
-                    return None;
-                }
-            }
-            None
-        });
-        if let Some((start, end)) = place {
+        let Some(on_page) = pages.get(&(bookmark.page + 1)) else {
+            continue;
+        };
+        let place = on_page
+            .clone()
+            .filter(|start| lines[*start].heading.is_none())
+            .filter_map(|start| titled(lines, start..on_page.end, &wanted))
+            // The title may stand in the text too, or in the head of the page: the heading is what
+            // is set apart most. Of equals the first, which `min_by_key` takes.
+            .min_by_key(|candidate| {
+                let style = lines[candidate.lines.start].line.style;
+                let size = -key(style.size);
+                (!candidate.exact, style.monospaced, size, !style.bold)
+            });
+        if let Some(Titled { lines: place, .. }) = place {
             found += 1;
-            lines[start].heading = Some(bookmark.level);
-            for placed in &mut lines[start + 1..=end] {
+            for (number, placed) in lines[place].iter_mut().enumerate() {
                 placed.heading = Some(bookmark.level);
-                placed.heading_goes_on = true;
+                placed.heading_goes_on = number > 0;
             }
         }
     }
     entries >= FEWEST && found * 2 >= entries
 }
 
+/// Lines that spell a title.
+struct Titled {
+    lines: std::ops::Range<usize>,
+    exact: bool,
+}
+
+/// Whether the lines from the start of `range` on spell a title.
+fn titled(lines: &[Placed], range: std::ops::Range<usize>, wanted: &str) -> Option<Titled> {
+    /// A title may be broken over so many lines.
+    const MOST_LINES: usize = 4;
+    /// Numbers such as `Chapter 12` stand in the outline and not on the page, or the other way round.
+    const NUMBER_CHARS: usize = 12;
+    let start = range.start;
+    let found = |end: usize, exact: bool| {
+        Some(Titled {
+            lines: start..end,
+            exact,
+        })
+    };
+    // A name with its explanation set apart from it.
+    let cells = &lines[start].line.cells;
+    if cells.len() > 1 && bare(&cells[0].text) == wanted {
+        return found(start + 1, true);
+    }
+    let is_number = |part: &str| {
+        part.len() <= NUMBER_CHARS && part.contains(|char: char| char.is_ascii_digit())
+    };
+    let mut text = String::new();
+    let mut first_line = 0;
+    for (end, placed) in (start + 1..).zip(&lines[range]).take(MOST_LINES) {
+        text.push_str(&bare(&placed.line.text(" ")));
+        if end == start + 1 {
+            first_line = text.len();
+        }
+        if text == wanted {
+            return found(end, true);
+        }
+        if let Some(number) = text.strip_suffix(wanted)
+            && is_number(number)
+            // Else the title begins on the next line.
+            && number.len() < first_line
+        {
+            return found(end, true);
+        }
+        if text.len() >= 4
+            && let Some(number) = wanted.strip_suffix(text.as_str())
+            && is_number(number)
+        {
+            return found(end, false);
+        }
+        if text.len() > wanted.len() + NUMBER_CHARS {
+            return None;
+        }
+    }
+    None
+}
+
+/// Takes out heads and feet that repeat the titles of the outline, a different one on each page.
+fn drop_repeated_titles(lines: &mut Vec<Placed>, outline: &[Bookmark], pages: &[(f32, f32, Turn)]) {
+    const ZONE: f32 = 0.12;
+    let words = |text: &str| -> String {
+        let text: String = text
+            .split(|char: char| !char.is_alphabetic())
+            .map(str::to_lowercase)
+            .filter(|word| {
+                !matches!(
+                    word.as_str(),
+                    "chapter" | "section" | "appendix" | "poglavlje"
+                )
+            })
+            .collect();
+        text
+    };
+    let titles: HashSet<String> = outline
+        .iter()
+        .map(|bookmark| words(&bookmark.title))
+        .filter(|title| title.len() > 2)
+        .collect();
+    if titles.is_empty() {
+        return;
+    }
+    lines.retain(|placed| {
+        let line = &placed.line;
+        let (width, height, turn) = pages[placed.page as usize - 1];
+        let height = reading_height(width, height, turn);
+        let at_edge = line.bottom < height * ZONE || line.top > height * (1.0 - ZONE);
+        let repeats = |cell: &Cell| is_number(&cell.text) || titles.contains(&words(&cell.text));
+        placed.heading.is_some() || !at_edge || !line.cells.iter().all(repeats)
+    });
+}
+
 impl Norms {
     fn of(lines: &[Placed], has_outline: bool) -> Self {
-        let mut by_size: HashMap<i32, usize> = HashMap::new();
-        for placed in lines {
-            *by_size.entry(key(placed.line.style.size)).or_default() += placed.line.chars();
-        }
-        let body_size = most(&by_size).map_or(10.0, |size| size as f32 / 2.0).max(1.0);
+        let by_size = chars_by_size(lines.iter().map(|placed| &placed.line));
+        let body_size = body_size(&by_size);
         let mut by_pitch: HashMap<i32, usize> = HashMap::new();
         for pair in lines.windows(2) {
             let [above, below] = pair else { continue };
             let pitch = (below.line.top - above.line.top) / body_size;
             let body = |placed: &Placed| (placed.line.style.size - body_size).abs() < 0.6;
-            if above.page == below.page && body(above) && body(below) && (0.8..3.0).contains(&pitch) {
+            if above.page == below.page && body(above) && body(below) && (0.8..3.0).contains(&pitch)
+            {
                 *by_pitch.entry((pitch * 20.0).round() as i32).or_default() += 1;
             }
         }
@@ -329,13 +465,37 @@ impl Norms {
             .collect();
         heading_sizes.sort_by(|a, b| b.total_cmp(a));
         heading_sizes.dedup_by(|smaller, larger| *larger - *smaller < 0.06 * *larger);
-        Self { body_size, pitch, heading_sizes, has_outline }
+        Self {
+            body_size,
+            pitch,
+            heading_sizes,
+            has_outline,
+        }
     }
 
     fn level_of_size(&self, size: f32) -> u8 {
-        let rank = self.heading_sizes.iter().position(|known| size >= known * 0.97);
+        let rank = self
+            .heading_sizes
+            .iter()
+            .position(|known| size >= known * 0.97);
         (rank.unwrap_or(self.heading_sizes.len()) + 1).min(5) as u8
     }
+}
+
+/// How many characters are set in each size.
+fn chars_by_size<'a>(lines: impl Iterator<Item = &'a Line>) -> HashMap<i32, usize> {
+    let mut by_size: HashMap<i32, usize> = HashMap::new();
+    for line in lines {
+        *by_size.entry(key(line.style.size)).or_default() += line.chars();
+    }
+    by_size
+}
+
+/// The size that most of the text is set in.
+fn body_size(by_size: &HashMap<i32, usize>) -> f32 {
+    most(by_size)
+        .map_or(10.0, |size| size as f32 / 2.0)
+        .max(1.0)
 }
 
 /// Half points.
@@ -363,18 +523,22 @@ fn group(lines: &[Placed], norms: &Norms) -> Vec<Group> {
     while start < lines.len() {
         let mut end = start + 1;
         if is_row(lines, start) {
-            groups.push(Group { lines: start..end, kind: BlockKind::TableRow });
+            groups.push(Group {
+                lines: start..end,
+                kind: BlockKind::TableRow,
+            });
             start = end;
             continue;
         }
-        while end < lines.len()
-            && !is_row(lines, end)
-            && !breaks(lines, start, end, norms, &edges)
+        while end < lines.len() && !is_row(lines, end) && !breaks(lines, start, end, norms, &edges)
         {
             end += 1;
         }
         let kind = kind_of(&lines[start..end], norms);
-        groups.push(Group { lines: start..end, kind });
+        groups.push(Group {
+            lines: start..end,
+            kind,
+        });
         start = end;
     }
     join_over_pages(lines, groups, norms)
@@ -383,7 +547,7 @@ fn group(lines: &[Placed], norms: &Norms) -> Vec<Group> {
 /// A line of several cells beside another such line: a table, not a stray gap.
 fn is_row(lines: &[Placed], index: usize) -> bool {
     let columns = |index: usize| lines.get(index).map_or(0, |placed| placed.line.cells.len());
-    if columns(index) < 2 || lines[index].heading.is_some() {
+    if columns(index) < 2 || lines[index].heading.is_some() || is_contents(&lines[index].line) {
         return false;
     }
     // A list's marker is set apart from its text as a cell is.
@@ -412,8 +576,14 @@ fn column_edges(lines: &[Placed]) -> Vec<(f32, f32)> {
         {
             end += 1;
         }
-        let left = lines[start..end].iter().map(|placed| placed.line.left()).fold(f32::MAX, f32::min);
-        let right = lines[start..end].iter().map(|placed| placed.line.right()).fold(0.0, f32::max);
+        let left = lines[start..end]
+            .iter()
+            .map(|placed| placed.line.left())
+            .fold(f32::MAX, f32::min);
+        let right = lines[start..end]
+            .iter()
+            .map(|placed| placed.line.right())
+            .fold(0.0, f32::max);
         edges.extend(std::iter::repeat_n((left, right), end - start));
         start = end;
     }
@@ -421,7 +591,13 @@ fn column_edges(lines: &[Placed]) -> Vec<(f32, f32)> {
 }
 
 /// Whether line `next` begins a new block, in a block that begins at line `start`.
-fn breaks(lines: &[Placed], start: usize, next: usize, norms: &Norms, edges: &[(f32, f32)]) -> bool {
+fn breaks(
+    lines: &[Placed],
+    start: usize,
+    next: usize,
+    norms: &Norms,
+    edges: &[(f32, f32)],
+) -> bool {
     let (first, above, below) = (&lines[start], &lines[next - 1], &lines[next]);
     if above.heading.is_some() || below.heading.is_some() {
         return !below.heading_goes_on;
@@ -447,7 +623,8 @@ fn breaks(lines: &[Placed], start: usize, next: usize, norms: &Norms, edges: &[(
     if above_line.style.monospaced {
         return false;
     }
-    if list_marker(&below_line.cells[0].text) {
+    if list_marker(&below_line.cells[0].text) || is_contents(above_line) || is_contents(below_line)
+    {
         return true;
     }
     let (_, right) = edges[next];
@@ -465,6 +642,13 @@ fn breaks(lines: &[Placed], start: usize, next: usize, norms: &Norms, edges: &[(
     indented && (short || above_line.ends_sentence()) || (short && above_line.ends_sentence())
 }
 
+/// A line of a table of contents: `Introduction … 12`.
+fn is_contents(line: &Line) -> bool {
+    let last = line.cells.last().map_or("", |cell| cell.text.as_str());
+    last.ends_with(|char: char| char.is_ascii_digit())
+        && line.cells.iter().any(|cell| cell.text.contains(" …"))
+}
+
 fn list_marker(text: &str) -> bool {
     let mut words = text.splitn(2, ' ');
     let (Some(marker), rest) = (words.next(), words.next()) else {
@@ -472,9 +656,24 @@ fn list_marker(text: &str) -> bool {
     };
     let bullet = matches!(
         marker,
-        "•" | "◦" | "–" | "—" | "-" | "*" | "▪" | "■" | "□" | "●" | "○" | "‣" | "·" | "∙" | "➢" | "✓"
+        "•" | "◦"
+            | "–"
+            | "—"
+            | "-"
+            | "*"
+            | "▪"
+            | "■"
+            | "□"
+            | "●"
+            | "○"
+            | "‣"
+            | "·"
+            | "∙"
+            | "➢"
+            | "✓"
     );
-    if bullet {
+    // Some documents set no space behind a bullet.
+    if bullet || text.starts_with(['•', '◦', '▪', '●', '‣', '➢']) {
         return true;
     }
     let inner = marker.trim_start_matches('(');
@@ -499,12 +698,17 @@ fn kind_of(lines: &[Placed], norms: &Norms) -> BlockKind {
     let text = first.line.text(" ");
     let has_words = lines.iter().any(|placed| {
         placed.line.cells.iter().any(|cell| {
-            cell.text.chars().filter(|char| char.is_alphabetic()).count() >= 2
+            cell.text
+                .chars()
+                .filter(|char| char.is_alphabetic())
+                .count()
+                >= 2
         })
     });
     let only_line = lines.len() == 1;
     if has_words && chars <= 200 && lines.len() <= 4 && !style.monospaced {
-        let large = style.size > norms.body_size * if norms.has_outline { 1.5 } else { 1.12 };
+        let large = !is_contents(&first.line)
+            && style.size > norms.body_size * if norms.has_outline { 1.5 } else { 1.12 };
         if large && (!norms.has_outline || first.page == 1) {
             return BlockKind::Heading(norms.level_of_size(style.size));
         }
@@ -513,11 +717,14 @@ fn kind_of(lines: &[Placed], norms: &Norms) -> BlockKind {
         if bold && !norms.has_outline && style.size > norms.body_size * 0.95 {
             return BlockKind::Heading(norms.level_of_size(style.size).max(3));
         }
-        if only_line && let Some(level) = division(&text) {
+        if only_line
+            && !norms.has_outline
+            && let Some(level) = division(&text)
+        {
             return BlockKind::Heading(level);
         }
     }
-    if list_marker(&text) {
+    if list_marker(&text) || (only_line && is_contents(&first.line)) {
         BlockKind::ListItem
     } else if lines.iter().all(|placed| placed.line.style.monospaced) {
         BlockKind::Code
@@ -537,11 +744,19 @@ fn join_over_pages(lines: &[Placed], groups: Vec<Group>, norms: &Norms) -> Vec<G
                 && group.kind == BlockKind::Paragraph
                 && (above.page + 1 == below.page
                     || (above.page == below.page && below.line.top < above.line.top));
-            let text = above.line.cells.last().map_or("", |cell| cell.text.as_str());
+            let text = above
+                .line
+                .cells
+                .last()
+                .map_or("", |cell| cell.text.as_str());
             let starts_low = below.line.cells[0].text.starts_with(char::is_lowercase);
             let same_size =
                 (above.line.style.size - below.line.style.size).abs() < 0.08 * norms.body_size;
-            if flows && same_size && !above.line.ends_sentence() && (starts_low || text.ends_with('-')) {
+            if flows
+                && same_size
+                && !above.line.ends_sentence()
+                && (starts_low || text.ends_with('-'))
+            {
                 last.lines.end = group.lines.end;
                 continue;
             }
@@ -556,8 +771,8 @@ fn join_over_pages(lines: &[Placed], groups: Vec<Group>, norms: &Norms) -> Vec<G
 enum Joint {
     Space,
     LineBreak,
-    /// Nothing between them: the word goes on, its hyphen kept.
-    Hyphen,
+    /// Nothing between them: what the line's end parts belongs together as it is.
+    Whole,
     /// Nothing between them: the hyphen was only there because the line ended.
     Broken,
 }
@@ -594,12 +809,22 @@ impl Words {
 
     fn joint(&self, above: &Line, below: &Line) -> Joint {
         let Some((left, right)) = halves(above, below) else {
-            return Joint::Space;
+            let text = above.cells.last().map_or("", |cell| cell.text.as_str());
+            let parted_address = (text.ends_with("http:") || text.ends_with("https:"))
+                && below
+                    .cells
+                    .first()
+                    .is_some_and(|cell| cell.text.starts_with("//"));
+            return if parted_address {
+                Joint::Whole
+            } else {
+                Joint::Space
+            };
         };
         if self.0.contains(&format!("{left}{right}")) {
             Joint::Broken
         } else if self.0.contains(&format!("{left}-{right}")) {
-            Joint::Hyphen
+            Joint::Whole
         } else {
             Joint::Broken
         }
@@ -649,7 +874,11 @@ fn assemble(
         let start = assembler.chars();
         for index in group.lines.clone() {
             let placed = &lines[index];
-            let separator = if group.kind == BlockKind::TableRow { " | " } else { " " };
+            let separator = if group.kind == BlockKind::TableRow {
+                " | "
+            } else {
+                " "
+            };
             let mut text = placed.line.text(separator);
             let joint = if index + 1 == group.lines.end {
                 None
@@ -682,7 +911,7 @@ fn assemble(
             match joint {
                 Some(Joint::Space) => assembler.raw(" ")?,
                 Some(Joint::LineBreak) => assembler.raw("\n")?,
-                Some(Joint::Hyphen | Joint::Broken) | None => Span::new(0, 0),
+                Some(Joint::Whole | Joint::Broken) | None => Span::new(0, 0),
             };
         }
         assembler.block(group.kind, Span::new(start, assembler.chars()))?;

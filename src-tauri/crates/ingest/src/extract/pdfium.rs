@@ -128,7 +128,10 @@ impl Session {
             unsafe { (functions.FPDF_InitLibrary)() };
             FUNCTIONS.get_or_init(|| functions)
         };
-        Ok(Self { functions, _lock: lock })
+        Ok(Self {
+            functions,
+            _lock: lock,
+        })
     }
 
     pub fn open(&self, path: &Path) -> Result<Document<'_>, OpenError> {
@@ -136,7 +139,11 @@ impl Session {
         // SAFETY: both strings end with NUL; a null password means none.
         let handle = unsafe { (self.functions.FPDF_LoadDocument)(path.as_ptr(), ptr::null()) };
         match NonNull::new(handle) {
-            Some(handle) => Ok(Document { functions: self.functions, handle, session: PhantomData }),
+            Some(handle) => Ok(Document {
+                functions: self.functions,
+                handle,
+                session: PhantomData,
+            }),
             // SAFETY: no arguments; the lock keeps others from changing the last error.
             None => Err(match unsafe { (self.functions.FPDF_GetLastError)() } {
                 2 => OpenError::File,
@@ -175,7 +182,8 @@ pub struct Bookmark {
 impl Document<'_> {
     pub fn page_count(&self) -> u32 {
         // SAFETY: the document is open.
-        u32::try_from(unsafe { (self.functions.FPDF_GetPageCount)(self.handle.as_ptr()) }).unwrap_or(0)
+        u32::try_from(unsafe { (self.functions.FPDF_GetPageCount)(self.handle.as_ptr()) })
+            .unwrap_or(0)
     }
 
     /// An entry of the information dictionary, such as `Title`.
@@ -183,7 +191,12 @@ impl Document<'_> {
         utf16(|buffer, length| {
             // SAFETY: the buffer has `length` bytes; with none, PDFium only tells the length.
             unsafe {
-                (self.functions.FPDF_GetMetaText)(self.handle.as_ptr(), tag.as_ptr(), buffer, length)
+                (self.functions.FPDF_GetMetaText)(
+                    self.handle.as_ptr(),
+                    tag.as_ptr(),
+                    buffer,
+                    length,
+                )
             }
         })
     }
@@ -230,7 +243,11 @@ impl Document<'_> {
                 {
                     let title =
                         utf16(|buffer, length| (f.FPDFBookmark_GetTitle)(bookmark, buffer, length));
-                    found.push(Bookmark { title, level: level.min(6) as u8, page });
+                    found.push(Bookmark {
+                        title,
+                        level: level.min(6) as u8,
+                        page,
+                    });
                 }
                 open.push((f.FPDFBookmark_GetNextSibling)(document, bookmark));
                 if open.len() < DEEPEST {
@@ -265,8 +282,14 @@ pub struct Shown {
 impl Shown {
     pub fn rect(&self, rect: Rect) -> Rect {
         let at = |row: &[f32; 3], x: f32, y: f32| row[0] + row[1] * x + row[2] * y;
-        let (x1, x2) = (at(&self.x, rect.left, rect.top), at(&self.x, rect.right, rect.bottom));
-        let (y1, y2) = (at(&self.y, rect.left, rect.top), at(&self.y, rect.right, rect.bottom));
+        let (x1, x2) = (
+            at(&self.x, rect.left, rect.top),
+            at(&self.x, rect.right, rect.bottom),
+        );
+        let (y1, y2) = (
+            at(&self.y, rect.left, rect.top),
+            at(&self.y, rect.right, rect.bottom),
+        );
         Rect {
             left: x1.min(x2),
             top: y1.min(y2),
@@ -301,25 +324,41 @@ pub enum Turn {
 }
 
 impl Turn {
-    pub const ALL: [Self; 4] = [Self::Upright, Self::Downwards, Self::UpsideDown, Self::Upwards];
+    pub const ALL: [Self; 4] = [
+        Self::Upright,
+        Self::Downwards,
+        Self::UpsideDown,
+        Self::Upwards,
+    ];
 
     /// Turns a page of the given size so that its text is upright: the place of a rectangle then.
     pub fn upright(self, rect: Rect, (width, height): (f32, f32)) -> Rect {
-        let Rect { left, top, right, bottom } = rect;
+        let Rect {
+            left,
+            top,
+            right,
+            bottom,
+        } = rect;
         match self {
             Self::Upright => rect,
-            Self::Downwards => {
-                Rect { left: top, top: width - right, right: bottom, bottom: width - left }
-            }
+            Self::Downwards => Rect {
+                left: top,
+                top: width - right,
+                right: bottom,
+                bottom: width - left,
+            },
             Self::UpsideDown => Rect {
                 left: width - right,
                 top: height - bottom,
                 right: width - left,
                 bottom: height - top,
             },
-            Self::Upwards => {
-                Rect { left: height - bottom, top: left, right: height - top, bottom: right }
-            }
+            Self::Upwards => Rect {
+                left: height - bottom,
+                top: left,
+                right: height - top,
+                bottom: right,
+            },
         }
     }
 
@@ -356,7 +395,15 @@ impl Page<'_> {
             // SAFETY: the page is open and the results are local.
             unsafe {
                 (self.functions.FPDF_PageToDevice)(
-                    self.handle.as_ptr(), 0, 0, DEVICE, DEVICE, 0, x, y, &raw mut device_x,
+                    self.handle.as_ptr(),
+                    0,
+                    0,
+                    DEVICE,
+                    DEVICE,
+                    0,
+                    x,
+                    y,
+                    &raw mut device_x,
                     &raw mut device_y,
                 );
             }
@@ -368,8 +415,16 @@ impl Page<'_> {
         let (origin, right, up) = (map(0.0, 0.0), map(REACH, 0.0), map(0.0, REACH));
         let per_point = |to: f32, from: f32| (to - from) / REACH as f32;
         Shown {
-            x: [origin.0, per_point(right.0, origin.0), per_point(up.0, origin.0)],
-            y: [origin.1, per_point(right.1, origin.1), per_point(up.1, origin.1)],
+            x: [
+                origin.0,
+                per_point(right.0, origin.0),
+                per_point(up.0, origin.0),
+            ],
+            y: [
+                origin.1,
+                per_point(right.1, origin.1),
+                per_point(up.1, origin.1),
+            ],
         }
     }
 
@@ -445,7 +500,9 @@ impl TextPage<'_> {
         let known = unsafe {
             (self.functions.FPDFText_GetLooseCharBox)(self.handle.as_ptr(), index, &raw mut rect)
         };
-        let finite = [rect.left, rect.top, rect.right, rect.bottom].iter().all(|side| side.is_finite());
+        let finite = [rect.left, rect.top, rect.right, rect.bottom]
+            .iter()
+            .all(|side| side.is_finite());
         (known != 0 && finite).then_some(rect)
     }
 
@@ -478,13 +535,21 @@ impl TextPage<'_> {
             (
                 (f.FPDFText_GetFontSize)(text, index) as f32,
                 (f.FPDFText_GetFontInfo)(
-                    text, index, name.as_mut_ptr().cast(), NAME_BYTES as c_ulong, &raw mut flags,
+                    text,
+                    index,
+                    name.as_mut_ptr().cast(),
+                    NAME_BYTES as c_ulong,
+                    &raw mut flags,
                 ) as usize,
                 (f.FPDFText_GetMatrix)(text, index, &raw mut matrix) != 0,
             )
         };
         // The size is the font's; what is seen is stretched by the text matrix.
-        let scale = if scaled { matrix.c.hypot(matrix.d) } else { 1.0 };
+        let scale = if scaled {
+            matrix.c.hypot(matrix.d)
+        } else {
+            1.0
+        };
         let name = &mut name[..length.min(NAME_BYTES).saturating_sub(1)];
         name.make_ascii_lowercase();
         let has = |part: &[u8]| name.windows(part.len()).any(|window| window == part);
@@ -502,10 +567,21 @@ impl TextPage<'_> {
                 || has(b"courier")
                 || has(b"consola")
                 || has(b"typewriter")
-                || has(b"cmtt")
-                || has(b"sftt"),
+                || is_tex_typewriter(name),
         }
     }
+}
+
+/// TeX's typewriter fonts have short names that end in `tt`: CMTT10, SFTT1000, t1xtt, ec-lmtt.
+fn is_tex_typewriter(name: &[u8]) -> bool {
+    const LONGEST: usize = 6;
+    let name = name.rsplit(|byte| *byte == b'+').next().unwrap_or(name);
+    let name = name.split(|byte| *byte == b'-').next().unwrap_or(name);
+    let letters = name
+        .iter()
+        .rposition(|byte| !byte.is_ascii_digit())
+        .map_or(0, |last| last + 1);
+    letters <= LONGEST && name[..letters].ends_with(b"tt")
 }
 
 /// Reads a string from a function that fills a buffer with UTF-16 and returns its length in bytes.
@@ -517,7 +593,10 @@ fn utf16(fill: impl Fn(*mut c_void, c_ulong) -> c_ulong) -> String {
         return String::new();
     }
     fill(units.as_mut_ptr().cast(), (units.len() * 2) as c_ulong);
-    let end = units.iter().position(|unit| *unit == 0).unwrap_or(units.len());
+    let end = units
+        .iter()
+        .position(|unit| *unit == 0)
+        .unwrap_or(units.len());
     String::from_utf16_lossy(&units[..end])
 }
 
@@ -527,7 +606,12 @@ mod tests {
 
     #[test]
     fn turning_there_and_back() {
-        let rect = Rect { left: 10.0, top: 20.0, right: 60.0, bottom: 30.0 };
+        let rect = Rect {
+            left: 10.0,
+            top: 20.0,
+            right: 60.0,
+            bottom: 30.0,
+        };
         for turn in Turn::ALL {
             let there = turn.upright(rect, (200.0, 100.0));
             let back = turn.as_shown(there, (200.0, 100.0));
@@ -535,6 +619,10 @@ mod tests {
             assert!(same, "{turn:?}: {back:?}");
         }
         let down = Turn::Downwards.upright(rect, (200.0, 100.0));
-        assert_eq!((down.left, down.top), (20.0, 140.0), "what stands at the right is the top");
+        assert_eq!(
+            (down.left, down.top),
+            (20.0, 140.0),
+            "what stands at the right is the top"
+        );
     }
 }

@@ -43,7 +43,12 @@ pub fn decode(bytes: Vec<u8>, declared: Option<&'static Encoding>) -> Result<Dec
         return Err(Refusal::Binary);
     }
     let bytes = match String::from_utf8(bytes) {
-        Ok(text) => return Ok(Decoded { text, warnings: Vec::new() }),
+        Ok(text) => {
+            return Ok(Decoded {
+                text,
+                warnings: Vec::new(),
+            });
+        }
         Err(error) => error.into_bytes(),
     };
     if let Some(encoding) = declared.filter(|encoding| *encoding != UTF_8) {
@@ -64,20 +69,33 @@ fn decode_as(encoding: &'static Encoding, bytes: &[u8], guessed: bool) -> Decode
     let (text, damaged) = encoding.decode_without_bom_handling(bytes);
     let mut warnings = Vec::new();
     if guessed {
-        warnings.push(Warning::GuessedEncoding { encoding: encoding.name().to_owned() });
+        warnings.push(Warning::GuessedEncoding {
+            encoding: encoding.name().to_owned(),
+        });
     }
     if damaged {
-        let count = text.chars().filter(|char| *char == char::REPLACEMENT_CHARACTER).count();
+        let count = text
+            .chars()
+            .filter(|char| *char == char::REPLACEMENT_CHARACTER)
+            .count();
         warnings.extend(replaced_characters(count as u64));
     }
-    Decoded { text: text.into_owned(), warnings }
+    Decoded {
+        text: text.into_owned(),
+        warnings,
+    }
 }
 
 /// How many multi-byte sequences are valid UTF-8, and how many pieces are not.
 fn sequences(bytes: &[u8]) -> (usize, usize) {
     bytes.utf8_chunks().fold((0, 0), |(valid, invalid), chunk| {
         (
-            valid + chunk.valid().chars().filter(|char| !char.is_ascii()).count(),
+            valid
+                + chunk
+                    .valid()
+                    .chars()
+                    .filter(|char| !char.is_ascii())
+                    .count(),
             invalid + usize::from(!chunk.invalid().is_empty()),
         )
     })
@@ -86,7 +104,7 @@ fn sequences(bytes: &[u8]) -> (usize, usize) {
 /// Uniform line breaks, no invisible characters, composed letters.
 fn cleaned(text: String) -> String {
     let untouched = !text.contains(['\r', '\u{c}'])
-        && !text.chars().any(|char| is_invisible(char))
+        && !text.chars().any(is_invisible)
         && matches!(composed(&text), std::borrow::Cow::Borrowed(_));
     if untouched {
         return text;
@@ -122,11 +140,18 @@ fn find_blocks(text: &str, assembler: &mut Assembler) -> Result<(), Refusal> {
     let mut paragraph: Vec<Line<'_>> = Vec::new();
     let mut at = 0;
     for line in text.split('\n') {
-        let chars = if line.is_ascii() { line.len() } else { line.chars().count() } as u32;
+        let chars = if line.is_ascii() {
+            line.len()
+        } else {
+            line.chars().count()
+        } as u32;
         if line.trim().is_empty() {
             close(&mut paragraph, &mut underlines, assembler)?;
         } else {
-            paragraph.push(Line { text: line, span: Span::new(at, at + chars) });
+            paragraph.push(Line {
+                text: line,
+                span: Span::new(at, at + chars),
+            });
         }
         at += chars + 1;
     }
@@ -219,9 +244,9 @@ fn plain_heading(line: &str) -> Option<u8> {
     let (number, rest) = line.split_once(char::is_whitespace)?;
     let parts: Vec<_> = number.trim_end_matches('.').split('.').collect();
     let numbered = parts.len() >= 2
-        && parts
-            .iter()
-            .all(|part| !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit()));
+        && parts.iter().all(|part| {
+            !part.is_empty() && part.len() <= 3 && part.bytes().all(|b| b.is_ascii_digit())
+        });
     if numbered && rest.trim().starts_with(char::is_alphabetic) && !rest.ends_with('.') {
         return Some(parts.len().min(6) as u8);
     }
@@ -271,7 +296,12 @@ mod tests {
         extracted
             .blocks
             .iter()
-            .map(|block| (block.kind, block.span.slice(&extracted.text).unwrap().to_owned()))
+            .map(|block| {
+                (
+                    block.kind,
+                    block.span.slice(&extracted.text).unwrap().to_owned(),
+                )
+            })
             .collect()
     }
 
@@ -304,7 +334,9 @@ mod tests {
         assert_eq!(extracted.text, text);
         assert_eq!(
             extracted.warnings,
-            [Warning::GuessedEncoding { encoding: "windows-1250".to_owned() }]
+            [Warning::GuessedEncoding {
+                encoding: "windows-1250".to_owned()
+            }]
         );
     }
 
@@ -312,7 +344,10 @@ mod tests {
     fn utf16_with_and_without_mark() {
         let text = "Pravilnik o radu: čšž";
         let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
-        assert_eq!(extract(bytes.clone(), &Bounds::default()).unwrap().text, text);
+        assert_eq!(
+            extract(bytes.clone(), &Bounds::default()).unwrap().text,
+            text
+        );
         let marked = [&[0xfe, 0xff], &bytes[..]].concat();
         assert_eq!(extract(marked, &Bounds::default()).unwrap().text, text);
     }
@@ -323,7 +358,10 @@ mod tests {
         bytes.insert(4, 0xff);
         let extracted = extract(bytes, &Bounds::default()).unwrap();
         assert_eq!(extracted.text, "čš\u{fffd}žđć i tako dalje");
-        assert_eq!(extracted.warnings, [Warning::ReplacedCharacters { count: 1 }]);
+        assert_eq!(
+            extracted.warnings,
+            [Warning::ReplacedCharacters { count: 1 }]
+        );
     }
 
     #[test]

@@ -11,8 +11,14 @@ use crate::fixtures::{PdfOptions, docx, pdf, read, read_bytes, text};
 fn what_is_no_file_is_not_opened() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    assert_eq!(read(&path("gone.txt"), Format::Text), Err(Refusal::Vanished));
-    assert!(matches!(read(folder.path(), Format::Text), Err(Refusal::NotAFile { .. })));
+    assert_eq!(
+        read(&path("gone.txt"), Format::Text),
+        Err(Refusal::Vanished)
+    );
+    assert!(matches!(
+        read(folder.path(), Format::Text),
+        Err(Refusal::NotAFile { .. })
+    ));
     std::fs::write(path("empty.txt"), b"").unwrap();
     assert_eq!(read(&path("empty.txt"), Format::Text), Err(Refusal::Empty));
     std::fs::write(path("blank.txt"), b" \n\n ").unwrap();
@@ -20,14 +26,32 @@ fn what_is_no_file_is_not_opened() {
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("/etc/passwd", path("link.txt")).unwrap();
-        assert!(matches!(read(&path("link.txt"), Format::Text), Err(Refusal::NotAFile { .. })));
+        assert!(matches!(
+            read(&path("link.txt"), Format::Text),
+            Err(Refusal::NotAFile { .. })
+        ));
         // Opening a pipe that nobody writes to must not wait for somebody.
-        assert!(std::process::Command::new("mkfifo").arg(path("pipe.txt")).status().unwrap().success());
-        assert!(matches!(inspect(&path("pipe.txt")), Err(Refusal::NotAFile { .. })));
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(path("pipe.txt"))
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(matches!(
+            inspect(&path("pipe.txt")),
+            Err(Refusal::NotAFile { .. })
+        ));
         let socket = std::os::unix::net::UnixListener::bind(path("socket.txt")).unwrap();
-        assert!(matches!(inspect(&path("socket.txt")), Err(Refusal::NotAFile { .. })));
+        assert!(matches!(
+            inspect(&path("socket.txt")),
+            Err(Refusal::NotAFile { .. })
+        ));
         drop(socket);
-        assert!(matches!(inspect(std::path::Path::new("/dev/zero")), Err(Refusal::NotAFile { .. })));
+        assert!(matches!(
+            inspect(std::path::Path::new("/dev/zero")),
+            Err(Refusal::NotAFile { .. })
+        ));
     }
 }
 
@@ -37,10 +61,16 @@ fn inspection_tells_format_and_version() {
     let path = folder.path().join("report.pdf");
     std::fs::write(&path, "not a PDF at all").unwrap();
     let inspection = inspect(&path).unwrap();
-    assert!(matches!(inspection.detection, Detection::Unsupported { .. }));
+    assert!(matches!(
+        inspection.detection,
+        Detection::Unsupported { .. }
+    ));
     assert_eq!(inspection.stamp, FileStamp::of(&path).unwrap());
     std::fs::write(&path, pdf(&[], &PdfOptions::default())).unwrap();
-    assert_eq!(inspect(&path).unwrap().detection, Detection::Supported(Format::Pdf));
+    assert_eq!(
+        inspect(&path).unwrap().detection,
+        Detection::Supported(Format::Pdf)
+    );
 }
 
 #[test]
@@ -48,9 +78,18 @@ fn a_text_file_of_a_gigabyte_is_refused_unread() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("huge.txt");
     // Sparse, so that the test costs no disk.
-    std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
+    std::fs::File::create(&path)
+        .unwrap()
+        .set_len(1 << 30)
+        .unwrap();
     let refusal = read(&path, Format::Text).unwrap_err();
-    assert!(matches!(refusal, Refusal::FileTooBig { bytes: 0x4000_0000, .. }));
+    assert!(matches!(
+        refusal,
+        Refusal::FileTooBig {
+            bytes: 0x4000_0000,
+            ..
+        }
+    ));
     assert!(refusal.to_string().contains("Split it"), "{refusal}");
 }
 
@@ -60,16 +99,23 @@ fn check(extracted: &Extracted) {
     let mut covered = vec![false; chars as usize];
     let mut at = 0;
     for block in &extracted.blocks {
-        assert!(block.span.start >= at && block.span.start < block.span.end && block.span.end <= chars);
+        assert!(
+            block.span.start >= at && block.span.start < block.span.end && block.span.end <= chars
+        );
         at = block.span.end;
         covered[block.span.start as usize..block.span.end as usize].fill(true);
     }
     for (index, char) in extracted.text.chars().enumerate() {
-        assert!(covered[index] || char.is_whitespace(), "{char:?} at {index} is in no block");
+        assert!(
+            covered[index] || char.is_whitespace(),
+            "{char:?} at {index} is in no block"
+        );
     }
     let mut at = 0;
     for page in &extracted.pages {
-        assert!(page.span.start >= at && page.span.end >= page.span.start && page.span.end <= chars);
+        assert!(
+            page.span.start >= at && page.span.end >= page.span.start && page.span.end <= chars
+        );
         at = page.span.end;
         for line in &page.lines {
             assert!(line.span.start >= page.span.start && line.span.end <= page.span.end);
@@ -84,7 +130,12 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
     let page = |number: u32| {
         vec![
             text(70.0, 800.0, 18.0, "Naslov o šumi"),
-            text(70.0, 760.0, 11.0, "Prvi odlomak koji traje i traje do kraja re-"),
+            text(
+                70.0,
+                760.0,
+                11.0,
+                "Prvi odlomak koji traje i traje do kraja re-",
+            ),
             text(70.0, 746.0, 11.0, "da, pa dalje."),
             text(300.0, 30.0, 9.0, if number == 1 { "1" } else { "2" }),
         ]
@@ -113,7 +164,9 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
 #[test]
 fn good_documents_keep_the_promises() {
     for (format, bytes) in seeds() {
-        check(&read_bytes(&bytes, format).unwrap_or_else(|refusal| panic!("{format:?}: {refusal}")));
+        check(
+            &read_bytes(&bytes, format).unwrap_or_else(|refusal| panic!("{format:?}: {refusal}")),
+        );
     }
 }
 

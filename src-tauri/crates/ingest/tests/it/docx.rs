@@ -1,5 +1,7 @@
 //! Word documents built part by part.
 
+use std::fmt::Write as _;
+
 use docent_domain::Format;
 use docent_ingest::{BlockKind, Extracted, Refusal, Warning};
 
@@ -105,9 +107,15 @@ fn damage_keeps_what_came_before_it() {
     let file = docx("<w:p><w:r><w:t>Prvi</w:t></w:r></w:p><w:p></w:oops>", &[]);
     let extracted = read_bytes(&file, Format::Docx).unwrap();
     assert_eq!(extracted.text, "Prvi");
-    assert!(matches!(extracted.warnings[..], [Warning::PartLeftOut { .. }]));
+    assert!(matches!(
+        extracted.warnings[..],
+        [Warning::PartLeftOut { .. }]
+    ));
     let file = docx("<w:p></w:oops>", &[]);
-    assert!(matches!(read_bytes(&file, Format::Docx), Err(Refusal::Damaged { .. })));
+    assert!(matches!(
+        read_bytes(&file, Format::Docx),
+        Err(Refusal::Damaged { .. })
+    ));
 }
 
 #[test]
@@ -126,16 +134,31 @@ fn a_bomb_is_refused_while_it_is_unpacked() {
     let file = zip(&[("word/document.xml", &document)]);
     drop(document);
     assert!(file.len() < 2 << 20);
-    assert!(matches!(read_bytes(&file, Format::Docx), Err(Refusal::UnpacksTooBig { .. })));
+    assert!(matches!(
+        read_bytes(&file, Format::Docx),
+        Err(Refusal::UnpacksTooBig { .. })
+    ));
 
     let names: Vec<_> = (0..10_001).map(|number| format!("part{number}")).collect();
     let parts: Vec<_> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
-    assert_eq!(read_bytes(&zip(&parts), Format::Docx), Err(Refusal::TooManyParts { max: 10_000 }));
+    assert_eq!(
+        read_bytes(&zip(&parts), Format::Docx),
+        Err(Refusal::TooManyParts { max: 10_000 })
+    );
 
     let deep = "<w:sdt>".repeat(5_000);
-    assert!(matches!(read_bytes(&docx(&deep, &[]), Format::Docx), Err(Refusal::Damaged { .. })));
+    assert!(matches!(
+        read_bytes(&docx(&deep, &[]), Format::Docx),
+        Err(Refusal::Damaged { .. })
+    ));
 
-    let attributes: String = (0..100_000).map(|number| format!(" a{number}='x'")).collect();
-    let wide = docx(&format!("<w:p{attributes}><w:r><w:t>ok</w:t></w:r></w:p>"), &[]);
+    let attributes = (0..100_000).fold(String::new(), |mut all, number| {
+        write!(all, " a{number}='x'").unwrap();
+        all
+    });
+    let wide = docx(
+        &format!("<w:p{attributes}><w:r><w:t>ok</w:t></w:r></w:p>"),
+        &[],
+    );
     assert_eq!(read_bytes(&wide, Format::Docx).unwrap().text, "ok");
 }

@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use docent_domain::Format;
-use docent_ingest::{Bounds, ExtractError, ExtractLimits, Extracted, Extractor, Refusal, extract_here};
+use docent_ingest::{
+    Bounds, ExtractError, ExtractLimits, Extracted, Extractor, Refusal, extract_here,
+};
 use docent_worker::Launch;
 use tokio_util::sync::CancellationToken;
 
@@ -25,24 +27,38 @@ fn extractor(limits: ExtractLimits) -> Extractor {
 }
 
 fn one_process() -> ExtractLimits {
-    ExtractLimits { processes: 1, ..ExtractLimits::default() }
+    ExtractLimits {
+        processes: 1,
+        ..ExtractLimits::default()
+    }
 }
 
-async fn read(extractor: &Extractor, path: &Path, format: Format) -> Result<Extracted, ExtractError> {
-    extractor.extract(path, format, CancellationToken::new(), |_| {}).await
+async fn read(
+    extractor: &Extractor,
+    path: &Path,
+    format: Format,
+) -> Result<Extracted, ExtractError> {
+    extractor
+        .extract(path, format, CancellationToken::new(), |_| {})
+        .await
 }
 
 #[tokio::test]
 async fn the_worker_reads_what_this_process_reads() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("čaj.pdf");
-    let pages: Vec<_> = (0..40).map(|_| vec![text(70.0, 700.0, 12.0, "Jedna stranica o šumi.")]).collect();
+    let pages: Vec<_> = (0..40)
+        .map(|_| vec![text(70.0, 700.0, 12.0, "Jedna stranica o šumi.")])
+        .collect();
     std::fs::write(&path, pdf(&pages, &PdfOptions::default())).unwrap();
     let extractor = extractor(one_process());
     let reports = Mutex::new(Vec::new());
     let extracted = extractor
         .extract(&path, Format::Pdf, CancellationToken::new(), |progress| {
-            reports.lock().unwrap().push((progress.done, progress.total));
+            reports
+                .lock()
+                .unwrap()
+                .push((progress.done, progress.total));
         })
         .await
         .unwrap();
@@ -55,11 +71,19 @@ async fn the_worker_reads_what_this_process_reads() {
 async fn refusals_come_back_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let extractor = extractor(one_process());
-    let gone = read(&extractor, &folder.path().join("gone.txt"), Format::Text).await.unwrap_err();
-    assert!(matches!(gone, ExtractError::Refused(Refusal::Vanished)), "{gone}");
+    let gone = read(&extractor, &folder.path().join("gone.txt"), Format::Text)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(gone, ExtractError::Refused(Refusal::Vanished)),
+        "{gone}"
+    );
     let path = folder.path().join("note.txt");
     std::fs::write(&path, "bilješka").unwrap();
-    assert_eq!(read(&extractor, &path, Format::Text).await.unwrap().text, "bilješka");
+    assert_eq!(
+        read(&extractor, &path, Format::Text).await.unwrap().text,
+        "bilješka"
+    );
 }
 
 /// A page whose tree does not fit the memory that a worker has.
@@ -70,32 +94,57 @@ fn memory_bomb() -> Vec<u8> {
 #[tokio::test]
 async fn a_file_that_kills_its_reader_fails_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let (bomb, note) = (folder.path().join("bomb.html"), folder.path().join("note.txt"));
+    let (bomb, note) = (
+        folder.path().join("bomb.html"),
+        folder.path().join("note.txt"),
+    );
     std::fs::write(&bomb, memory_bomb()).unwrap();
     std::fs::write(&note, "bilješka").unwrap();
-    let extractor = extractor(ExtractLimits { data_bytes: 96 << 20, ..one_process() });
+    let extractor = extractor(ExtractLimits {
+        data_bytes: 96 << 20,
+        ..one_process()
+    });
     let error = read(&extractor, &bomb, Format::Html).await.unwrap_err();
     assert!(matches!(error, ExtractError::Crashed { .. }), "{error}");
-    assert!(error.to_string().contains("Nothing else is affected"), "{error}");
-    assert_eq!(read(&extractor, &note, Format::Text).await.unwrap().text, "bilješka");
+    assert!(
+        error.to_string().contains("Nothing else is affected"),
+        "{error}"
+    );
+    assert_eq!(
+        read(&extractor, &note, Format::Text).await.unwrap().text,
+        "bilješka"
+    );
 }
 
 #[tokio::test]
 async fn a_file_that_takes_too_long_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
-    let (slow, note) = (folder.path().join("slow.html"), folder.path().join("note.txt"));
+    let (slow, note) = (
+        folder.path().join("slow.html"),
+        folder.path().join("note.txt"),
+    );
     std::fs::write(&slow, "<b>x".repeat(1 << 20)).unwrap();
     std::fs::write(&note, "bilješka").unwrap();
-    let extractor = extractor(ExtractLimits { stall: Duration::from_millis(1), ..one_process() });
+    let extractor = extractor(ExtractLimits {
+        stall: Duration::from_millis(1),
+        ..one_process()
+    });
     let error = read(&extractor, &slow, Format::Html).await.unwrap_err();
     assert!(matches!(error, ExtractError::TooSlow { .. }), "{error}");
-    assert_eq!(extractor.idle_pids(), Vec::<u32>::new(), "the process was ended with it");
+    assert_eq!(
+        extractor.idle_pids(),
+        Vec::<u32>::new(),
+        "the process was ended with it"
+    );
 }
 
 #[tokio::test]
 async fn cancelling_ends_the_reading() {
     let folder = tempfile::tempdir().unwrap();
-    let (slow, note) = (folder.path().join("slow.html"), folder.path().join("note.txt"));
+    let (slow, note) = (
+        folder.path().join("slow.html"),
+        folder.path().join("note.txt"),
+    );
     std::fs::write(&slow, memory_bomb()).unwrap();
     std::fs::write(&note, "bilješka").unwrap();
     let extractor = extractor(one_process());
@@ -105,18 +154,27 @@ async fn cancelling_ends_the_reading() {
     let early = extractor.extract(&slow, Format::Html, cancel, |_| {}).await;
     assert!(matches!(early, Err(ExtractError::Cancelled)));
     let cancel = CancellationToken::new();
-    let (late, ()) = tokio::join!(extractor.extract(&slow, Format::Html, cancel.clone(), |_| {}), async {
-        tokio::task::yield_now().await;
-        cancel.cancel();
-    });
+    let (late, ()) = tokio::join!(
+        extractor.extract(&slow, Format::Html, cancel.clone(), |_| {}),
+        async {
+            tokio::task::yield_now().await;
+            cancel.cancel();
+        }
+    );
     assert!(matches!(late, Err(ExtractError::Cancelled)));
-    assert_eq!(read(&extractor, &note, Format::Text).await.unwrap().text, "bilješka");
+    assert_eq!(
+        read(&extractor, &note, Format::Text).await.unwrap().text,
+        "bilješka"
+    );
 }
 
 #[tokio::test]
 async fn a_dropped_reading_does_not_hold_up_the_next() {
     let folder = tempfile::tempdir().unwrap();
-    let (slow, note) = (folder.path().join("slow.html"), folder.path().join("note.txt"));
+    let (slow, note) = (
+        folder.path().join("slow.html"),
+        folder.path().join("note.txt"),
+    );
     std::fs::write(&slow, memory_bomb()).unwrap();
     std::fs::write(&note, "bilješka").unwrap();
     let extractor = extractor(one_process());
@@ -132,8 +190,15 @@ async fn a_dropped_reading_does_not_hold_up_the_next() {
             () = std::future::ready(()) => {}
         }
     }
-    assert_eq!(read(&extractor, &note, Format::Text).await.unwrap().text, "bilješka");
-    assert_ne!(extractor.idle_pids(), before, "the busy process was replaced");
+    assert_eq!(
+        read(&extractor, &note, Format::Text).await.unwrap().text,
+        "bilješka"
+    );
+    assert_ne!(
+        extractor.idle_pids(),
+        before,
+        "the busy process was replaced"
+    );
 }
 
 #[tokio::test]
@@ -141,7 +206,10 @@ async fn processes_are_replaced_after_a_while() {
     let folder = tempfile::tempdir().unwrap();
     let note = folder.path().join("note.txt");
     std::fs::write(&note, "bilješka").unwrap();
-    let extractor = extractor(ExtractLimits { files_per_process: 2, ..one_process() });
+    let extractor = extractor(ExtractLimits {
+        files_per_process: 2,
+        ..one_process()
+    });
     let mut pids = Vec::new();
     for _ in 0..5 {
         read(&extractor, &note, Format::Text).await.unwrap();
@@ -159,7 +227,9 @@ async fn large_documents_come_in_pieces() {
     let path = folder.path().join("large.txt");
     let text = "Redak teksta, koji se ponavlja i ponavlja.\n\n".repeat(300_000);
     std::fs::write(&path, &text).unwrap();
-    let extracted = read(&extractor(one_process()), &path, Format::Text).await.unwrap();
+    let extracted = read(&extractor(one_process()), &path, Format::Text)
+        .await
+        .unwrap();
     assert!(extracted.text == text);
     assert_eq!(extracted.blocks.len(), 300_000);
 }
@@ -167,7 +237,10 @@ async fn large_documents_come_in_pieces() {
 #[tokio::test]
 async fn bombs_stay_in_the_worker() {
     let folder = tempfile::tempdir().unwrap();
-    let (bomb, note) = (folder.path().join("bomb.docx"), folder.path().join("note.txt"));
+    let (bomb, note) = (
+        folder.path().join("bomb.docx"),
+        folder.path().join("note.txt"),
+    );
     let mut document = b"<w:document><w:body><w:p><w:r><w:t>".to_vec();
     document.resize(1 << 30, b'x');
     std::fs::write(&bomb, zip(&[("word/document.xml", &document)])).unwrap();
@@ -175,6 +248,12 @@ async fn bombs_stay_in_the_worker() {
     std::fs::write(&note, "bilješka").unwrap();
     let extractor = extractor(one_process());
     let error = read(&extractor, &bomb, Format::Docx).await.unwrap_err();
-    assert!(matches!(error, ExtractError::Refused(Refusal::UnpacksTooBig { .. })), "{error}");
-    assert_eq!(read(&extractor, &note, Format::Text).await.unwrap().text, "bilješka");
+    assert!(
+        matches!(error, ExtractError::Refused(Refusal::UnpacksTooBig { .. })),
+        "{error}"
+    );
+    assert_eq!(
+        read(&extractor, &note, Format::Text).await.unwrap().text,
+        "bilješka"
+    );
 }

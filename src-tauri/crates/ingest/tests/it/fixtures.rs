@@ -19,7 +19,12 @@ pub fn pdfium_dir() -> PathBuf {
     );
     let dir = models.join("pdfium");
     assert!(
-        dir.join(format!("{}pdfium{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)).is_file(),
+        dir.join(format!(
+            "{}pdfium{}",
+            std::env::consts::DLL_PREFIX,
+            std::env::consts::DLL_SUFFIX
+        ))
+        .is_file(),
         "no PDFium in {}: run `docent models fetch`, or name its parent in DOCENT_MODELS_DIR",
         dir.display()
     );
@@ -41,7 +46,9 @@ pub fn read_bytes(bytes: &[u8], format: Format) -> Result<Extracted, Refusal> {
 pub fn zip(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in parts {
-        writer.start_file(*name, SimpleFileOptions::default()).unwrap();
+        writer
+            .start_file(*name, SimpleFileOptions::default())
+            .unwrap();
         writer.write_all(content).unwrap();
     }
     writer.finish().unwrap().into_inner()
@@ -53,7 +60,11 @@ pub fn docx(body: &str, parts: &[(&str, &str)]) -> Vec<u8> {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><w:document xmlns:w=\"w\"><w:body>{body}</w:body></w:document>"
     );
     let mut all = vec![("word/document.xml", document.as_bytes())];
-    all.extend(parts.iter().map(|(name, content)| (*name, content.as_bytes())));
+    all.extend(
+        parts
+            .iter()
+            .map(|(name, content)| (*name, content.as_bytes())),
+    );
     zip(&all)
 }
 
@@ -64,11 +75,17 @@ pub struct Text<'a> {
     pub size: f32,
     /// 1 Helvetica, 2 Helvetica-Bold, 3 Courier.
     pub font: u8,
-    pub text: &'a str,
+    pub words: &'a str,
 }
 
-pub fn text(x: f32, y: f32, size: f32, text: &str) -> Text<'_> {
-    Text { x, y, size, font: 1, text }
+pub fn text(x: f32, y: f32, size: f32, words: &str) -> Text<'_> {
+    Text {
+        x,
+        y,
+        size,
+        font: 1,
+        words,
+    }
 }
 
 /// Letters beyond ASCII that the fixtures' fonts have, by code.
@@ -102,14 +119,23 @@ pub struct PdfOptions<'a> {
 /// A PDF of A4 pages.
 pub fn pdf(pages: &[Vec<Text<'_>>], options: &PdfOptions<'_>) -> Vec<u8> {
     let mut objects: Vec<String> = vec![String::new(); 8];
-    let differences: String =
-        LETTERS.iter().fold(String::new(), |all, (code, _, name)| all + &format!("{code} /{name} "));
-    objects[2] = format!("<< /Type /Encoding /BaseEncoding /WinAnsiEncoding /Differences [{differences}] >>");
-    for (index, font) in ["Helvetica", "Helvetica-Bold", "Courier"].iter().enumerate() {
+    let differences: String = LETTERS.iter().fold(String::new(), |all, (code, _, name)| {
+        all + &format!("{code} /{name} ")
+    });
+    objects[2] = format!(
+        "<< /Type /Encoding /BaseEncoding /WinAnsiEncoding /Differences [{differences}] >>"
+    );
+    for (index, font) in ["Helvetica", "Helvetica-Bold", "Courier"]
+        .iter()
+        .enumerate()
+    {
         objects[3 + index] =
             format!("<< /Type /Font /Subtype /Type1 /BaseFont /{font} /Encoding 3 0 R >>");
     }
-    objects[6] = stream("/Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray /BitsPerComponent 8", "x");
+    objects[6] = stream(
+        "/Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray /BitsPerComponent 8",
+        "x",
+    );
     let mut kids = String::new();
     let mut page_ids = Vec::new();
     for page in pages {
@@ -119,7 +145,7 @@ pub fn pdf(pages: &[Vec<Text<'_>>], options: &PdfOptions<'_>) -> Vec<u8> {
         }
         for line in page {
             let mut escaped = String::new();
-            for char in line.text.chars() {
+            for char in line.words.chars() {
                 match LETTERS.iter().find(|(_, letter, _)| *letter == char) {
                     Some((code, _, _)) => write!(escaped, "\\{code:o}").unwrap(),
                     None if "()\\".contains(char) => write!(escaped, "\\{char}").unwrap(),
@@ -155,7 +181,11 @@ pub fn pdf(pages: &[Vec<Text<'_>>], options: &PdfOptions<'_>) -> Vec<u8> {
             root + count
         ));
         for (index, (title, page)) in options.outline.iter().enumerate() {
-            let next = if index + 1 < count { format!("/Next {} 0 R", root + index + 2) } else { String::new() };
+            let next = if index + 1 < count {
+                format!("/Next {} 0 R", root + index + 2)
+            } else {
+                String::new()
+            };
             objects.push(format!(
                 "<< /Title ({title}) /Parent {root} 0 R /Dest [{} 0 R /Fit] {next} >>",
                 page_ids[*page]
@@ -177,7 +207,9 @@ pub fn pdf(pages: &[Vec<Text<'_>>], options: &PdfOptions<'_>) -> Vec<u8> {
     }
     let encrypt = if options.encrypted {
         let key = "41".repeat(32);
-        format!("/Encrypt << /Filter /Standard /V 1 /R 2 /O <{key}> /U <{key}> /P -4 >> /ID [<00> <00>]")
+        format!(
+            "/Encrypt << /Filter /Standard /V 1 /R 2 /O <{key}> /U <{key}> /P -4 >> /ID [<00> <00>]"
+        )
     } else {
         String::new()
     };
@@ -192,5 +224,8 @@ pub fn pdf(pages: &[Vec<Text<'_>>], options: &PdfOptions<'_>) -> Vec<u8> {
 }
 
 fn stream(dictionary: &str, content: &str) -> String {
-    format!("<< {dictionary} /Length {} >>\nstream\n{content}\nendstream", content.len())
+    format!(
+        "<< {dictionary} /Length {} >>\nstream\n{content}\nendstream",
+        content.len()
+    )
 }

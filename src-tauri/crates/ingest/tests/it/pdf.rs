@@ -18,7 +18,10 @@ fn extract(pages: &[Vec<Text<'_>>], options: &PdfOptions<'_>) -> Extracted {
 }
 
 fn span_of(extracted: &Extracted, part: &str) -> Span {
-    let byte = extracted.text.find(part).unwrap_or_else(|| panic!("{part:?} in {:?}", extracted.text));
+    let byte = extracted
+        .text
+        .find(part)
+        .unwrap_or_else(|| panic!("{part:?} in {:?}", extracted.text));
     let start = extracted.text[..byte].chars().count() as u32;
     Span::new(start, start + part.chars().count() as u32)
 }
@@ -26,9 +29,25 @@ fn span_of(extracted: &Extracted, part: &str) -> Span {
 #[test]
 fn croatian_paragraphs_headings_and_hyphens() {
     let page = vec![
-        Text { x: 70.0, y: 780.0, size: 20.0, font: 2, text: "Zakon o zaštiti" },
-        text(70.0, 740.0, 11.0, "Čuvanje šuma uređuje ovaj zakon, a provedbu infor-"),
-        text(70.0, 726.0, 11.0, "macijskog sustava propisuje ministar koji je za to"),
+        Text {
+            x: 70.0,
+            y: 780.0,
+            size: 20.0,
+            font: 2,
+            words: "Zakon o zaštiti",
+        },
+        text(
+            70.0,
+            740.0,
+            11.0,
+            "Čuvanje šuma uređuje ovaj zakon, a provedbu infor-",
+        ),
+        text(
+            70.0,
+            726.0,
+            11.0,
+            "macijskog sustava propisuje ministar koji je za to",
+        ),
         text(70.0, 712.0, 11.0, "nadležan."),
         text(70.0, 684.0, 11.0, "• prva točka"),
         text(70.0, 670.0, 11.0, "• druga točka"),
@@ -49,27 +68,53 @@ fn croatian_paragraphs_headings_and_hyphens() {
     assert_eq!(extracted.title.as_deref(), Some("Zakon o zaštiti"));
     let boxes = boxes_of(&extracted, span_of(&extracted, "informacijskog"));
     assert_eq!(boxes.len(), 2, "a word over two lines stands in two boxes");
-    assert!(boxes[0].right > boxes[1].right && boxes[0].bottom < boxes[1].bottom, "{boxes:?}");
+    assert!(
+        boxes[0].right > boxes[1].right && boxes[0].bottom < boxes[1].bottom,
+        "{boxes:?}"
+    );
 }
 
 #[test]
 fn boxes_are_fractions_from_the_top_left() {
-    let page = || vec![text(100.0, 742.0, 20.0, "Mark this"), text(100.0, 100.0, 12.0, "bottom line")];
+    let page = || {
+        vec![
+            text(100.0, 742.0, 20.0, "Mark this"),
+            text(100.0, 100.0, 12.0, "bottom line"),
+        ]
+    };
     let extracted = extract(&[page()], &PdfOptions::default());
     let found = boxes_of(&extracted, span_of(&extracted, "Mark this"))[0];
     assert_eq!(found.page, 1);
     assert!((found.left - 100.0 / 595.0).abs() < 0.01, "{found:?}");
     // The baseline stands 100 points below the top.
-    assert!(found.top < 100.0 / 842.0 && found.bottom > 100.0 / 842.0, "{found:?}");
+    assert!(
+        found.top < 100.0 / 842.0 && found.bottom > 100.0 / 842.0,
+        "{found:?}"
+    );
     assert!(found.bottom - found.top < 30.0 / 842.0, "{found:?}");
-    assert!(found.right > found.left + 0.1 && found.right < 0.4, "{found:?}");
+    assert!(
+        found.right > found.left + 0.1 && found.right < 0.4,
+        "{found:?}"
+    );
 
     // The same page, turned to the right: its top is now at the right edge, and its lines run down.
-    let turned = extract(&[page()], &PdfOptions { rotate: 90, ..PdfOptions::default() });
-    assert_eq!((turned.pages[0].width, turned.pages[0].height), (842.0, 595.0));
+    let turned = extract(
+        &[page()],
+        &PdfOptions {
+            rotate: 90,
+            ..PdfOptions::default()
+        },
+    );
+    assert_eq!(
+        (turned.pages[0].width, turned.pages[0].height),
+        (842.0, 595.0)
+    );
     assert_eq!(turned.text, extracted.text);
     let found = boxes_of(&turned, span_of(&turned, "Mark this"))[0];
-    assert!(found.bottom - found.top > 0.1 && found.right - found.left < 30.0 / 842.0, "{found:?}");
+    assert!(
+        found.bottom - found.top > 0.1 && found.right - found.left < 30.0 / 842.0,
+        "{found:?}"
+    );
     assert!(found.left > 0.8 && found.top < 0.3, "{found:?}");
 }
 
@@ -78,6 +123,18 @@ fn paragraphs_go_on_over_pages_and_running_heads_do_not() {
     let page = |number: &'static str, body: &'static str| {
         vec![
             text(70.0, 810.0, 9.0, "Pravilnik o radu"),
+            // Another on every page, but it counts them.
+            text(
+                200.0,
+                60.0,
+                9.0,
+                match number {
+                    "1" => "1.1 Odmor 11",
+                    "2" => "1.2 Trajanje 12",
+                    "3" => "1.3 Sindikat 13",
+                    _ => "1.4 Kazne 14",
+                },
+            ),
             text(70.0, 740.0, 11.0, body),
             text(300.0, 30.0, 9.0, number),
         ]
@@ -86,28 +143,49 @@ fn paragraphs_go_on_over_pages_and_running_heads_do_not() {
         page("1", "Radnik ima pravo na odmor koji traje"),
         page("2", "najmanje dvadeset dana u godini."),
         page("3", "Sindikat daje mišljenje."),
+        page("4", "Kazna je određena."),
     ];
     let extracted = extract(&pages, &PdfOptions::default());
     assert_eq!(
         blocks(&extracted),
         [
-            (BlockKind::Paragraph, "Radnik ima pravo na odmor koji traje najmanje dvadeset dana u godini."),
+            (
+                BlockKind::Paragraph,
+                "Radnik ima pravo na odmor koji traje najmanje dvadeset dana u godini."
+            ),
             (BlockKind::Paragraph, "Sindikat daje mišljenje."),
+            (BlockKind::Paragraph, "Kazna je određena."),
         ]
     );
     let boxes = boxes_of(&extracted, span_of(&extracted, "traje najmanje"));
-    assert_eq!(boxes.iter().map(|found| found.page).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(
+        boxes.iter().map(|found| found.page).collect::<Vec<_>>(),
+        [1, 2]
+    );
 }
 
 #[test]
 fn the_outline_names_the_headings() {
     let pages = [
-        vec![text(70.0, 780.0, 11.0, "1 Uvod"), text(70.0, 740.0, 11.0, "Prvi odlomak.")],
-        vec![text(70.0, 780.0, 11.0, "2 Opseg"), text(70.0, 740.0, 11.0, "Drugi odlomak.")],
-        vec![text(70.0, 780.0, 11.0, "3 Kraj"), text(70.0, 740.0, 11.0, "Treci odlomak.")],
+        vec![
+            text(70.0, 780.0, 11.0, "1 Uvod"),
+            text(70.0, 740.0, 11.0, "Prvi odlomak."),
+        ],
+        vec![
+            text(70.0, 780.0, 11.0, "2 Opseg"),
+            text(70.0, 740.0, 11.0, "Drugi odlomak."),
+        ],
+        vec![
+            text(70.0, 780.0, 11.0, "3 Kraj"),
+            text(70.0, 740.0, 11.0, "Treci odlomak."),
+        ],
     ];
     let outline = [("Uvod", 0), ("Opseg", 1), ("Kraj", 2)];
-    let options = PdfOptions { outline: &outline, title: Some("Vodic"), ..PdfOptions::default() };
+    let options = PdfOptions {
+        outline: &outline,
+        title: Some("Vodic"),
+        ..PdfOptions::default()
+    };
     let extracted = extract(&pages, &options);
     assert_eq!(
         blocks(&extracted),
@@ -125,9 +203,20 @@ fn the_outline_names_the_headings() {
 
 #[test]
 fn tables_and_code_keep_their_shape() {
-    let mono = |y: f32, text: &'static str| Text { x: 70.0, y, size: 10.0, font: 3, text };
+    let mono = |y: f32, words: &'static str| Text {
+        x: 70.0,
+        y,
+        size: 10.0,
+        font: 3,
+        words,
+    };
     let page = vec![
-        text(70.0, 800.0, 11.0, "Prices of the year are listed below in euros."),
+        text(
+            70.0,
+            800.0,
+            11.0,
+            "Prices of the year are listed below in euros.",
+        ),
         text(70.0, 770.0, 11.0, "Item"),
         text(300.0, 770.0, 11.0, "Price"),
         text(70.0, 755.0, 11.0, "Apple"),
@@ -139,7 +228,10 @@ fn tables_and_code_keep_their_shape() {
     assert_eq!(
         blocks(&extracted),
         [
-            (BlockKind::Paragraph, "Prices of the year are listed below in euros."),
+            (
+                BlockKind::Paragraph,
+                "Prices of the year are listed below in euros."
+            ),
             (BlockKind::TableRow, "Item | Price"),
             (BlockKind::TableRow, "Apple | 3"),
             (BlockKind::Code, "fn main() {\n}"),
@@ -149,41 +241,80 @@ fn tables_and_code_keep_their_shape() {
 
 #[test]
 fn no_text_has_a_reason() {
-    let scanned = pdf(&[vec![], vec![]], &PdfOptions { picture: true, ..PdfOptions::default() });
-    assert_eq!(read_bytes(&scanned, Format::Pdf), Err(Refusal::Scanned { pages: 2 }));
+    let scanned = pdf(
+        &[vec![], vec![]],
+        &PdfOptions {
+            picture: true,
+            ..PdfOptions::default()
+        },
+    );
+    assert_eq!(
+        read_bytes(&scanned, Format::Pdf),
+        Err(Refusal::Scanned { pages: 2 })
+    );
     let empty = pdf(&[vec![]], &PdfOptions::default());
     assert_eq!(read_bytes(&empty, Format::Pdf), Err(Refusal::NoText));
     let locked = pdf(
         &[vec![text(70.0, 700.0, 12.0, "secret")]],
-        &PdfOptions { encrypted: true, ..PdfOptions::default() },
+        &PdfOptions {
+            encrypted: true,
+            ..PdfOptions::default()
+        },
     );
-    assert_eq!(read_bytes(&locked, Format::Pdf), Err(Refusal::PasswordProtected));
-    let whole = pdf(&[vec![text(70.0, 700.0, 12.0, "text")]], &PdfOptions::default());
-    assert!(matches!(read_bytes(&whole[..40], Format::Pdf), Err(Refusal::Damaged { .. })));
+    assert_eq!(
+        read_bytes(&locked, Format::Pdf),
+        Err(Refusal::PasswordProtected)
+    );
+    let whole = pdf(
+        &[vec![text(70.0, 700.0, 12.0, "text")]],
+        &PdfOptions::default(),
+    );
+    assert!(matches!(
+        read_bytes(&whole[..40], Format::Pdf),
+        Err(Refusal::Damaged { .. })
+    ));
 }
 
 #[test]
 fn a_partly_scanned_document_is_read_with_a_warning() {
     let pages = [vec![text(70.0, 700.0, 12.0, "This page has text.")], vec![]];
-    let extracted = extract(&pages, &PdfOptions { picture: true, ..PdfOptions::default() });
+    let extracted = extract(
+        &pages,
+        &PdfOptions {
+            picture: true,
+            ..PdfOptions::default()
+        },
+    );
     assert_eq!(extracted.text, "This page has text.");
-    assert_eq!(extracted.warnings[0].to_string(), "1 of 2 pages hold no text (scanned?)");
+    assert_eq!(
+        extracted.warnings[0].to_string(),
+        "1 of 2 pages hold no text (scanned?)"
+    );
     assert_eq!(extracted.pages.len(), 2);
 }
 
 #[test]
 fn a_note_in_the_margin_that_runs_upwards_is_one_line() {
     // The matrix of a margin stamp, as preprint servers set it.
-    let pages = [vec![text(70.0, 700.0, 12.0, "The text of the page."), text(70.0, 686.0, 12.0, "It goes on.")]];
+    let pages = [vec![
+        text(70.0, 700.0, 12.0, "The text of the page."),
+        text(70.0, 686.0, 12.0, "It goes on."),
+    ]];
     let file = String::from_utf8_lossy(&pdf(&pages, &PdfOptions::default())).into_owned();
     let stamp = "BT /F1 12 Tf 0 1 -1 0 30 200 Tm (Set sideways here) Tj ET";
     let replaced = "BT /F1 12 Tf 70 686 Td (It goes on.) Tj ET";
     assert!(file.contains(replaced));
     // Offsets are wrong after this; readers rebuild them.
-    let file = file.replace(replaced, stamp).replace("/Length 92", "/Length 107");
+    let file = file
+        .replace(replaced, stamp)
+        .replace("/Length 92", "/Length 107");
     let extracted = read_bytes(file.as_bytes(), Format::Pdf).unwrap();
     assert_eq!(
-        extracted.blocks.iter().map(|block| block.span.slice(&extracted.text).unwrap()).collect::<Vec<_>>(),
+        extracted
+            .blocks
+            .iter()
+            .map(|block| block.span.slice(&extracted.text).unwrap())
+            .collect::<Vec<_>>(),
         ["The text of the page.", "Set sideways here"]
     );
 }

@@ -7,14 +7,20 @@ use docent_ingest::{FolderWatcher, Hint, HintCause};
 use tokio::sync::mpsc::Receiver;
 
 /// Far beyond any delay of the watcher; a test that gets here has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 async fn next(hints: &mut Receiver<Hint>) -> Hint {
-    tokio::time::timeout(PATIENCE, hints.recv()).await.expect("a hint in time").expect("a watcher")
+    tokio::time::timeout(PATIENCE, hints.recv())
+        .await
+        .expect("a hint in time")
+        .expect("a watcher")
 }
 
 async fn until(hints: &mut Receiver<Hint>, root: &Path, cause: HintCause) {
-    let wanted = Hint { root: root.to_owned(), cause };
+    let wanted = Hint {
+        root: root.to_owned(),
+        cause,
+    };
     while next(hints).await != wanted {}
 }
 
@@ -56,7 +62,13 @@ async fn roots_come_and_go() {
     watcher.remove(&one_root);
     std::fs::write(one_root.join("unseen"), "x").unwrap();
     std::fs::write(two_root.join("seen"), "x").unwrap();
-    assert_eq!(next(&mut hints).await, Hint { root: two_root, cause: HintCause::Changed });
+    assert_eq!(
+        next(&mut hints).await,
+        Hint {
+            root: two_root,
+            cause: HintCause::Changed
+        }
+    );
 }
 
 #[tokio::test]
