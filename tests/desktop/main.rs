@@ -94,7 +94,7 @@ impl Desktop {
     async fn open(home: &Home) -> Result<Self> {
         let display = Display::start(1400, 900)?;
         let driver = Driver::start(&home.environment(&display)).await?;
-        let window = driver.open(&program()?).await?;
+        let window = driver.open(&program()?, &[]).await?;
         let shots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("desktop");
         std::fs::create_dir_all(&shots)?;
         Ok(Self {

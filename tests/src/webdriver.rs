@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 /// What the protocol calls the field that holds a reference to an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
+/// Time for a program to show its window.
+const OPENING: Duration = Duration::from_secs(60);
+
 /// A child process that ends with the test.
 pub struct Running(Child);
 
@@ -124,14 +127,16 @@ impl Driver {
     }
 
     /// Starts a program and takes control of its window.
-    pub async fn open(&self, program: &Path) -> Result<Window> {
+    pub async fn open(&self, program: &Path, arguments: &[&str]) -> Result<Window> {
         let capabilities = json!({
             "capabilities": { "alwaysMatch": {
-                "webkitgtk:browserOptions": { "binary": program, "args": [] },
+                "webkitgtk:browserOptions": { "binary": program, "args": arguments },
             }},
         });
         let url = format!("{}/session", self.address);
-        let session = call(self.http.post(&url).json(&capabilities)).await?;
+        // A program that doesn't offer its window to the driver is waited for without end.
+        let request = self.http.post(&url).json(&capabilities).timeout(OPENING);
+        let session = call(request).await?;
         let id = session["sessionId"]
             .as_str()
             .context("a session has an id")?;

@@ -34,9 +34,9 @@ async fn main() -> Result<()> {
     let (mut docent, mut empty) = (Figures::default(), Figures::default());
     for _ in 0..ROUNDS {
         // An element that the page makes when the API has answered it for the first time.
-        measure(&program, "[data-testid=\"first-run\"]", &mut docent).await?;
+        measure(&program, &[], "[data-testid=\"first-run\"]", &mut docent).await?;
         if baseline.is_file() {
-            measure(&baseline, "body", &mut empty).await?;
+            measure(&baseline, &["--automation"], "body", &mut empty).await?;
         }
     }
     println!("window                      start        memory (PSS, no model loaded)");
@@ -62,7 +62,12 @@ fn print(name: &str, figures: &mut Figures) {
     );
 }
 
-async fn measure(program: &Path, element: &str, figures: &mut Figures) -> Result<()> {
+async fn measure(
+    program: &Path,
+    arguments: &[&str],
+    element: &str,
+    figures: &mut Figures,
+) -> Result<()> {
     let home = tempfile::tempdir()?;
     let inside = |name: &str| home.path().join(name).display().to_string();
     let display = Display::start(1400, 900)?;
@@ -77,7 +82,7 @@ async fn measure(program: &Path, element: &str, figures: &mut Figures) -> Result
     ])
     .await?;
     let begin = Instant::now();
-    let window = driver.open(program).await?;
+    let window = driver.open(program, arguments).await?;
     window.find(element, DEADLINE).await?;
     figures.start.push(begin.elapsed());
     figures.memory.push(proportional_memory(driver.id())?);
