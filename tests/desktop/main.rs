@@ -13,9 +13,9 @@ use serde_json::json;
 /// For what the window does by itself.
 const SOON: Duration = Duration::from_secs(20);
 /// For reading a dozen short pages, on two cores that may be busy with other tests.
-const READING: Duration = Duration::from_secs(300);
+const READING: Duration = Duration::from_mins(5);
 /// For an answer of the small model, likewise.
-const ANSWERING: Duration = Duration::from_secs(300);
+const ANSWERING: Duration = Duration::from_mins(5);
 
 /// One test at a time: two models on two cores take far more than twice as long.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -11,7 +11,7 @@ use docent_tests::webdriver::{Display, Driver};
 use docent_tests::{family, models_dir};
 
 const ROUNDS: usize = 5;
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Where Debian and its relatives keep the engine's own browser.
 const BASELINE: &str = "/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser";
