@@ -54,6 +54,10 @@ pub async fn api_write(
 
 /// Ends a request at whatever point it is.
 #[tauri::command]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "Tauri hands arguments over by value"
+)]
 pub fn api_cancel(webview: Webview, tunnel: State<'_, Tunnel>, id: &str) {
     tunnel.cancel(webview.label(), id);
 }

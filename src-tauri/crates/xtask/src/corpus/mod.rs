@@ -232,7 +232,9 @@ fn manuals(repo: &Repo, packages: &Path, manuals: &Path) -> Result<()> {
                 _ => format!("{package}-{plain}"),
             };
             let target = manuals.join(unique);
-            if plain != name {
+            if plain == name {
+                fs::copy(path, target)?;
+            } else {
                 let text = repo.command("gzip").arg("-dc").arg(path).output()?;
                 ensure!(
                     text.status.success(),
@@ -240,8 +242,6 @@ fn manuals(repo: &Repo, packages: &Path, manuals: &Path) -> Result<()> {
                     path.display()
                 );
                 fs::write(target, text.stdout)?;
-            } else {
-                fs::copy(path, target)?;
             }
             count += 1;
         }
