@@ -428,7 +428,7 @@ fn partition(atoms: &[Atom], options: &ChunkOptions) -> Vec<Range<usize>> {
     let max = options.max_tokens;
     let total: usize = atoms.iter().map(|atom| atom.tokens).sum();
     if total <= max {
-        return Vec::from([0..atoms.len()]);
+        return std::iter::once(0..atoms.len()).collect();
     }
     let fewest = total.div_ceil(max);
     let goal = total.div_ceil(fewest);

@@ -144,14 +144,15 @@ pub fn lay_out(
 /// Takes out page numbers and the heads and feet that repeat from page to page.
 ///
 /// A line is one of these when, near the top or the bottom, lines with the same words (numbers aside)
-/// stand at the same height on pages close by, or lines that count the pages do. Close by, because
-/// `Examples` may well begin every fiftieth page of a manual.
+/// stand at the same height on page after page, or on every other page, or when lines that count the
+/// pages do. An unbroken run is asked for because `Examples` may well begin a tenth of a manual's pages.
 fn drop_running_lines(pages: &mut [Page]) {
     /// Lines at each end of a page that are looked at.
     const EDGE: usize = 3;
-    const FEWEST_PAGES: usize = 3;
-    /// Left and right pages have heads of their own, so this reaches over four of each.
-    const CLOSE: usize = 4;
+    /// Fewer pages in a row are a coincidence, unless the document has no more.
+    const FEWEST: usize = 4;
+    const FEWEST_IN_SHORT: usize = 3;
+    const SHORT: usize = 12;
     const ZONE: f32 = 0.15;
     let mut seen: HashMap<(i32, String), BTreeSet<usize>> = HashMap::new();
     let mut counting: HashMap<(i32, i64), BTreeSet<usize>> = HashMap::new();
@@ -216,28 +217,27 @@ fn drop_running_lines(pages: &mut [Page]) {
             }
         }
     }
-    let fewest = FEWEST_PAGES.min(pages.len().max(2));
+    let fewest = match pages.len() {
+        pages if pages > SHORT => FEWEST,
+        pages => FEWEST_IN_SHORT.min(pages.max(2)),
+    };
     let body_size = body_size(&chars_by_size(pages.iter().flat_map(|page| &page.lines)));
     // Rounding may part two lines of one height.
     let near = |height: i32| height - 1..=height + 1;
     let is_running = |line: &Line, page: usize| -> bool {
         let (height, words) = (height(line), words(line));
-        let close = |pages: &BTreeSet<usize>| {
-            pages
-                .range(page.saturating_sub(CLOSE)..=page + CLOSE)
-                .count()
-        };
-        let same: usize = near(height)
+        let same: Vec<_> = near(height)
             .filter_map(|height| seen.get(&(height, words.clone())))
-            .map(close)
-            .sum();
+            .collect();
         // Headings may be numbered as the pages are, but they are set larger than the text.
         let counts = line.style.size < body_size * 1.05
             && ahead(line, page).into_iter().any(|ahead| {
-                let pages = near(height).filter_map(|height| counting.get(&(height, ahead)));
-                pages.map(close).sum::<usize>() > FEWEST_PAGES
+                let pages: Vec<_> = near(height)
+                    .filter_map(|height| counting.get(&(height, ahead)))
+                    .collect();
+                longest_run(&pages, page) >= FEWEST
             });
-        same >= fewest || counts
+        longest_run(&same, page) >= fewest || counts
     };
     for (number, page) in pages.iter_mut().enumerate() {
         let mut running: Vec<usize> = edges(page)
@@ -253,6 +253,23 @@ fn drop_running_lines(pages: &mut [Page]) {
             page.lines.remove(index);
         }
     }
+}
+
+/// How many pages in a row, one after the other or every other one, hold the line of `page`.
+fn longest_run(holders: &[&BTreeSet<usize>], page: usize) -> usize {
+    /// No more is ever asked for, and a long document has long runs.
+    const LONG_ENOUGH: usize = 4;
+    let holds = |page: usize| holders.iter().any(|pages| pages.contains(&page));
+    let run = |step: usize| {
+        let after = (1..LONG_ENOUGH)
+            .take_while(|n| holds(page + n * step))
+            .count();
+        let before = (1..LONG_ENOUGH)
+            .take_while(|n| page.checked_sub(n * step).is_some_and(holds))
+            .count();
+        1 + before + after
+    };
+    run(1).max(run(2))
 }
 
 /// `12`, `- 12 -`, `xii`, `12 / 30`, `Page 12 of 30`.
