@@ -16,7 +16,11 @@ impl Engine {
 
     pub async fn create_chat(&self, scope: &WorkspaceScope, title: Option<&str>) -> Result<Chat> {
         let title = checked_title(title.unwrap_or_default())?;
-        let chat = self.store().chats().create(scope, &title, Timestamp::now()).await?;
+        let chat = self
+            .store()
+            .chats()
+            .create(scope, &title, Timestamp::now())
+            .await?;
         self.changed(Topic::Chats, Some(scope.workspace()));
         Ok(chat)
     }
@@ -34,7 +38,10 @@ impl Engine {
     ) -> Result<Chat> {
         if let Some(title) = title {
             let title = checked_title(&title)?;
-            self.store().chats().rename(scope, id, &title, Timestamp::now()).await?;
+            self.store()
+                .chats()
+                .rename(scope, id, &title, Timestamp::now())
+                .await?;
         }
         if let Some(pinned) = pinned {
             self.store().chats().set_pinned(scope, id, pinned).await?;
@@ -65,7 +72,10 @@ impl Engine {
         title: &str,
     ) -> Result<()> {
         if self.chat(scope, id).await?.title.is_empty() {
-            self.store().chats().rename(scope, id, title, Timestamp::now()).await?;
+            self.store()
+                .chats()
+                .rename(scope, id, title, Timestamp::now())
+                .await?;
         }
         Ok(())
     }

@@ -96,8 +96,9 @@ impl Config {
             Ok(text) => Self::parse(&text, file)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::default(),
             Err(error) => {
-                return Err(Error::invalid(format!("{} cannot be read", file.display()))
-                    .with_source(error));
+                return Err(
+                    Error::invalid(format!("{} cannot be read", file.display())).with_source(error)
+                );
             }
         };
         if let Ok(generator) = std::env::var("DOCENT_GENERATOR") {
@@ -119,9 +120,7 @@ impl Config {
     }
 
     fn validate(&self, file: &Path) -> Result<()> {
-        let refuse = |what: &str| {
-            Err(Error::invalid(format!("{}: {what}", file.display())))
-        };
+        let refuse = |what: &str| Err(Error::invalid(format!("{}: {what}", file.display())));
         if !(1024..=131_072).contains(&self.context_tokens) {
             return refuse("context_tokens must be between 1024 and 131072");
         }
@@ -133,13 +132,16 @@ impl Config {
         }
         let wants_openai = self.generator == "openai" || self.embedder == "openai";
         match &self.openai {
-            None if wants_openai => refuse("generator or embedder is openai, but there is no [openai]"),
+            None if wants_openai => {
+                refuse("generator or embedder is openai, but there is no [openai]")
+            }
             Some(openai) if self.generator == "openai" && openai.generator_model.is_none() => {
                 refuse("[openai] needs generator_model")
             }
             Some(openai)
                 if self.embedder == "openai"
-                    && (openai.embedder_model.is_none() || openai.embedder_dimensions.is_none()) =>
+                    && (openai.embedder_model.is_none()
+                        || openai.embedder_dimensions.is_none()) =>
             {
                 refuse("[openai] needs embedder_model and embedder_dimensions")
             }
@@ -155,12 +157,21 @@ mod tests {
     #[test]
     fn unknown_keys_and_impossible_values_are_refused() {
         let file = Path::new("config.toml");
-        assert_eq!(Config::parse("", file).expect("empty is the default"), Config::default());
+        assert_eq!(
+            Config::parse("", file).expect("empty is the default"),
+            Config::default()
+        );
         let error = Config::parse("genrator = \"x\"", file).expect_err("a misspelt key");
         assert!(error.to_string().contains("genrator"), "{error}");
-        let config = Config { passage_tokens: 6000, ..Config::default() };
+        let config = Config {
+            passage_tokens: 6000,
+            ..Config::default()
+        };
         assert!(config.validate(file).is_err());
-        let config = Config { generator: "openai".into(), ..Config::default() };
+        let config = Config {
+            generator: "openai".into(),
+            ..Config::default()
+        };
         assert!(config.validate(file).is_err(), "openai needs its section");
     }
 }

@@ -29,7 +29,9 @@ impl Cores {
     /// also wait for [`Interactive::ready`].
     pub(crate) fn interactive(self: &Arc<Self>) -> Interactive {
         self.interactive.fetch_add(1, Ordering::SeqCst);
-        Interactive { cores: Arc::clone(self) }
+        Interactive {
+            cores: Arc::clone(self),
+        }
     }
 
     /// Waits until no answer wants the cores, and holds them for one batch.
@@ -82,9 +84,14 @@ mod tests {
             }
         });
         tokio::task::yield_now().await;
-        assert!(!ready.is_finished(), "the batch in flight still has the cores");
+        assert!(
+            !ready.is_finished(),
+            "the batch in flight still has the cores"
+        );
         drop(batch);
-        ready.await.expect("the waiting answer runs once the batch is done");
+        ready
+            .await
+            .expect("the waiting answer runs once the batch is done");
 
         let next = tokio::spawn({
             let cores = Arc::clone(&cores);
@@ -93,7 +100,10 @@ mod tests {
             }
         });
         tokio::task::yield_now().await;
-        assert!(!next.is_finished(), "no batch starts while an answer is wanted");
+        assert!(
+            !next.is_finished(),
+            "no batch starts while an answer is wanted"
+        );
         drop(answer);
         next.await.expect("the batch runs after the answer");
     }

@@ -18,11 +18,13 @@ impl Engine {
         let mut report = DoctorReport::default();
         self.flush_words().await?;
         let checked = self.store().check().await?;
-        report.findings.extend(checked.findings.iter().map(|finding| DoctorFinding {
-            workspace: None,
-            problem: describe(finding),
-            repaired: None,
-        }));
+        report
+            .findings
+            .extend(checked.findings.iter().map(|finding| DoctorFinding {
+                workspace: None,
+                problem: describe(finding),
+                repaired: None,
+            }));
         for workspace in self.store().workspaces().list().await? {
             let scope = WorkspaceScope::new(workspace.id);
             let counts = self.counts(&scope).await?;
@@ -48,11 +50,13 @@ impl Engine {
             } else {
                 None
             };
-            report.findings.extend(problems.into_iter().map(|problem| DoctorFinding {
-                workspace: Some(workspace.name.to_string()),
-                problem,
-                repaired: repaired.clone(),
-            }));
+            report
+                .findings
+                .extend(problems.into_iter().map(|problem| DoctorFinding {
+                    workspace: Some(workspace.name.to_string()),
+                    problem,
+                    repaired: repaired.clone(),
+                }));
         }
         self.blob_problems(repair, &mut report).await?;
         Ok(report)
@@ -62,19 +66,38 @@ impl Engine {
         let open = self.open_index(scope).await?;
         let (words, vectors) = {
             let index = Arc::clone(&open.index);
-            blocking("reading an index", move || Ok((index.word_keys()?, index.vector_keys()?)))
-                .await?
+            blocking("reading an index", move || {
+                Ok((index.word_keys()?, index.vector_keys()?))
+            })
+            .await?
         };
         let chunks = self.store().chunks();
-        let wanted: RoaringBitmap =
-            chunks.all_keys(scope).await?.into_iter().map(|key| key.0).collect();
-        let waiting: RoaringBitmap =
-            chunks.unembedded_keys(scope).await?.into_iter().map(|key| key.0).collect();
+        let wanted: RoaringBitmap = chunks
+            .all_keys(scope)
+            .await?
+            .into_iter()
+            .map(|key| key.0)
+            .collect();
+        let waiting: RoaringBitmap = chunks
+            .unembedded_keys(scope)
+            .await?
+            .into_iter()
+            .map(|key| key.0)
+            .collect();
         let embedded = &wanted - &waiting;
         let differences = [
-            ((&wanted - &words).len(), "chunks are missing from the word index"),
-            ((&words - &wanted).len(), "chunks in the word index belong to no document"),
-            ((&embedded - &vectors).len(), "vectors are missing although their chunks count as embedded"),
+            (
+                (&wanted - &words).len(),
+                "chunks are missing from the word index",
+            ),
+            (
+                (&words - &wanted).len(),
+                "chunks in the word index belong to no document",
+            ),
+            (
+                (&embedded - &vectors).len(),
+                "vectors are missing although their chunks count as embedded",
+            ),
             ((&vectors - &wanted).len(), "vectors belong to no document"),
         ];
         Ok(differences
@@ -90,12 +113,18 @@ impl Engine {
         let (orphans, missing) = blocking("looking at the blobs", move || {
             let mut present = Vec::new();
             for workspace in std::fs::read_dir(&root).into_iter().flatten().flatten() {
-                for file in std::fs::read_dir(workspace.path()).into_iter().flatten().flatten() {
+                for file in std::fs::read_dir(workspace.path())
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                {
                     present.push(file.path());
                 }
             }
             let hash_of = |path: &std::path::Path| {
-                path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+                path.file_stem()
+                    .map(|stem| stem.to_string_lossy().into_owned())
+                    .unwrap_or_default()
             };
             let missing: Vec<String> = used
                 .iter()
@@ -118,7 +147,10 @@ impl Engine {
         }
         for orphan in orphans {
             let repaired = if repair {
-                tokio::fs::remove_file(&orphan).await.ok().map(|()| "removed".to_owned())
+                tokio::fs::remove_file(&orphan)
+                    .await
+                    .ok()
+                    .map(|()| "removed".to_owned())
             } else {
                 None
             };
@@ -141,14 +173,26 @@ fn describe(finding: &Finding) -> String {
         Finding::ChunkOrdinals { document, .. } => {
             format!("the chunks of document {document} are not numbered in order")
         }
-        Finding::ChunkCounts { document, chunks, embedded, .. } => format!(
+        Finding::ChunkCounts {
+            document,
+            chunks,
+            embedded,
+            ..
+        } => format!(
             "document {document} counts its chunks wrongly: there are {chunks}, {embedded} of them embedded"
         ),
-        Finding::ReadyButUnembedded { document, missing, .. } => {
+        Finding::ReadyButUnembedded {
+            document, missing, ..
+        } => {
             format!("document {document} counts as ready although {missing} chunks have no vector")
         }
-        Finding::NoJob { document, status, .. } => {
-            format!("document {document} is {} and no job works on it", status.as_str())
+        Finding::NoJob {
+            document, status, ..
+        } => {
+            format!(
+                "document {document} is {} and no job works on it",
+                status.as_str()
+            )
         }
         Finding::NoText { document, .. } => format!("the text of document {document} is missing"),
         Finding::KeyReusable { key, .. } => format!("the chunk key {key} would be given out again"),

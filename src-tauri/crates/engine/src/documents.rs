@@ -51,7 +51,10 @@ impl Engine {
                     Ok(folder) => added.folders.push(folder.id),
                     Err(error) if error.code() == Code::Internal => return Err(error),
                     Err(error) => {
-                        added.skipped.push(SkippedPath { path, reason: error.to_string() });
+                        added.skipped.push(SkippedPath {
+                            path,
+                            reason: error.to_string(),
+                        });
                     }
                 },
                 Found::File(path, stamp) => files.push(new_document(&path, stamp, None)),
@@ -59,8 +62,11 @@ impl Engine {
             }
         }
         if !files.is_empty() {
-            let registered =
-                self.store().documents().register_all(scope, &files, Timestamp::now()).await?;
+            let registered = self
+                .store()
+                .documents()
+                .register_all(scope, &files, Timestamp::now())
+                .await?;
             added.documents = registered.into_iter().map(|(id, _)| id).collect();
             self.ring();
             self.changed(Topic::Documents, Some(scope.workspace()));
@@ -87,7 +93,11 @@ impl Engine {
         };
         let page = self.store().documents().list(scope, &stored).await?;
         let counts = self.counts(scope).await?;
-        Ok(DocumentPage { items: page.items, next_cursor: page.next_cursor, counts })
+        Ok(DocumentPage {
+            items: page.items,
+            next_cursor: page.next_cursor,
+            counts,
+        })
     }
 
     pub async fn counts(&self, scope: &WorkspaceScope) -> Result<DocumentCounts> {
@@ -115,7 +125,10 @@ impl Engine {
 
     /// Reads a document again.
     pub async fn retry_document(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
-        self.store().documents().retry(scope, id, Timestamp::now()).await?;
+        self.store()
+            .documents()
+            .retry(scope, id, Timestamp::now())
+            .await?;
         self.ring();
         self.changed(Topic::Documents, Some(scope.workspace()));
         Ok(())
@@ -128,13 +141,18 @@ impl Engine {
         id: DocumentId,
     ) -> Result<DocumentText> {
         let document = self.document(scope, id).await?;
-        let stored = self.store().documents().text(scope, id).await.map_err(|error| match error {
-            docent_store::Error::NotFound(_) => Error::new(
-                Code::NotFound,
-                format!("{} holds no text that could be shown", document.title),
-            ),
-            other => other.into(),
-        })?;
+        let stored =
+            self.store()
+                .documents()
+                .text(scope, id)
+                .await
+                .map_err(|error| match error {
+                    docent_store::Error::NotFound(_) => Error::new(
+                        Code::NotFound,
+                        format!("{} holds no text that could be shown", document.title),
+                    ),
+                    other => other.into(),
+                })?;
         let layout: Layout = serde_json::from_str(&stored.layout_json)
             .map_err(|error| Error::internal("reading a document's structure", error))?;
         Ok(DocumentText {
@@ -163,21 +181,26 @@ impl Engine {
         let document = self.document(scope, id).await?;
         let path = self.file_of(scope, &document).await?;
         let metadata = tokio::fs::metadata(&path).await.map_err(|error| {
-            Error::new(Code::NotFound, format!("{} is not there any more", path.display()))
-                .with_source(error)
+            Error::new(
+                Code::NotFound,
+                format!("{} is not there any more", path.display()),
+            )
+            .with_source(error)
         })?;
         if !metadata.is_file() {
             return Err(Error::not_found("the file"));
         }
-        let name = Path::new(&document.path)
-            .file_name()
-            .map_or_else(|| document.title.clone(), |name| name.to_string_lossy().into_owned());
+        let name = Path::new(&document.path).file_name().map_or_else(
+            || document.title.clone(),
+            |name| name.to_string_lossy().into_owned(),
+        );
         Ok(DocumentFile {
             path,
             name,
-            media_type: document
-                .format
-                .map_or("application/octet-stream", docent_domain::Format::media_type),
+            media_type: document.format.map_or(
+                "application/octet-stream",
+                docent_domain::Format::media_type,
+            ),
             size_bytes: metadata.len(),
         })
     }
@@ -224,7 +247,11 @@ pub(crate) fn new_document(
 ) -> NewDocument {
     NewDocument {
         path: path.to_string_lossy().into_owned(),
-        origin: if folder.is_some() { Origin::Folder } else { Origin::File },
+        origin: if folder.is_some() {
+            Origin::Folder
+        } else {
+            Origin::File
+        },
         folder_id: folder,
         title: stem(&path.to_string_lossy()),
         stamp,
@@ -270,5 +297,9 @@ fn text_block(block: &Block) -> TextBlock {
         Kind::TableRow | Kind::TableHeader => (BlockKind::TableRow, 0),
         Kind::Quote => (BlockKind::Quote, 0),
     };
-    TextBlock { kind, level, span: block.span }
+    TextBlock {
+        kind,
+        level,
+        span: block.span,
+    }
 }

@@ -34,7 +34,12 @@ pub struct Error {
 impl Error {
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, source: None }
+        Self {
+            code,
+            message: message.into(),
+            hint: None,
+            source: None,
+        }
     }
 
     #[must_use]

@@ -17,7 +17,9 @@ pub(crate) struct Events {
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Self { sender: broadcast::channel(CHANGES_KEPT).0 }
+        Self {
+            sender: broadcast::channel(CHANGES_KEPT).0,
+        }
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Change> {
@@ -26,6 +28,9 @@ impl Events {
 
     pub(crate) fn changed(&self, topic: Topic, workspace_id: Option<WorkspaceId>) {
         // An error only says that nobody listens.
-        let _ = self.sender.send(Change { topic, workspace_id });
+        let _ = self.sender.send(Change {
+            topic,
+            workspace_id,
+        });
     }
 }

@@ -69,7 +69,10 @@ impl Watching {
     }
 
     fn all(&self) -> Vec<(FolderId, WorkspaceScope)> {
-        lock(&self.roots).iter().map(|(id, (scope, _))| (*id, *scope)).collect()
+        lock(&self.roots)
+            .iter()
+            .map(|(id, (scope, _))| (*id, *scope))
+            .collect()
     }
 }
 
@@ -84,21 +87,35 @@ impl Engine {
 
     /// Makes the workspace mirror a folder, and begins with a scan. A folder that is watched
     /// already is scanned again.
-    pub async fn add_folder(self: &Arc<Self>, scope: &WorkspaceScope, path: &Path) -> Result<Folder> {
+    pub async fn add_folder(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        path: &Path,
+    ) -> Result<Folder> {
         let wanted = path.to_owned();
         let root = blocking("looking at a folder", move || readable_folder(&wanted)).await?;
         let data_dir = self.options().data_dir.clone();
         if root.starts_with(&data_dir) || data_dir.starts_with(&root) {
             return Err(Error::new(
                 Code::Conflict,
-                format!("{} holds Docent's own data and cannot be watched", root.display()),
+                format!(
+                    "{} holds Docent's own data and cannot be watched",
+                    root.display()
+                ),
             )
             .with_hint("Choose the folder with your documents"));
         }
         let now = Timestamp::now();
-        let (folder, _) = self.store().folders().add(scope, &root.to_string_lossy(), now).await?;
+        let (folder, _) = self
+            .store()
+            .folders()
+            .add(scope, &root.to_string_lossy(), now)
+            .await?;
         self.watching().add(*scope, &folder);
-        self.store().folders().enqueue_scan(scope, folder.id, now).await?;
+        self.store()
+            .folders()
+            .enqueue_scan(scope, folder.id, now)
+            .await?;
         self.ring();
         self.changed(Topic::Folders, Some(scope.workspace()));
         Ok(folder)
@@ -117,7 +134,10 @@ impl Engine {
 
     /// Compares a folder with the disk as soon as possible.
     pub async fn scan_folder(&self, scope: &WorkspaceScope, id: FolderId) -> Result<()> {
-        self.store().folders().enqueue_scan(scope, id, Timestamp::now()).await?;
+        self.store()
+            .folders()
+            .enqueue_scan(scope, id, Timestamp::now())
+            .await?;
         self.ring();
         Ok(())
     }
@@ -144,7 +164,9 @@ impl Engine {
 
     /// Scans folders when something hints at a change, and all of them now and then.
     pub(crate) async fn follow_hints(self: Arc<Self>) {
-        let Some(mut hints) = lock(&self.watching().hints).take() else { return };
+        let Some(mut hints) = lock(&self.watching().hints).take() else {
+            return;
+        };
         let every = Duration::from_secs(self.config().rescan_seconds.max(10));
         let mut rescan = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
         loop {
@@ -184,15 +206,21 @@ impl Engine {
             Ok(scan) => scan,
             Err(ScanError::Cancelled) => return Err(Error::new(Code::Internal, "stopped")),
             Err(error) => {
-                let reason = format!("{error} Its documents are kept until it is back or removed here.");
-                return self.set_folder_state(scope, id, FolderState::Paused, Some(&reason)).await;
+                let reason =
+                    format!("{error} Its documents are kept until it is back or removed here.");
+                return self
+                    .set_folder_state(scope, id, FolderState::Paused, Some(&reason))
+                    .await;
             }
         };
         let known = self.store().documents().known_files(scope, id).await?;
         let difference = compare(&known, scan.files);
         for (from, to) in &difference.moved {
             let new = new_document(&to.path, stored_stamp(&to.stamp()), Some(id));
-            self.store().documents().rename_path(scope, *from, &new, Timestamp::now()).await?;
+            self.store()
+                .documents()
+                .rename_path(scope, *from, &new, Timestamp::now())
+                .await?;
         }
         let new: Vec<NewDocument> = difference
             .changed
@@ -201,9 +229,15 @@ impl Engine {
             .collect();
         let mut queued = 0;
         for batch in new.chunks(REGISTER_BATCH) {
-            let registered =
-                self.store().documents().register_all(scope, batch, Timestamp::now()).await?;
-            queued += registered.iter().filter(|(_, result)| *result != Registered::Unchanged).count();
+            let registered = self
+                .store()
+                .documents()
+                .register_all(scope, batch, Timestamp::now())
+                .await?;
+            queued += registered
+                .iter()
+                .filter(|(_, result)| *result != Registered::Unchanged)
+                .count();
             self.ring();
         }
         tracing::debug!(folder = %folder.path, queued, moved = difference.moved.len(), gone = difference.gone.len(), "scanned");
@@ -216,9 +250,13 @@ impl Engine {
                     scan.unreadable.len(),
                     path.display()
                 ),
-                None => "it could not be read completely; nothing is removed until it can".to_owned(),
+                None => {
+                    "it could not be read completely; nothing is removed until it can".to_owned()
+                }
             };
-            return self.set_folder_state(scope, id, FolderState::Incomplete, Some(&reason)).await;
+            return self
+                .set_folder_state(scope, id, FolderState::Incomplete, Some(&reason))
+                .await;
         }
         let gone = difference.gone.len();
         if gone >= FEW_FILES && gone * 2 > known.len() && !accepting {
@@ -227,14 +265,21 @@ impl Engine {
                  resume the folder; if not, bring the files back.",
                 known.len()
             );
-            return self.set_folder_state(scope, id, FolderState::Paused, Some(&reason)).await;
+            return self
+                .set_folder_state(scope, id, FolderState::Paused, Some(&reason))
+                .await;
         }
         if gone > 0 {
-            let removed = self.store().documents().delete_all(scope, &difference.gone).await?;
+            let removed = self
+                .store()
+                .documents()
+                .delete_all(scope, &difference.gone)
+                .await?;
             self.queue_words(scope, Vec::new(), &removed);
             self.flush_words().await?;
         }
-        self.set_folder_state(scope, id, FolderState::Watching, None).await
+        self.set_folder_state(scope, id, FolderState::Watching, None)
+            .await
     }
 
     async fn set_folder_state(
@@ -245,7 +290,10 @@ impl Engine {
         reason: Option<&str>,
     ) -> Result<()> {
         let scanned_at = (state == FolderState::Watching).then(Timestamp::now);
-        self.store().folders().set_state(scope, id, state, reason, scanned_at).await?;
+        self.store()
+            .folders()
+            .set_state(scope, id, state, reason, scanned_at)
+            .await?;
         self.changed(Topic::Folders, Some(scope.workspace()));
         self.changed(Topic::Documents, Some(scope.workspace()));
         Ok(())
@@ -264,8 +312,10 @@ struct Difference {
 
 fn compare(known: &[KnownFile], found: Vec<FoundFile>) -> Difference {
     let mut difference = Difference::default();
-    let by_path: HashMap<&str, &KnownFile> =
-        known.iter().map(|file| (file.path.as_str(), file)).collect();
+    let by_path: HashMap<&str, &KnownFile> = known
+        .iter()
+        .map(|file| (file.path.as_str(), file))
+        .collect();
     let mut seen = HashSet::new();
     let mut unknown = Vec::new();
     for file in found {
@@ -286,7 +336,10 @@ fn compare(known: &[KnownFile], found: Vec<FoundFile>) -> Difference {
     for file in known.iter().filter(|file| !seen.contains(&file.id)) {
         match file.stamp.file_id {
             Some(identity) => {
-                vanished.insert((identity, file.stamp.size_bytes, file.stamp.modified_ns), file);
+                vanished.insert(
+                    (identity, file.stamp.size_bytes, file.stamp.modified_ns),
+                    file,
+                );
             }
             None => difference.gone.push(file.id),
         }
@@ -301,15 +354,18 @@ fn compare(known: &[KnownFile], found: Vec<FoundFile>) -> Difference {
             None => difference.changed.push(file),
         }
     }
-    difference.gone.extend(vanished.values().map(|file| file.id));
+    difference
+        .gone
+        .extend(vanished.values().map(|file| file.id));
     difference
 }
 
 fn readable_folder(path: &Path) -> Result<PathBuf> {
     let root = std::fs::canonicalize(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            Error::new(Code::NotFound, format!("there is no folder {}", path.display()))
-        }
+        std::io::ErrorKind::NotFound => Error::new(
+            Code::NotFound,
+            format!("there is no folder {}", path.display()),
+        ),
         std::io::ErrorKind::PermissionDenied => {
             Error::invalid(format!("Docent may not read {}", path.display()))
                 .with_hint("Change its permissions and add it again")

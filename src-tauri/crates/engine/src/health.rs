@@ -23,7 +23,10 @@ impl Engine {
         };
         Health {
             // Only the database is beyond doing without.
-            status: match (of("database"), components.iter().map(|component| component.status).max()) {
+            status: match (
+                of("database"),
+                components.iter().map(|component| component.status).max(),
+            ) {
                 (Some(HealthStatus::Unhealthy), _) => HealthStatus::Unhealthy,
                 (_, Some(HealthStatus::Healthy) | None) => HealthStatus::Healthy,
                 _ => HealthStatus::Degraded,
@@ -48,10 +51,18 @@ impl Engine {
 
     async fn index_health(&self) -> ComponentHealth {
         let Ok(workspaces) = self.store().workspaces().list().await else {
-            return component("indexes", HealthStatus::Degraded, "the workspaces are unknown".into());
+            return component(
+                "indexes",
+                HealthStatus::Degraded,
+                "the workspaces are unknown".into(),
+            );
         };
         for workspace in &workspaces {
-            let Some(index) = self.indexes().opened(&WorkspaceScope::new(workspace.id)).await else {
+            let Some(index) = self
+                .indexes()
+                .opened(&WorkspaceScope::new(workspace.id))
+                .await
+            else {
                 continue;
             };
             let read = tokio::task::spawn_blocking(move || index.stats()).await;
@@ -66,14 +77,21 @@ impl Engine {
             );
         }
         let open = self.indexes().count().await;
-        component("indexes", HealthStatus::Healthy, format!("{open} of {} open", workspaces.len()))
+        component(
+            "indexes",
+            HealthStatus::Healthy,
+            format!("{open} of {} open", workspaces.len()),
+        )
     }
 
     async fn model_health(&self) -> ComponentHealth {
         let status = self.status().await;
         for model in [&status.embedder, &status.generator] {
             if !matches!(model.state, ModelState::Idle | ModelState::Ready) {
-                let message = model.message.clone().unwrap_or_else(|| format!("{} is not installed", model.model));
+                let message = model
+                    .message
+                    .clone()
+                    .unwrap_or_else(|| format!("{} is not installed", model.model));
                 return component("models", HealthStatus::Degraded, message);
             }
         }
@@ -86,11 +104,20 @@ impl Engine {
 
     async fn queue_health(&self) -> ComponentHealth {
         let Ok(workspaces) = self.store().workspaces().list().await else {
-            return component("jobs", HealthStatus::Degraded, "the workspaces are unknown".into());
+            return component(
+                "jobs",
+                HealthStatus::Degraded,
+                "the workspaces are unknown".into(),
+            );
         };
         let (mut waiting, mut dead) = (0, 0);
         for workspace in workspaces {
-            match self.store().jobs().counts(&WorkspaceScope::new(workspace.id)).await {
+            match self
+                .store()
+                .jobs()
+                .counts(&WorkspaceScope::new(workspace.id))
+                .await
+            {
                 Ok(counts) => {
                     waiting += counts.queued + counts.running;
                     dead += counts.dead;
@@ -98,10 +125,18 @@ impl Engine {
                 Err(error) => return component("jobs", HealthStatus::Degraded, error.to_string()),
             }
         }
-        component("jobs", HealthStatus::Healthy, format!("{waiting} to do, {dead} given up"))
+        component(
+            "jobs",
+            HealthStatus::Healthy,
+            format!("{waiting} to do, {dead} given up"),
+        )
     }
 }
 
 fn component(name: &'static str, status: HealthStatus, message: String) -> ComponentHealth {
-    ComponentHealth { name, status, message }
+    ComponentHealth {
+        name,
+        status,
+        message,
+    }
 }

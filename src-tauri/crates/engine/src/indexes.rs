@@ -37,7 +37,9 @@ impl OpenIndex {
         let vectors = self
             .general
             .get_or_try_init(|| async {
-                Ok::<_, Error>(Arc::new(retrieve::general_background(&self.embedder).await?))
+                Ok::<_, Error>(Arc::new(
+                    retrieve::general_background(&self.embedder).await?,
+                ))
             })
             .await?;
         Ok(Arc::clone(vectors))
@@ -63,7 +65,11 @@ pub(crate) struct Reconciled {
 
 impl Indexes {
     pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root, open: Mutex::default(), general: Mutex::default() }
+        Self {
+            root,
+            open: Mutex::default(),
+            general: Mutex::default(),
+        }
     }
 
     fn folder(&self, scope: &WorkspaceScope) -> PathBuf {
@@ -76,20 +82,31 @@ impl Indexes {
 
     /// The index if it is open already.
     pub(crate) async fn opened(&self, scope: &WorkspaceScope) -> Option<Arc<WorkspaceIndex>> {
-        self.open.lock().await.get(&scope.workspace()).and_then(|cell| cell.get().cloned())
+        self.open
+            .lock()
+            .await
+            .get(&scope.workspace())
+            .and_then(|cell| cell.get().cloned())
     }
 
     /// How many are open.
     pub(crate) async fn count(&self) -> usize {
-        self.open.lock().await.values().filter(|cell| cell.initialized()).count()
+        self.open
+            .lock()
+            .await
+            .values()
+            .filter(|cell| cell.initialized())
+            .count()
     }
 
     /// Closes and removes a workspace's index.
     pub(crate) async fn destroy(&self, scope: &WorkspaceScope) -> Result<()> {
         self.open.lock().await.remove(&scope.workspace());
         let folder = self.folder(scope);
-        let removed =
-            blocking("removing an index", move || Ok(WorkspaceIndex::destroy(&folder)?)).await;
+        let removed = blocking("removing an index", move || {
+            Ok(WorkspaceIndex::destroy(&folder)?)
+        })
+        .await;
         if let Err(error) = removed {
             // A search that is still running has it open. Nobody can reach it any more, and the
             // next start removes what is left.
@@ -147,9 +164,17 @@ impl Engine {
             .await?;
         let general = {
             let mut general = self.indexes().general.lock().await;
-            Arc::clone(general.entry(embedder.fingerprint().to_owned()).or_default())
+            Arc::clone(
+                general
+                    .entry(embedder.fingerprint().to_owned())
+                    .or_default(),
+            )
         };
-        Ok(OpenIndex { index: Arc::clone(index), embedder, general })
+        Ok(OpenIndex {
+            index: Arc::clone(index),
+            embedder,
+            general,
+        })
     }
 
     /// Makes an index agree with the rows. Nothing else may write to the workspace's chunks
@@ -161,15 +186,25 @@ impl Engine {
     ) -> Result<Reconciled> {
         let mut done = Reconciled::default();
         let chunks = self.store().chunks();
-        let wanted: RoaringBitmap =
-            chunks.all_keys(scope).await?.into_iter().map(|key| key.0).collect();
-        let waiting: RoaringBitmap =
-            chunks.unembedded_keys(scope).await?.into_iter().map(|key| key.0).collect();
+        let wanted: RoaringBitmap = chunks
+            .all_keys(scope)
+            .await?
+            .into_iter()
+            .map(|key| key.0)
+            .collect();
+        let waiting: RoaringBitmap = chunks
+            .unembedded_keys(scope)
+            .await?
+            .into_iter()
+            .map(|key| key.0)
+            .collect();
         let embedded = &wanted - &waiting;
         let (words, vectors) = {
             let index = Arc::clone(index);
-            blocking("reading an index", move || Ok((index.word_keys()?, index.vector_keys()?)))
-                .await?
+            blocking("reading an index", move || {
+                Ok((index.word_keys()?, index.vector_keys()?))
+            })
+            .await?
         };
 
         let stale = (&words | &vectors) - &wanted;
@@ -189,7 +224,10 @@ impl Engine {
         let lost: Vec<ChunkKey> = (&embedded - &vectors).iter().map(ChunkKey).collect();
         done.vectors_lost = lost.len() as u64;
         if !lost.is_empty() {
-            self.store().chunks().reset_embedded(scope, &lost, Timestamp::now()).await?;
+            self.store()
+                .chunks()
+                .reset_embedded(scope, &lost, Timestamp::now())
+                .await?;
             self.ring();
         }
         if done != Reconciled::default() {
@@ -208,8 +246,10 @@ impl Engine {
         let entries = self.store().chunks().entries_for_keys(scope, keys).await?;
         let index = Arc::clone(index);
         blocking("indexing words", move || {
-            let headers: Vec<String> =
-                entries.iter().map(|entry| header(&entry.title, &entry.heading_path)).collect();
+            let headers: Vec<String> = entries
+                .iter()
+                .map(|entry| header(&entry.title, &entry.heading_path))
+                .collect();
             let words: Vec<WordEntry<'_>> = entries
                 .iter()
                 .zip(&headers)
@@ -231,5 +271,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     doing: &'static str,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Error::internal(doing, error))?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Error::internal(doing, error))?
 }

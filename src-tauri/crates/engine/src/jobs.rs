@@ -20,12 +20,20 @@ impl Engine {
         };
         let items = self.store().jobs().list(scope, &query).await?;
         let counts = self.store().jobs().counts(scope).await?;
-        Ok(JobPage { items, queued: counts.queued, running: counts.running, dead: counts.dead })
+        Ok(JobPage {
+            items,
+            queued: counts.queued,
+            running: counts.running,
+            dead: counts.dead,
+        })
     }
 
     /// Puts a job that was given up or cancelled back into the queue.
     pub async fn retry_job(&self, scope: &WorkspaceScope, id: JobId) -> Result<()> {
-        self.store().jobs().retry(scope, id, Timestamp::now()).await?;
+        self.store()
+            .jobs()
+            .retry(scope, id, Timestamp::now())
+            .await?;
         self.ring();
         self.changed(Topic::Jobs, Some(scope.workspace()));
         Ok(())
@@ -33,7 +41,10 @@ impl Engine {
 
     /// Takes a job out of the queue, or stops it where it runs.
     pub async fn cancel_job(&self, scope: &WorkspaceScope, id: JobId) -> Result<()> {
-        self.store().jobs().cancel(scope, id, Timestamp::now()).await?;
+        self.store()
+            .jobs()
+            .cancel(scope, id, Timestamp::now())
+            .await?;
         self.reader().cancel(id);
         self.changed(Topic::Jobs, Some(scope.workspace()));
         Ok(())

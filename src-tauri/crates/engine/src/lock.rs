@@ -18,17 +18,25 @@ impl DataLock {
     /// Blocking, but never waits.
     pub(crate) fn acquire(data_dir: &Path) -> Result<Self> {
         let path = data_dir.join("docent.lock");
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(
-            |error| Error::internal(&format!("opening {}", path.display()), error),
-        )?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| Error::internal(&format!("opening {}", path.display()), error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _file: file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(
                 Code::Conflict,
                 format!("another Docent is using {}", data_dir.display()),
             )
-            .with_hint("Close its window or stop its server, or choose another folder with --data-dir")),
-            Err(error) => Err(Error::internal(&format!("locking {}", path.display()), error)),
+            .with_hint(
+                "Close its window or stop its server, or choose another folder with --data-dir",
+            )),
+            Err(error) => Err(Error::internal(
+                &format!("locking {}", path.display()),
+                error,
+            )),
         }
     }
 }

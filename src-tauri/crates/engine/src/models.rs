@@ -68,15 +68,19 @@ struct Fetch {
 
 impl fmt::Debug for Models {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Models").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("Models")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
     }
 }
 
 impl Models {
     pub(crate) async fn open(options: &EngineOptions) -> Result<Self> {
         let folder = options.models_dir.clone();
-        let files =
-            blocking("opening the models folder", move || Ok(ModelStore::open(folder)?)).await?;
+        let files = blocking("opening the models folder", move || {
+            Ok(ModelStore::open(folder)?)
+        })
+        .await?;
         Ok(Self {
             files,
             config: options.config.clone(),
@@ -96,14 +100,21 @@ impl Models {
 
     /// The catalog id of the model that writes answers.
     pub(crate) fn generator_id(&self) -> String {
-        let chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let chosen = self
+            .chosen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         chosen.unwrap_or_else(|| self.config.generator.clone())
     }
 
     pub(crate) fn knows_embedder(&self, id: &str) -> bool {
         self.source == ModelSource::Fakes
             || id == "openai"
-            || self.files.entry(id).is_ok_and(|entry| entry.role == Role::Embedder)
+            || self
+                .files
+                .entry(id)
+                .is_ok_and(|entry| entry.role == Role::Embedder)
     }
 
     /// The embedder of that catalog id. Loading its weights waits until it is first asked.
@@ -125,7 +136,10 @@ impl Models {
         let loaded = match self.source {
             ModelSource::Fakes => {
                 let fake = Arc::new(FakeEmbedder::new());
-                LoadedEmbedder { embedder: fake.clone(), tokens: fake }
+                LoadedEmbedder {
+                    embedder: fake.clone(),
+                    tokens: fake,
+                }
             }
             ModelSource::Installed if id == "openai" => self.openai_embedder().await?,
             ModelSource::Installed => self.installed_embedder(id).await?,
@@ -147,7 +161,10 @@ impl Models {
                 options = options.with_threads(threads);
             }
             let embedder = OnnxEmbedder::new(options);
-            Ok(LoadedEmbedder { embedder: Arc::new(embedder), tokens: Arc::new(tokens) })
+            Ok(LoadedEmbedder {
+                embedder: Arc::new(embedder),
+                tokens: Arc::new(tokens),
+            })
         })
         .await
     }
@@ -160,7 +177,10 @@ impl Models {
         let model = config.embedder_model.clone().unwrap_or_default();
         let dimensions = config.embedder_dimensions.unwrap_or_default();
         let tokenizer = self.files.file("multilingual-e5-small", "tokenizer.json")?;
-        let tokens = blocking("opening a tokenizer", move || Ok(TokenizerCounter::open(&tokenizer)?)).await?;
+        let tokens = blocking("opening a tokenizer", move || {
+            Ok(TokenizerCounter::open(&tokenizer)?)
+        })
+        .await?;
         Ok(LoadedEmbedder {
             embedder: Arc::new(OpenAiEmbedder::new(options, model, dimensions)?),
             tokens: Arc::new(tokens),
@@ -209,7 +229,11 @@ impl Models {
         |text: &str| {
             let chars = text.chars().count();
             let foreign = text.chars().filter(|c| !c.is_ascii()).count();
-            if foreign * 100 >= chars { chars * 10 / 26 + 1 } else { chars * 10 / 38 + 1 }
+            if foreign * 100 >= chars {
+                chars * 10 / 26 + 1
+            } else {
+                chars * 10 / 38 + 1
+            }
         }
     }
 
@@ -228,7 +252,10 @@ impl Models {
     }
 
     fn idle_for(&self) -> Duration {
-        self.last_use.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.last_use
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
     }
 
     fn openai_config(&self) -> Result<&crate::config::OpenAiConfig> {
@@ -255,17 +282,26 @@ impl Models {
             ModelSource::Installed => match self.files.status(id) {
                 Ok(files::Status::Verified) => (ModelState::Idle, None),
                 Ok(files::Status::Missing) => (ModelState::Missing, None),
-                Ok(files::Status::Partial { missing }) => {
-                    (ModelState::Missing, Some(format!("still to come: {}", missing.join(", "))))
-                }
+                Ok(files::Status::Partial { missing }) => (
+                    ModelState::Missing,
+                    Some(format!("still to come: {}", missing.join(", "))),
+                ),
                 Ok(files::Status::Damaged { sentence, .. }) => (ModelState::Failed, Some(sentence)),
                 Err(error) => (ModelState::Failed, Some(error.to_string())),
             },
         };
         let fetching = self.fetch_of(id).filter(|fetch| fetch.running);
         match fetching {
-            Some(_) => ModelStatus { model: id.to_owned(), state: ModelState::Loading, message },
-            None => ModelStatus { model: id.to_owned(), state, message },
+            Some(_) => ModelStatus {
+                model: id.to_owned(),
+                state: ModelState::Loading,
+                message,
+            },
+            None => ModelStatus {
+                model: id.to_owned(),
+                state,
+                message,
+            },
         }
     }
 
@@ -278,12 +314,19 @@ impl Models {
     }
 
     fn fetch_of(&self, id: &str) -> Option<Fetch> {
-        self.fetches.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        self.fetches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
     }
 
     fn update_fetch(&self, id: &str, update: impl FnOnce(&mut Fetch)) {
-        if let Some(fetch) =
-            self.fetches.lock().unwrap_or_else(PoisonError::into_inner).get_mut(id)
+        if let Some(fetch) = self
+            .fetches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(id)
         {
             update(fetch);
         }
@@ -323,8 +366,13 @@ impl Engine {
                     // The system and the window want a quarter of the memory for themselves.
                     fits: memory.is_none_or(|total| entry.memory_bytes <= total / 4 * 3)
                         && entry.runs_here(),
-                    progress: fetch.as_ref().filter(|fetch| fetch.running).map(|fetch| fetch.progress),
-                    note: trouble.or_else(|| fetch.and_then(|fetch| fetch.failure)).or(entry.note),
+                    progress: fetch
+                        .as_ref()
+                        .filter(|fetch| fetch.running)
+                        .map(|fetch| fetch.progress),
+                    note: trouble
+                        .or_else(|| fetch.and_then(|fetch| fetch.failure))
+                        .or(entry.note),
                     installed,
                     id: entry.id,
                     name: entry.name,
@@ -340,8 +388,11 @@ impl Engine {
         self.model_set().files().entry(id)?;
         let cancel = self.stopping().child_token();
         {
-            let mut fetches =
-                self.model_set().fetches.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut fetches = self
+                .model_set()
+                .fetches
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             if fetches.get(id).is_some_and(|fetch| fetch.running) {
                 return Ok(());
             }
@@ -362,11 +413,18 @@ impl Engine {
             let reported = id.clone();
             let on_progress: files::OnProgress = Arc::new(move |progress| {
                 reporter.model_set().update_fetch(&reported, |fetch| {
-                    fetch.progress = Progress { done: progress.done, total: progress.total };
+                    fetch.progress = Progress {
+                        done: progress.done,
+                        total: progress.total,
+                    };
                 });
                 reporter.changed(Topic::Models, None);
             });
-            let result = engine.model_set().files().fetch(&id, on_progress, cancel).await;
+            let result = engine
+                .model_set()
+                .files()
+                .fetch(&id, on_progress, cancel)
+                .await;
             engine.model_set().forget(&id).await;
             engine.model_set().update_fetch(&id, |fetch| {
                 fetch.running = false;
@@ -387,7 +445,10 @@ impl Engine {
                 fetch.cancel.cancel();
                 Ok(())
             }
-            _ => Err(Error::new(Code::Conflict, format!("{id} is not being fetched"))),
+            _ => Err(Error::new(
+                Code::Conflict,
+                format!("{id} is not being fetched"),
+            )),
         }
     }
 
@@ -399,7 +460,11 @@ impl Engine {
                 .with_hint("Embedders are chosen when a workspace is created"));
         }
         self.model_set().files().path(id)?;
-        *self.model_set().chosen.lock().unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
+        *self
+            .model_set()
+            .chosen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(id.to_owned());
         self.changed(Topic::Models, None);
         Ok(())
     }
@@ -408,7 +473,8 @@ impl Engine {
     pub async fn status(&self) -> Status {
         let generator = self.model_set().status_of(&self.model_set().generator_id());
         let embedder = self.model_set().status_of(&self.config().embedder);
-        let usable = |status: &ModelStatus| matches!(status.state, ModelState::Idle | ModelState::Ready);
+        let usable =
+            |status: &ModelStatus| matches!(status.state, ModelState::Idle | ModelState::Ready);
         Status {
             version: env!("CARGO_PKG_VERSION"),
             ready: usable(&generator) && usable(&embedder) && self.model_set().has_runtimes(),

@@ -146,13 +146,15 @@ impl Engine {
         self.spawn_lane(&[JobType::Embed]);
         self.spawn_lane(&[JobType::Scan]);
         let engine = Arc::clone(self);
-        self.tasks().spawn(async move { engine.flush_words_in_time().await });
+        self.tasks()
+            .spawn(async move { engine.flush_words_in_time().await });
         let engine = Arc::clone(self);
         self.tasks().spawn(async move { engine.keep_house().await });
         let engine = Arc::clone(self);
         self.tasks().spawn(async move { engine.open_all().await });
         let engine = Arc::clone(self);
-        self.tasks().spawn(async move { engine.follow_hints().await });
+        self.tasks()
+            .spawn(async move { engine.follow_hints().await });
     }
 
     fn spawn_lane(self: &Arc<Self>, types: &'static [JobType]) {
@@ -207,8 +209,11 @@ impl Engine {
     }
 
     async fn tick_claimed(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
-        let Some(job) =
-            self.store().jobs().claim_next(self.boot(), types, Timestamp::now()).await?
+        let Some(job) = self
+            .store()
+            .jobs()
+            .claim_next(self.boot(), types, Timestamp::now())
+            .await?
         else {
             return Ok(false);
         };
@@ -229,12 +234,18 @@ impl Engine {
         if is_read {
             self.reader().busy.fetch_sub(1, Ordering::SeqCst);
         }
-        self.reader().running.lock().unwrap_or_else(PoisonError::into_inner).remove(&job.id);
+        self.reader()
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&job.id);
         let recorded = self.record(&scope, claim, result, &cancel).await;
         self.announce(&scope);
         match recorded {
             // Cancelled, deleted or taken over in the meantime: there is nobody to record it for.
-            Err(error) if error.code() == Code::Conflict || error.code() == Code::NotFound => Ok(true),
+            Err(error) if error.code() == Code::Conflict || error.code() == Code::NotFound => {
+                Ok(true)
+            }
             Err(error) => Err(error),
             Ok(()) => Ok(true),
         }
@@ -278,7 +289,8 @@ impl Engine {
                 jobs.finish(scope, claim, now).await?;
             }
             Ok(Ran::NotYet(reason)) => {
-                jobs.put_back(scope, claim, later, Some(&reason), now).await?;
+                jobs.put_back(scope, claim, later, Some(&reason), now)
+                    .await?;
             }
             Err(error) if self.stopping().is_cancelled() || cancel.is_cancelled() => {
                 tracing::debug!(%error, "a job was stopped");
@@ -289,15 +301,18 @@ impl Engine {
                 | Code::ModelLoading
                 | Code::InsufficientStorage
                 | Code::Overloaded => {
-                    jobs.put_back(scope, claim, later, Some(&error.to_string()), now).await?;
+                    jobs.put_back(scope, claim, later, Some(&error.to_string()), now)
+                        .await?;
                 }
                 Code::Conflict | Code::NotFound => return Err(error),
                 Code::Internal => {
                     tracing::warn!(%error, "a job failed");
-                    jobs.fail(scope, claim, &error.to_string(), true, now).await?;
+                    jobs.fail(scope, claim, &error.to_string(), true, now)
+                        .await?;
                 }
                 Code::BadRequest | Code::PayloadTooLarge | Code::Unsupported => {
-                    jobs.fail(scope, claim, &error.to_string(), false, now).await?;
+                    jobs.fail(scope, claim, &error.to_string(), false, now)
+                        .await?;
                 }
             },
         }
@@ -330,20 +345,28 @@ impl Engine {
             Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
         };
         if document.content_hash.as_ref() == Some(&hash) {
-            self.store().documents().mark_unchanged(scope, id, claim, Timestamp::now()).await?;
+            self.store()
+                .documents()
+                .mark_unchanged(scope, id, claim, Timestamp::now())
+                .await?;
             return Ok(Ran::Recorded);
         }
         if document.size_bytes >= SLOW_FILE_BYTES {
-            self.progress(scope, claim, Stage::Extracting, Progress::default()).await?;
+            self.progress(scope, claim, Stage::Extracting, Progress::default())
+                .await?;
         }
-        let extracted =
-            match self.reader().extractor.extract(&path, format, cancel.clone(), |_| {}).await {
-                Ok(extracted) => extracted,
-                Err(ExtractError::Refused(refusal)) => {
-                    return self.refuse(scope, claim, &document, &refusal).await;
-                }
-                Err(error) => return Err(error.into()),
-            };
+        let extracted = match self
+            .reader()
+            .extractor
+            .extract(&path, format, cancel.clone(), |_| {})
+            .await
+        {
+            Ok(extracted) => extracted,
+            Err(ExtractError::Refused(refusal)) => {
+                return self.refuse(scope, claim, &document, &refusal).await;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let max_tokens = chunk_tokens(open.embedder.as_ref());
         let title = own_title(&extracted);
         let content = blocking("cutting a document into chunks", move || {
@@ -356,9 +379,14 @@ impl Engine {
             .replace_content(scope, id, claim, &content, Timestamp::now())
             .await?;
         self.queue_words(scope, replaced.added, &replaced.removed);
-        if self.reader().pending().get(&scope.workspace()).is_some_and(|pending| {
-            pending.added.len() >= WORDS_BATCH || pending.since.elapsed() >= WORDS_DELAY
-        }) {
+        if self
+            .reader()
+            .pending()
+            .get(&scope.workspace())
+            .is_some_and(|pending| {
+                pending.added.len() >= WORDS_BATCH || pending.since.elapsed() >= WORDS_DELAY
+            })
+        {
             self.flush_words().await?;
         }
         Ok(Ran::Recorded)
@@ -381,7 +409,10 @@ impl Engine {
             return self.skip(scope, claim, document.id, &reason).await;
         }
         let now = Timestamp::now();
-        self.store().jobs().fail(scope, claim, &reason, refusal.is_retryable(), now).await?;
+        self.store()
+            .jobs()
+            .fail(scope, claim, &reason, refusal.is_retryable(), now)
+            .await?;
         Ok(Ran::Recorded)
     }
 
@@ -393,8 +424,11 @@ impl Engine {
         id: DocumentId,
         reason: &str,
     ) -> Result<Ran> {
-        let replaced =
-            self.store().documents().skip(scope, id, claim, reason, Timestamp::now()).await?;
+        let replaced = self
+            .store()
+            .documents()
+            .skip(scope, id, claim, reason, Timestamp::now())
+            .await?;
         self.queue_words(scope, Vec::new(), &replaced.removed);
         Ok(Ran::Recorded)
     }
@@ -408,7 +442,11 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<Ran> {
         let open = self.open_index(scope).await?;
-        let pending = self.store().chunks().unembedded(scope, Some(id), u32::MAX).await?;
+        let pending = self
+            .store()
+            .chunks()
+            .unembedded(scope, Some(id), u32::MAX)
+            .await?;
         if pending.is_empty() {
             return Ok(Ran::Finished);
         }
@@ -419,7 +457,8 @@ impl Engine {
                 return Err(Error::new(Code::Internal, "stopped"));
             }
             if total > EMBED_BATCH as u64 {
-                self.progress(scope, claim, Stage::Embedding, Progress { done, total }).await?;
+                self.progress(scope, claim, Stage::Embedding, Progress { done, total })
+                    .await?;
             }
             let texts = batch.iter().map(embedded_text).collect();
             let vectors = {
@@ -445,8 +484,11 @@ impl Engine {
                 Ok(index.add_vectors(&entries)?)
             })
             .await?;
-            let marked =
-                self.store().chunks().mark_embedded(scope, id, &keys, claim, Timestamp::now()).await;
+            let marked = self
+                .store()
+                .chunks()
+                .mark_embedded(scope, id, &keys, claim, Timestamp::now())
+                .await;
             if let Err(error) = marked {
                 // The document was deleted or read again meanwhile; its vectors go with it.
                 self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
@@ -474,7 +516,10 @@ impl Engine {
         stage: Stage,
         progress: Progress,
     ) -> Result<()> {
-        self.store().jobs().progress(scope, claim, stage, progress, Timestamp::now()).await?;
+        self.store()
+            .jobs()
+            .progress(scope, claim, stage, progress, Timestamp::now())
+            .await?;
         Ok(())
     }
 
@@ -486,11 +531,13 @@ impl Engine {
         removed: &[ChunkKey],
     ) {
         let mut words = self.reader().pending();
-        let pending = words.entry(scope.workspace()).or_insert_with(|| PendingWords {
-            added: Vec::new(),
-            removed: RoaringBitmap::new(),
-            since: Instant::now(),
-        });
+        let pending = words
+            .entry(scope.workspace())
+            .or_insert_with(|| PendingWords {
+                added: Vec::new(),
+                removed: RoaringBitmap::new(),
+                since: Instant::now(),
+            });
         pending.added.extend(added);
         pending.removed.extend(removed.iter().map(|key| key.0));
     }
@@ -510,7 +557,11 @@ impl Engine {
             if !pending.removed.is_empty() {
                 let index = Arc::clone(&open.index);
                 let removed = pending.removed;
-                blocking("removing from an index", move || Ok(index.remove(&removed)?)).await?;
+                blocking(
+                    "removing from an index",
+                    move || Ok(index.remove(&removed)?),
+                )
+                .await?;
             }
             if !pending.added.is_empty() {
                 self.add_words(&scope, &open.index, &pending.added).await?;
@@ -557,13 +608,19 @@ impl Engine {
 
     /// Builds search trees in the background where an index has grown so that they pay.
     async fn build_trees(&self) {
-        let Ok(workspaces) = self.store().workspaces().list().await else { return };
+        let Ok(workspaces) = self.store().workspaces().list().await else {
+            return;
+        };
         for workspace in workspaces {
             let scope = WorkspaceScope::new(workspace.id);
-            let Some(index) = self.indexes().opened(&scope).await else { continue };
+            let Some(index) = self.indexes().opened(&scope).await else {
+                continue;
+            };
             let _cores = self.cores().background().await;
-            let built =
-                blocking("building search trees", move || Ok(index.maybe_build_trees()?)).await;
+            let built = blocking("building search trees", move || {
+                Ok(index.maybe_build_trees()?)
+            })
+            .await;
             if let Err(error) = built {
                 tracing::warn!(%error, "search trees could not be built; search goes on without");
             }
@@ -620,10 +677,15 @@ fn content_of(
     max_tokens: usize,
     tokens: &dyn TokenCounter,
 ) -> Result<DocumentContent> {
-    let options = ChunkOptions { max_tokens, ..ChunkOptions::default() };
+    let options = ChunkOptions {
+        max_tokens,
+        ..ChunkOptions::default()
+    };
     let chunks = docent_ingest::chunk(&extracted, &options, &CountedBy(tokens));
-    let layout_json = serde_json::to_string(&Layout { blocks: extracted.blocks })
-        .map_err(|error| Error::internal("writing a document's structure", error))?;
+    let layout_json = serde_json::to_string(&Layout {
+        blocks: extracted.blocks,
+    })
+    .map_err(|error| Error::internal("writing a document's structure", error))?;
     let warnings: Vec<String> = extracted.warnings.iter().map(ToString::to_string).collect();
     Ok(DocumentContent {
         hash,
@@ -653,11 +715,19 @@ fn chunk_tokens(embedder: &dyn Embedder) -> usize {
 
 /// What the embedder reads of a chunk: where it stands, then its text.
 fn embedded_text(entry: &IndexEntry) -> String {
-    format!("{}\n{}", header(&entry.title, &entry.heading_path), entry.text)
+    format!(
+        "{}\n{}",
+        header(&entry.title, &entry.heading_path),
+        entry.text
+    )
 }
 
 /// The title that a document gives itself, if it does.
 fn own_title(extracted: &Extracted) -> Option<String> {
-    let title = extracted.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
+    let title = extracted
+        .title
+        .as_deref()
+        .map(str::trim)
+        .filter(|title| !title.is_empty());
     title.map(ToOwned::to_owned)
 }

@@ -70,7 +70,10 @@ impl Engine {
     }
 
     fn blob_folder(&self, scope: &WorkspaceScope) -> PathBuf {
-        self.options().data_dir.join("blobs").join(scope.workspace().to_string())
+        self.options()
+            .data_dir
+            .join("blobs")
+            .join(scope.workspace().to_string())
     }
 
     fn blob_path(&self, scope: &WorkspaceScope, hash: &ContentHash, name: &str) -> PathBuf {
@@ -83,7 +86,12 @@ impl Engine {
     }
 
     /// Removes the blob of a document that was deleted, unless another one shares it.
-    pub(crate) async fn release_blob(&self, scope: &WorkspaceScope, hash: &ContentHash, name: &str) {
+    pub(crate) async fn release_blob(
+        &self,
+        scope: &WorkspaceScope,
+        hash: &ContentHash,
+        name: &str,
+    ) {
         match self.store().documents().all_blobs().await {
             Ok(used) if used.contains(hash) => {}
             Ok(_) => {
@@ -109,7 +117,9 @@ impl Engine {
     /// Removes uploads that a process which died had not finished.
     pub(crate) async fn discard_incoming(&self) {
         let incoming = self.options().data_dir.join("incoming");
-        let Ok(mut entries) = tokio::fs::read_dir(&incoming).await else { return };
+        let Ok(mut entries) = tokio::fs::read_dir(&incoming).await else {
+            return;
+        };
         while let Ok(Some(entry)) = entries.next_entry().await {
             if let Err(error) = tokio::fs::remove_file(entry.path()).await {
                 tracing::warn!(%error, "an unfinished upload could not be removed");
@@ -126,19 +136,31 @@ impl Upload {
         if self.size_bytes > max {
             return Err(Error::new(
                 Code::PayloadTooLarge,
-                format!("{} is larger than {max} bytes; nothing of it was kept", self.name),
+                format!(
+                    "{} is larger than {max} bytes; nothing of it was kept",
+                    self.name
+                ),
             )
             .with_hint("Add the folder it lies in instead, or raise upload_max_bytes"));
         }
         self.hasher.update(bytes);
-        self.file.write_all(bytes).await.map_err(|error| storage_error("keeping the upload", error))
+        self.file
+            .write_all(bytes)
+            .await
+            .map_err(|error| storage_error("keeping the upload", error))
     }
 
     /// Makes the blob durable and registers the document. The same bytes under the same name are
     /// the document that is there already.
     pub async fn finish(mut self) -> Result<Uploaded> {
-        self.file.flush().await.map_err(|error| storage_error("keeping the upload", error))?;
-        self.file.sync_all().await.map_err(|error| storage_error("keeping the upload", error))?;
+        self.file
+            .flush()
+            .await
+            .map_err(|error| storage_error("keeping the upload", error))?;
+        self.file
+            .sync_all()
+            .await
+            .map_err(|error| storage_error("keeping the upload", error))?;
         drop(self.file);
         let hash = ContentHash(self.hasher.finalize().to_hex().to_string());
         let target = self.engine.blob_path(&self.scope, &hash, &self.name);
@@ -151,17 +173,28 @@ impl Upload {
             path: self.name,
             origin: Origin::Upload,
             folder_id: None,
-            stamp: FileStamp { size_bytes: self.size_bytes, ..FileStamp::default() },
+            stamp: FileStamp {
+                size_bytes: self.size_bytes,
+                ..FileStamp::default()
+            },
             blob: Some(hash),
         };
-        let (document, registered) =
-            self.engine.store().documents().register(&self.scope, &new, now).await?;
+        let (document, registered) = self
+            .engine
+            .store()
+            .documents()
+            .register(&self.scope, &new, now)
+            .await?;
         if registered != Registered::Unchanged {
             self.engine.ring();
-            self.engine.changed(Topic::Documents, Some(self.scope.workspace()));
+            self.engine
+                .changed(Topic::Documents, Some(self.scope.workspace()));
         }
         let job_id = self.engine.job_of(&self.scope, document.id).await?;
-        Ok(Uploaded { document_id: document.id, job_id })
+        Ok(Uploaded {
+            document_id: document.id,
+            job_id,
+        })
     }
 }
 
@@ -177,7 +210,13 @@ impl Engine {
             limit: 1,
             ..docent_store::JobQuery::default()
         };
-        Ok(self.store().jobs().list(scope, &query).await?.first().map(|job| job.id))
+        Ok(self
+            .store()
+            .jobs()
+            .list(scope, &query)
+            .await?
+            .first()
+            .map(|job| job.id))
     }
 }
 
@@ -187,7 +226,9 @@ fn persist(path: tempfile::TempPath, target: &Path) -> Result<()> {
     let failed = |error: std::io::Error| storage_error("keeping the upload", error);
     std::fs::create_dir_all(folder).map_err(failed)?;
     path.persist(target).map_err(|error| failed(error.error))?;
-    std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    std::fs::File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed)
 }
 
 pub(crate) fn storage_error(doing: &str, error: std::io::Error) -> Error {
@@ -204,8 +245,11 @@ pub(crate) fn storage_error(doing: &str, error: std::io::Error) -> Error {
 /// The last component of what a client calls the file, without control characters.
 fn display_name(file_name: &str) -> Result<String> {
     let last = file_name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String =
-        last.chars().filter(|c| !c.is_control()).take(LONGEST_NAME_CHARS).collect();
+    let name: String = last
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(LONGEST_NAME_CHARS)
+        .collect();
     let name = name.trim();
     if name.is_empty() || name == "." || name == ".." {
         return Err(Error::invalid("the upload has no file name"));
@@ -222,9 +266,10 @@ fn plain_extension(name: &str) -> Option<String> {
 
 /// A file's name without its extension, as a first title.
 pub(crate) fn stem(name: &str) -> String {
-    Path::new(name)
-        .file_stem()
-        .map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned())
+    Path::new(name).file_stem().map_or_else(
+        || name.to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
 }
 
 #[cfg(test)]
@@ -233,8 +278,14 @@ mod tests {
 
     #[test]
     fn names_are_labels_and_never_paths() {
-        assert_eq!(display_name("../../etc/passwd").ok().as_deref(), Some("passwd"));
-        assert_eq!(display_name("C:\\x\\Ugovor č.pdf").ok().as_deref(), Some("Ugovor č.pdf"));
+        assert_eq!(
+            display_name("../../etc/passwd").ok().as_deref(),
+            Some("passwd")
+        );
+        assert_eq!(
+            display_name("C:\\x\\Ugovor č.pdf").ok().as_deref(),
+            Some("Ugovor č.pdf")
+        );
         assert!(display_name("..").is_err() && display_name("a/").is_err());
         assert_eq!(plain_extension("a.PDF").as_deref(), Some("pdf"));
         assert_eq!(plain_extension("a.p/f"), None);

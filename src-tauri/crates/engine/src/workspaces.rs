@@ -27,17 +27,27 @@ impl Engine {
         let name = parse_name(name)?;
         let embedder = embedder.unwrap_or(&self.config().embedder);
         if !self.model_set().knows_embedder(embedder) {
-            return Err(Error::invalid(format!("there is no embedder called {embedder:?}"))
-                .with_hint("`docent models list` names them"));
+            return Err(
+                Error::invalid(format!("there is no embedder called {embedder:?}"))
+                    .with_hint("`docent models list` names them"),
+            );
         }
-        let workspace = self.store().workspaces().create(&name, embedder, Timestamp::now()).await?;
+        let workspace = self
+            .store()
+            .workspaces()
+            .create(&name, embedder, Timestamp::now())
+            .await?;
         self.changed(Topic::Workspaces, Some(workspace.id));
         Ok(workspace)
     }
 
     pub async fn rename_workspace(&self, scope: &WorkspaceScope, name: &str) -> Result<Workspace> {
         let name = parse_name(name)?;
-        let workspace = self.store().workspaces().rename(scope, &name, Timestamp::now()).await?;
+        let workspace = self
+            .store()
+            .workspaces()
+            .rename(scope, &name, Timestamp::now())
+            .await?;
         self.changed(Topic::Workspaces, Some(workspace.id));
         Ok(workspace)
     }
@@ -68,15 +78,22 @@ impl Engine {
             self.store().workspaces().get(&scope).await?;
             return Ok(scope);
         }
-        Err(Error::new(Code::NotFound, format!("there is no workspace called {name_or_id:?}"))
-            .with_hint("Create it first; `docent workspaces list` names those there are"))
+        Err(Error::new(
+            Code::NotFound,
+            format!("there is no workspace called {name_or_id:?}"),
+        )
+        .with_hint("Create it first; `docent workspaces list` names those there are"))
     }
 
     async fn summary(&self, workspace: Workspace) -> Result<WorkspaceSummary> {
         let scope = WorkspaceScope::new(workspace.id);
         let counts = self.store().workspaces().document_counts(&scope).await?;
         let languages = self.store().workspaces().languages(&scope).await?;
-        Ok(WorkspaceSummary { workspace, counts, languages })
+        Ok(WorkspaceSummary {
+            workspace,
+            counts,
+            languages,
+        })
     }
 }
 

@@ -16,6 +16,9 @@ pub fn docent_binary() -> PathBuf {
         .map(|folder| folder.join(&name))
         .find(|path| path.is_file())
         .unwrap_or_else(|| {
-            panic!("no {name} beside {}: run `cargo build -p docent-cli` first", test.display())
+            panic!(
+                "no {name} beside {}: run `cargo build -p docent-cli` first",
+                test.display()
+            )
         })
 }

@@ -74,7 +74,10 @@ impl CitationFilter {
             return;
         };
         self.held.clear();
-        let valid: Vec<u32> = numbers.into_iter().filter(|n| self.valid.contains(n)).collect();
+        let valid: Vec<u32> = numbers
+            .into_iter()
+            .filter(|n| self.valid.contains(n))
+            .collect();
         if !valid.is_empty() {
             out.push_str(&self.space);
             self.space.clear();
@@ -137,8 +140,10 @@ pub fn sentences(answer: &str) -> Vec<&str> {
     while let Some((at, c)) = chars.next() {
         let ends = match c {
             '\n' => true,
-            '.' | '!' | '?' | '…' => chars.peek().is_none_or(|(_, next)| next.is_whitespace())
-                && !ends_with_abbreviation(&answer[start..at]),
+            '.' | '!' | '?' | '…' => {
+                chars.peek().is_none_or(|(_, next)| next.is_whitespace())
+                    && !ends_with_abbreviation(&answer[start..at])
+            }
             _ => false,
         };
         if !ends {
@@ -149,7 +154,10 @@ pub fn sentences(answer: &str) -> Vec<&str> {
         let mut rest = &answer[end..];
         loop {
             let trimmed = rest.trim_start_matches(' ');
-            match trimmed.strip_prefix('[').and_then(|tail| tail.split_once(']')) {
+            match trimmed
+                .strip_prefix('[')
+                .and_then(|tail| tail.split_once(']'))
+            {
                 Some((inside, tail)) if parse_reference(inside).is_some() => {
                     end = answer.len() - tail.len();
                     rest = tail;
@@ -170,12 +178,28 @@ pub fn sentences(answer: &str) -> Vec<&str> {
 }
 
 fn ends_with_abbreviation(text: &str) -> bool {
-    let word = text.rsplit(|c: char| c.is_whitespace() || c == '(').next().unwrap_or_default();
+    let word = text
+        .rsplit(|c: char| c.is_whitespace() || c == '(')
+        .next()
+        .unwrap_or_default();
     // "br. 5", "čl. 3", "e.g. this", "5. siječnja": a number or a known abbreviation goes on.
     word.chars().all(|c| c.is_ascii_digit()) && !word.is_empty()
         || matches!(
             word.to_lowercase().as_str(),
-            "br" | "čl" | "st" | "npr" | "tzv" | "itd" | "sl" | "str" | "e.g" | "i.e" | "no" | "mr" | "dr" | "art" | "vs"
+            "br" | "čl"
+                | "st"
+                | "npr"
+                | "tzv"
+                | "itd"
+                | "sl"
+                | "str"
+                | "e.g"
+                | "i.e"
+                | "no"
+                | "mr"
+                | "dr"
+                | "art"
+                | "vs"
         )
 }
 
@@ -194,7 +218,10 @@ mod tests {
     fn ranges_and_lists_become_single_citations() {
         assert_eq!(resolve("A [1-3].", 1..=3).0, "A [1][2][3].");
         assert_eq!(resolve("A [1;3]", 1..=3).0, "A [1][3]");
-        assert_eq!(resolve("In the years [1990-2020].", 1..=3).0, "In the years [1990-2020].");
+        assert_eq!(
+            resolve("In the years [1990-2020].", 1..=3).0,
+            "In the years [1990-2020]."
+        );
     }
 
     #[test]
@@ -219,7 +246,15 @@ mod tests {
     fn sentences_keep_their_references() {
         let answer = "Rok je 5. siječnja [1]. Vidi čl. 3. [2] Kraj!\nNovo";
         let pieces = sentences(answer);
-        assert_eq!(pieces, ["Rok je 5. siječnja [1].", " Vidi čl. 3. [2] Kraj!", "\n", "Novo"]);
+        assert_eq!(
+            pieces,
+            [
+                "Rok je 5. siječnja [1].",
+                " Vidi čl. 3. [2] Kraj!",
+                "\n",
+                "Novo"
+            ]
+        );
         assert_eq!(pieces.concat(), answer);
         assert_eq!(sentences("One. [1] Two [2]."), ["One. [1]", " Two [2]."]);
     }

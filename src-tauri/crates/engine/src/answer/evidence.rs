@@ -32,13 +32,21 @@ pub struct Calibration {
 }
 
 /// For any embedder, because dense scores are counted against its own background.
-pub const CALIBRATION: Calibration =
-    Calibration { intercept: -6.0, weights: [1.2, 0.4, 1.5, 1.5, 0.4] };
+pub const CALIBRATION: Calibration = Calibration {
+    intercept: -6.0,
+    weights: [1.2, 0.4, 1.5, 1.5, 0.4],
+};
 
 impl Evidence {
     #[must_use]
     pub const fn as_array(&self) -> [f32; 5] {
-        [self.dense_z, self.dense_gap, self.coverage, self.best_coverage, self.agreement]
+        [
+            self.dense_z,
+            self.dense_gap,
+            self.coverage,
+            self.best_coverage,
+            self.agreement,
+        ]
     }
 
     /// Chance, 0 to 1, that the documents answer the question.
@@ -48,22 +56,24 @@ impl Evidence {
             .as_array()
             .iter()
             .zip(calibration.weights)
-            .fold(calibration.intercept, |sum, (sign, weight)| sum + sign * weight);
+            .fold(calibration.intercept, |sum, (sign, weight)| {
+                sum + sign * weight
+            });
         1.0 / (1.0 + (-logit).exp())
     }
 }
 
 /// Words of a question that say nothing about its topic, in both languages.
 const FUNCTION_WORDS: &[&str] = &[
-    "the", "is", "are", "was", "how", "what", "which", "who", "where", "when", "why", "does", "did",
-    "can", "could", "should", "would", "will", "for", "and", "or", "with", "from", "this", "that",
-    "have", "has", "had", "not", "there", "any", "about", "you", "your", "get", "use", "using",
-    "need", "into", "its", "been", "being", "them", "they", "than", "then", "kako", "koji", "koja",
-    "koje", "koliko", "gdje", "zasto", "sto", "tko", "kada", "nije", "nema", "ili",
-    "ako", "mogu", "moze", "moram", "treba", "trebam", "biti", "jesu", "sam", "koju",
-    "kojim", "kojem", "kojoj", "ovaj", "taj", "moj", "moje", "moju", "ima", "imam", "kod", "cemu",
-    "zbog", "prema", "bez", "preko", "samo", "ali", "sve", "svoj", "svoje", "neki", "neke", "neku",
-    "jer", "kad", "zelim",
+    "the", "is", "are", "was", "how", "what", "which", "who", "where", "when", "why", "does",
+    "did", "can", "could", "should", "would", "will", "for", "and", "or", "with", "from", "this",
+    "that", "have", "has", "had", "not", "there", "any", "about", "you", "your", "get", "use",
+    "using", "need", "into", "its", "been", "being", "them", "they", "than", "then", "kako",
+    "koji", "koja", "koje", "koliko", "gdje", "zasto", "sto", "tko", "kada", "nije", "nema", "ili",
+    "ako", "mogu", "moze", "moram", "treba", "trebam", "biti", "jesu", "sam", "koju", "kojim",
+    "kojem", "kojoj", "ovaj", "taj", "moj", "moje", "moju", "ima", "imam", "kod", "cemu", "zbog",
+    "prema", "bez", "preko", "samo", "ali", "sve", "svoj", "svoje", "neki", "neke", "neku", "jer",
+    "kad", "zelim",
 ];
 
 /// How much of the question's wording stands in a passage. Each of the question's content words
@@ -100,7 +110,9 @@ pub fn coverage(question: &str, passage: &str) -> f32 {
 }
 
 fn words(text: &str) -> impl Iterator<Item = String> + '_ {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(fold)
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(fold)
 }
 
 /// Lower case without the Croatian diacritics, which people leave out when they type.
@@ -119,7 +131,10 @@ fn fold(word: &str) -> String {
 
 fn grams(word: &str) -> Vec<[char; 4]> {
     let letters: Vec<char> = word.chars().collect();
-    letters.windows(4).map(|window| [window[0], window[1], window[2], window[3]]).collect()
+    letters
+        .windows(4)
+        .map(|window| [window[0], window[1], window[2], window[3]])
+        .collect()
 }
 
 #[cfg(test)]
@@ -131,12 +146,18 @@ mod tests {
         let passage = "Račun se plaća u roku od osam dana od dana izdavanja računa.";
         assert!(coverage("Koji je rok placanja racuna?", passage) > 0.6);
         assert!(coverage("Kako promijeniti pozadinu zaslona?", passage) < 0.2);
-        assert!(coverage("kako", passage).abs() < f32::EPSILON, "no content, no evidence");
+        assert!(
+            coverage("kako", passage).abs() < f32::EPSILON,
+            "no content, no evidence"
+        );
     }
 
     #[test]
     fn confidence_grows_with_every_sign() {
-        let weak = Evidence { dense_z: 2.0, ..Evidence::default() };
+        let weak = Evidence {
+            dense_z: 2.0,
+            ..Evidence::default()
+        };
         let strong = Evidence {
             dense_z: 4.5,
             dense_gap: 1.0,

@@ -50,7 +50,10 @@ Odgovor: Ključ se dobiva na recepciji, uz potpis [1].";
 
 fn labels(language: Language) -> (&'static str, &'static str) {
     match language {
-        Language::Croatian => ("Pitanje", "Odgovor na hrvatskom jeziku, s brojevima odlomaka"),
+        Language::Croatian => (
+            "Pitanje",
+            "Odgovor na hrvatskom jeziku, s brojevima odlomaka",
+        ),
         Language::English | Language::Undetermined => {
             ("Question", "Answer in English, with the passages' numbers")
         }
@@ -63,9 +66,17 @@ pub fn user_turn(question: &str, language: Language, passages: &[NumberedPassage
     let (question_label, answer_label) = labels(language);
     let mut turn = String::new();
     for passage in passages {
-        turn.push_str(&format!("[{}] {}\n{}\n\n", passage.n, passage.header, passage.text.trim()));
+        turn.push_str(&format!(
+            "[{}] {}\n{}\n\n",
+            passage.n,
+            passage.header,
+            passage.text.trim()
+        ));
     }
-    turn.push_str(&format!("{question_label}: {}\n{answer_label}:", question.trim()));
+    turn.push_str(&format!(
+        "{question_label}: {}\n{answer_label}:",
+        question.trim()
+    ));
     turn
 }
 
@@ -85,7 +96,11 @@ pub fn conversation(
         Language::English | Language::Undetermined => SYSTEM_ENGLISH,
     })];
     for past in history {
-        turns.push(ChatTurn::user(user_turn(&past.question, past.language, &past.passages)));
+        turns.push(ChatTurn::user(user_turn(
+            &past.question,
+            past.language,
+            &past.passages,
+        )));
         turns.push(ChatTurn::assistant(past.answer.clone()));
     }
     turns.push(ChatTurn::user(user_turn(question, language, passages)));
@@ -146,7 +161,11 @@ mod tests {
     use super::*;
 
     fn passage(n: u32) -> NumberedPassage {
-        NumberedPassage { n, header: format!("Title {n}"), text: format!("Text {n}.") }
+        NumberedPassage {
+            n,
+            header: format!("Title {n}"),
+            text: format!("Text {n}."),
+        }
     }
 
     #[test]
@@ -159,7 +178,11 @@ mod tests {
             answer: "So [1].".into(),
         };
         let second = conversation(&[past], "A u Hrvatskoj?", Language::Croatian, &[passage(3)]);
-        assert_eq!(second[..2], first[..2], "the state of the first turn can be reused");
+        assert_eq!(
+            second[..2],
+            first[..2],
+            "the state of the first turn can be reused"
+        );
         assert_eq!(second[2].content, "So [1].");
         assert!(second[3].content.starts_with("[3] Title 3\nText 3."));
         assert!(second[3].content.contains("Odgovor na hrvatskom"));

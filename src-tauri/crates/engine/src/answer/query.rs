@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use docent_domain::{
-    Answer, ChatId, Citation, Language, Message, MessageId, MessageStatus, Role, Timestamp, Timings,
-    WorkspaceScope,
+    Answer, ChatId, Citation, Language, Message, MessageId, MessageStatus, Role, Timestamp,
+    Timings, WorkspaceScope,
 };
 use docent_inference::{Finish, Generation, GenerationRequest, Generator};
 use docent_store::NewMessage;
@@ -17,6 +17,7 @@ use super::citations::{self, CitationFilter};
 use super::evidence::{self, CALIBRATION, Evidence};
 use super::prompt::{self, NumberedPassage, PastTurn};
 use super::verify;
+use crate::config::ExpansionPolicy;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::indexes::OpenIndex;
@@ -27,7 +28,6 @@ use crate::types::{
     Expansion, QueryEvent, QueryOutcome, QueryRequest, RetrievalStage, SearchHit, SearchRequest,
     SearchResponse, Topic,
 };
-use crate::config::ExpansionPolicy;
 
 /// Longer texts are pasted documents, not questions; the embedder would cut them anyway.
 const LONGEST_QUESTION_CHARS: usize = 4000;
@@ -96,7 +96,11 @@ impl Engine {
         let open = self.open_index(scope).await?;
         let chat = match request.chat {
             Some(chat) => self.chat(scope, chat).await?.id,
-            None => self.create_chat(scope, Some(&title_of(&question))).await?.id,
+            None => {
+                self.create_chat(scope, Some(&title_of(&question)))
+                    .await?
+                    .id
+            }
         };
         let history = self.past_turns(scope, chat).await?;
         let language = self.language_of(&open, &question, request.language, &history);
@@ -142,7 +146,11 @@ impl Engine {
         chat: ChatId,
         message: MessageId,
     ) -> Result<()> {
-        let known = self.messages(scope, chat).await?.iter().any(|known| known.id == message);
+        let known = self
+            .messages(scope, chat)
+            .await?
+            .iter()
+            .any(|known| known.id == message);
         if !known {
             return Err(Error::not_found("the answer"));
         }
@@ -168,7 +176,12 @@ impl Engine {
         if request.expand {
             let plan = Plan {
                 translate_to: other_language(&open, language),
-                hypothetical: Some(retrieve::present_languages(&open.index).first().copied().unwrap_or(language)),
+                hypothetical: Some(
+                    retrieve::present_languages(&open.index)
+                        .first()
+                        .copied()
+                        .unwrap_or(language),
+                ),
             };
             interactive.ready().await;
             if let Ok(generator) = self.model_set().generator().await {
@@ -226,7 +239,11 @@ impl Engine {
             new(Role::User, question, MessageStatus::Complete),
             new(Role::Assistant, "", MessageStatus::Streaming),
         ];
-        let added = self.store().chats().add_messages(scope, chat, &pair, Timestamp::now()).await?;
+        let added = self
+            .store()
+            .chats()
+            .add_messages(scope, chat, &pair, Timestamp::now())
+            .await?;
         let [question, answer] = <[Message; 2]>::try_from(added)
             .map_err(|_| Error::new(Code::Internal, "storing the question failed"))?;
         Ok((question, answer))
@@ -241,7 +258,14 @@ impl Engine {
     ) -> Result<()> {
         self.store()
             .chats()
-            .update_message(&turn.scope, turn.message, text, status, answer, Timestamp::now())
+            .update_message(
+                &turn.scope,
+                turn.message,
+                text,
+                status,
+                answer,
+                Timestamp::now(),
+            )
             .await?;
         Ok(())
     }
@@ -275,10 +299,16 @@ impl Engine {
         let ranking = retrieve::rank(open, probes.clone()).await?;
         let mut scored = ranking.scored;
         let mut passages = self.hydrate_best(turn, &scored).await?;
-        let texts: Vec<String> = probes.iter().map(|probe| probe.wording.text.clone()).collect();
+        let texts: Vec<String> = probes
+            .iter()
+            .map(|probe| probe.wording.text.clone())
+            .collect();
         let mut evidence = weigh(&texts, &scored, &passages);
-        turn.send(QueryEvent::Retrieved { passages: passages.clone(), stage: RetrievalStage::First })
-            .await;
+        turn.send(QueryEvent::Retrieved {
+            passages: passages.clone(),
+            stage: RetrievalStage::First,
+        })
+        .await;
         let retrieval_ms = elapsed_ms(started);
 
         if let Some(expansion) = self.widen(turn, open, &evidence).await {
@@ -294,7 +324,11 @@ impl Engine {
             })
             .await;
         }
-        Ok(Found { passages, evidence, retrieval_ms })
+        Ok(Found {
+            passages,
+            evidence,
+            retrieval_ms,
+        })
     }
 
     async fn widen(
@@ -316,7 +350,9 @@ impl Engine {
             return None;
         }
         let generator = self.model_set().generator().await.ok()?;
-        self.expander().expand(&generator, &turn.question, plan, &turn.cancel).await
+        self.expander()
+            .expand(&generator, &turn.question, plan, &turn.cancel)
+            .await
     }
 
     async fn write(
@@ -383,8 +419,7 @@ impl Engine {
             stop: vec!["\n\n[".into(), "\nPitanje:".into(), "\nQuestion:".into()],
             ..GenerationRequest::greedy(messages, config.answer_tokens)
         };
-        let (generation, mut streamed) =
-            self.stream(turn, generator, request, &citations).await?;
+        let (generation, mut streamed) = self.stream(turn, generator, request, &citations).await?;
         let interrupted = generation.finish == Finish::Cancelled;
         let mut text = streamed.text.clone();
         if !interrupted {
@@ -403,7 +438,10 @@ impl Engine {
         for citation in &mut citations {
             citation.used = used.contains(&citation.n);
         }
-        let first_token_ms = streamed.first_token.take().map(|at| (at - turn.started).as_millis() as u64);
+        let first_token_ms = streamed
+            .first_token
+            .take()
+            .map(|at| (at - turn.started).as_millis() as u64);
         let answer = Answer {
             language: turn.language,
             confidence,
@@ -412,10 +450,19 @@ impl Engine {
             citations,
             nearest: Vec::new(),
             model: generator.model().to_owned(),
-            timings: timings(&generation, found.retrieval_ms, first_token_ms, turn.started),
+            timings: timings(
+                &generation,
+                found.retrieval_ms,
+                first_token_ms,
+                turn.started,
+            ),
             error: None,
         };
-        Ok(Finished { text, answer, interrupted })
+        Ok(Finished {
+            text,
+            answer,
+            interrupted,
+        })
     }
 
     async fn stream(
@@ -493,14 +540,22 @@ impl Engine {
                 })
             }
             Err(error) => {
-                let kept = self.store().chats().get_message(&turn.scope, turn.message).await?.content;
-                let status = if kept.is_empty() { MessageStatus::Failed } else { MessageStatus::Interrupted };
+                let kept = self
+                    .store()
+                    .chats()
+                    .get_message(&turn.scope, turn.message)
+                    .await?
+                    .content;
+                let status = if kept.is_empty() {
+                    MessageStatus::Failed
+                } else {
+                    MessageStatus::Interrupted
+                };
                 let answer = Answer {
                     error: Some(error.to_string()),
                     ..turn.empty_answer(self.model_set().generator_id())
                 };
-                self.save(turn, &kept, status, Some(&answer))
-                    .await?;
+                self.save(turn, &kept, status, Some(&answer)).await?;
                 Err(error)
             }
         }
@@ -528,7 +583,11 @@ impl Engine {
                             text: citation.text.clone(),
                         })
                         .collect();
-                    highest = passages.iter().map(|passage| passage.n).max().unwrap_or(highest);
+                    highest = passages
+                        .iter()
+                        .map(|passage| passage.n)
+                        .max()
+                        .unwrap_or(highest);
                     turns.push(PastTurn {
                         question: asked.content.clone(),
                         language: answer.language,
@@ -576,11 +635,15 @@ impl Engine {
     ) -> Result<Vec<Citation>> {
         let keys: Vec<_> = scored.iter().map(|scored| scored.key).collect();
         let passages = self.store().chunks().get_many(scope, &keys).await?;
-        let mut by_key: HashMap<_, _> =
-            passages.into_iter().map(|passage| (passage.chunk.key, passage)).collect();
+        let mut by_key: HashMap<_, _> = passages
+            .into_iter()
+            .map(|passage| (passage.chunk.key, passage))
+            .collect();
         let mut citations = Vec::with_capacity(scored.len());
         for scored in scored {
-            let Some(passage) = by_key.remove(&scored.key) else { continue };
+            let Some(passage) = by_key.remove(&scored.key) else {
+                continue;
+            };
             let content = passage.chunk.content;
             citations.push(Citation {
                 n: citations.len() as u32 + 1,
@@ -613,7 +676,12 @@ impl Turn {
     }
 
     fn next_number(&self) -> u32 {
-        let highest = self.history.iter().flat_map(|turn| &turn.passages).map(|passage| passage.n).max();
+        let highest = self
+            .history
+            .iter()
+            .flat_map(|turn| &turn.passages)
+            .map(|passage| passage.n)
+            .max();
         highest.map_or(1, |n| n + 1)
     }
 
@@ -626,7 +694,10 @@ impl Turn {
             nearest: Vec::new(),
             sources: Vec::new(),
             model,
-            timings: Timings { total_ms: elapsed_ms(self.started), ..Timings::default() },
+            timings: Timings {
+                total_ms: elapsed_ms(self.started),
+                ..Timings::default()
+            },
             error: None,
         }
     }
@@ -634,7 +705,11 @@ impl Turn {
     fn interrupted(&self, found: Found, model: String) -> Finished {
         let mut answer = self.empty_answer(model);
         answer.timings.retrieval_ms = found.retrieval_ms;
-        Finished { text: String::new(), answer, interrupted: true }
+        Finished {
+            text: String::new(),
+            answer,
+            interrupted: true,
+        }
     }
 
     fn refused(&self, found: Found, confidence: f32, model: String) -> Finished {
@@ -644,24 +719,45 @@ impl Turn {
         answer.timings.retrieval_ms = found.retrieval_ms;
         answer.nearest = found.passages.into_iter().take(NEAREST_PASSAGES).collect();
         let text = prompt::refusal(self.language, !answer.nearest.is_empty()).to_owned();
-        Finished { text, answer, interrupted: false }
+        Finished {
+            text,
+            answer,
+            interrupted: false,
+        }
     }
 }
 
 /// The signs for and against an answer in what was found for any of the wordings.
 fn weigh(wordings: &[String], scored: &[Scored], passages: &[Citation]) -> Evidence {
-    let Some(top) = scored.iter().map(|scored| scored.dense_z).max_by(f32::total_cmp) else {
+    let Some(top) = scored
+        .iter()
+        .map(|scored| scored.dense_z)
+        .max_by(f32::total_cmp)
+    else {
         return Evidence::default();
     };
     let tenth = scored.get(9).map_or(0.0, |scored| scored.dense_z);
-    let best_three: String = passages.iter().take(3).map(|passage| passage.title.clone() + "\n" + &passage.text + "\n").collect();
+    let best_three: String = passages
+        .iter()
+        .take(3)
+        .map(|passage| passage.title.clone() + "\n" + &passage.text + "\n")
+        .collect();
     let over_wordings = |passage: &str| {
-        wordings.iter().map(|wording| evidence::coverage(wording, passage)).fold(0.0, f32::max)
+        wordings
+            .iter()
+            .map(|wording| evidence::coverage(wording, passage))
+            .fold(0.0, f32::max)
     };
     let mut by_words: Vec<&Scored> = scored.iter().collect();
     by_words.sort_by(|a, b| b.words.total_cmp(&a.words));
-    let by_meaning = scored.iter().max_by(|a, b| a.dense.total_cmp(&b.dense)).map(|scored| scored.key);
-    let agrees = by_words.iter().take(AGREEMENT_DEPTH).any(|scored| Some(scored.key) == by_meaning && scored.words > 0.0);
+    let by_meaning = scored
+        .iter()
+        .max_by(|a, b| a.dense.total_cmp(&b.dense))
+        .map(|scored| scored.key);
+    let agrees = by_words
+        .iter()
+        .take(AGREEMENT_DEPTH)
+        .any(|scored| Some(scored.key) == by_meaning && scored.words > 0.0);
     Evidence {
         dense_z: top,
         dense_gap: top - tenth,
@@ -677,17 +773,41 @@ fn weigh(wordings: &[String], scored: &[Scored], passages: &[Citation]) -> Evide
 
 /// Whether a question leans on the one before it: short, or beginning as continuations do.
 fn continues(question: &str) -> bool {
-    const BEGINNINGS: &[&str] = &["and ", "or ", "but ", "what about", "how about", "a ", "i ", "ali ", "što s ", "sto s ", "why", "zašto", "zasto"];
-    const BACKWARD: &[&str] = &["it", "they", "them", "that", "this", "those", "these", "to", "toga", "tome", "njih", "njega", "nju", "on", "ona", "ono", "oni", "one", "tamo", "there", "ga", "ih", "je", "mu"];
+    const BEGINNINGS: &[&str] = &[
+        "and ",
+        "or ",
+        "but ",
+        "what about",
+        "how about",
+        "a ",
+        "i ",
+        "ali ",
+        "što s ",
+        "sto s ",
+        "why",
+        "zašto",
+        "zasto",
+    ];
+    const BACKWARD: &[&str] = &[
+        "it", "they", "them", "that", "this", "those", "these", "to", "toga", "tome", "njih",
+        "njega", "nju", "on", "ona", "ono", "oni", "one", "tamo", "there", "ga", "ih", "je", "mu",
+    ];
     let lower = question.to_lowercase();
-    let words: Vec<&str> = lower.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = lower
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .collect();
     words.len() <= 3
-        || BEGINNINGS.iter().any(|beginning| lower.starts_with(beginning))
+        || BEGINNINGS
+            .iter()
+            .any(|beginning| lower.starts_with(beginning))
         || (words.len() <= 8 && words.iter().any(|word| BACKWARD.contains(word)))
 }
 
 fn other_language(open: &OpenIndex, language: Language) -> Option<Language> {
-    retrieve::present_languages(&open.index).into_iter().find(|present| *present != language)
+    retrieve::present_languages(&open.index)
+        .into_iter()
+        .find(|present| *present != language)
 }
 
 /// Title and headings, outermost first, each once.
@@ -708,7 +828,9 @@ fn title_of(question: &str) -> String {
         return line.to_owned();
     }
     let cut: String = line.chars().take(LONGEST).collect();
-    let whole = cut.rsplit_once(' ').map_or(cut.as_str(), |(whole, _)| whole);
+    let whole = cut
+        .rsplit_once(' ')
+        .map_or(cut.as_str(), |(whole, _)| whole);
     format!("{whole}…")
 }
 

@@ -23,7 +23,9 @@ pub fn wording(sentence: &str, passage: &str) -> f32 {
 #[must_use]
 pub fn foreign_numbers(sentence: &str, passage: &str) -> Vec<String> {
     let there: HashSet<String> = numbers(passage).collect();
-    numbers(&without_references(sentence)).filter(|number| !there.contains(number)).collect()
+    numbers(&without_references(sentence))
+        .filter(|number| !there.contains(number))
+        .collect()
 }
 
 /// The sentence without its `[n]`.

@@ -50,7 +50,9 @@ impl Checker<'_> {
             let (_, numbers) = citations::resolve(piece, self.numbers());
             let best = self.best_support(piece).await?;
             let cited_holds = match &best {
-                Some(best) => numbers.contains(&best.n) || numbers.iter().any(|n| best.also.contains(n)),
+                Some(best) => {
+                    numbers.contains(&best.n) || numbers.iter().any(|n| best.also.contains(n))
+                }
                 None => false,
             };
             match best {
@@ -107,7 +109,9 @@ impl Checker<'_> {
         let mut texts = vec![bare];
         texts.extend(foreign.iter().map(|citation| citation.text.clone()));
         let vectors = self.embedder.embed(EmbedKind::Passage, texts).await?;
-        let Some((sentence, passages)) = vectors.split_first() else { return Ok(None) };
+        let Some((sentence, passages)) = vectors.split_first() else {
+            return Ok(None);
+        };
         let scored: Vec<(u32, f32)> = foreign
             .iter()
             .zip(passages)
@@ -123,7 +127,9 @@ impl Checker<'_> {
             .first()
             .and_then(|n| self.citations.iter().find(|citation| citation.n == *n));
         let best = pointed.or_else(|| {
-            self.citations.iter().max_by(|a, b| a.score.total_cmp(&b.score))
+            self.citations
+                .iter()
+                .max_by(|a, b| a.score.total_cmp(&b.score))
         });
         match best {
             Some(citation) => format!(
@@ -158,7 +164,10 @@ impl Support {
 }
 
 fn is_claim(piece: &str) -> bool {
-    support::without_references(piece).chars().filter(|c| c.is_alphanumeric()).count()
+    support::without_references(piece)
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .count()
         >= SHORTEST_CLAIM_CHARS
 }
 
@@ -190,8 +199,16 @@ fn quote(question: &str, passage: &str) -> String {
             }
         }
     }
-    let text: String = sentences.get(best.0..best.1).map(<[&str]>::concat).unwrap_or_default();
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(QUOTE_CHARS * 2).collect()
+    let text: String = sentences
+        .get(best.0..best.1)
+        .map(<[&str]>::concat)
+        .unwrap_or_default();
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(QUOTE_CHARS * 2)
+        .collect()
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -204,7 +221,10 @@ mod tests {
 
     #[test]
     fn references_go_before_the_full_stop() {
-        assert_eq!(with_reference(" The key is at the desk. ", 2), " The key is at the desk [2]. ");
+        assert_eq!(
+            with_reference(" The key is at the desk. ", 2),
+            " The key is at the desk [2]. "
+        );
         assert_eq!(with_reference("No stop", 1), "No stop [1]");
     }
 
@@ -212,6 +232,9 @@ mod tests {
     fn a_quotation_is_the_part_that_speaks_of_the_question() {
         let passage = "Uredi rade od osam do šesnaest sati. Ključ se dobiva na recepciji uz potpis. \
                        Parkiranje je besplatno.";
-        assert_eq!(quote("Gdje mogu dobiti ključ?", passage), "Ključ se dobiva na recepciji uz potpis.");
+        assert_eq!(
+            quote("Gdje mogu dobiti ključ?", passage),
+            "Ključ se dobiva na recepciji uz potpis."
+        );
     }
 }

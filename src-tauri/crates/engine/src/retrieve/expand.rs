@@ -70,8 +70,12 @@ impl Expander {
                         .filter(|text| is_usable_translation(question, text));
             }
             if let Some(language) = plan.hypothetical {
-                expansion.hypothetical =
-                    write(generator, hypothetical_request(question, language), &limited).await;
+                expansion.hypothetical = write(
+                    generator,
+                    hypothetical_request(question, language),
+                    &limited,
+                )
+                .await;
             }
             expansion
         };
@@ -95,7 +99,9 @@ impl Expander {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, (HashMap<Key, Expansion>, VecDeque<Key>)> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -189,8 +195,17 @@ mod tests {
 
     #[test]
     fn an_answer_is_not_a_translation() {
-        assert!(is_usable_translation("Kako ispisati dokument?", "How do I print a document?"));
-        assert!(!is_usable_translation("Rok?", &"The deadline is ".repeat(10)));
-        assert!(!is_usable_translation("A?", "A?"), "the same words add nothing");
+        assert!(is_usable_translation(
+            "Kako ispisati dokument?",
+            "How do I print a document?"
+        ));
+        assert!(!is_usable_translation(
+            "Rok?",
+            &"The deadline is ".repeat(10)
+        ));
+        assert!(
+            !is_usable_translation("A?", "A?"),
+            "the same words add nothing"
+        );
     }
 }

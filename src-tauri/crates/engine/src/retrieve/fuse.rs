@@ -34,7 +34,10 @@ pub struct Weights {
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { dense: 0.7, words: 0.3 }
+        Self {
+            dense: 0.7,
+            words: 0.3,
+        }
     }
 }
 
@@ -65,14 +68,24 @@ impl Background {
     #[must_use]
     pub fn of(scores: &[f32]) -> Self {
         if scores.len() < 2 {
-            return Self { mean: 0.0, deviation: 0.25 };
+            return Self {
+                mean: 0.0,
+                deviation: 0.25,
+            };
         }
         let count = scores.len() as f32;
         let mean = scores.iter().sum::<f32>() / count;
-        let variance = scores.iter().map(|score| (score - mean).powi(2)).sum::<f32>() / count;
+        let variance = scores
+            .iter()
+            .map(|score| (score - mean).powi(2))
+            .sum::<f32>()
+            / count;
         // Embedders spread unrelated text by 0.02 to 0.08; a handful of near-equal chunks would
         // otherwise turn noise into certainty.
-        Self { mean, deviation: variance.sqrt().max(0.02) }
+        Self {
+            mean,
+            deviation: variance.sqrt().max(0.02),
+        }
     }
 }
 
@@ -98,8 +111,11 @@ pub fn fuse(
         for hit in &group.words {
             found.entry(hit.key).or_insert((None, 0.0)).1 = hit.score;
         }
-        let mut unscored: Vec<ChunkKey> =
-            found.iter().filter(|(_, (dense, _))| dense.is_none()).map(|(key, _)| *key).collect();
+        let mut unscored: Vec<ChunkKey> = found
+            .iter()
+            .filter(|(_, (dense, _))| dense.is_none())
+            .map(|(key, _)| *key)
+            .collect();
         unscored.sort_unstable();
         for (key, score) in unscored.iter().zip(dense_of(&unscored)) {
             if let Some(entry) = found.get_mut(key) {
@@ -111,9 +127,15 @@ pub fn fuse(
             // Without a vector a chunk counts as unrelated by meaning.
             let dense = dense.unwrap_or(group.background.mean);
             let dense_z = (dense - group.background.mean) / deviation;
-            let score = weights.dense * (dense_z / FULL_DENSE_Z)
-                + weights.words * (words / best_words);
-            fused.push(Scored { key, score, dense, dense_z, words });
+            let score =
+                weights.dense * (dense_z / FULL_DENSE_Z) + weights.words * (words / best_words);
+            fused.push(Scored {
+                key,
+                score,
+                dense,
+                dense_z,
+                words,
+            });
         }
     }
     sort(&mut fused);
@@ -127,7 +149,10 @@ pub fn join(rankings: &[(f32, Vec<Scored>)]) -> Vec<Scored> {
     let mut joined: HashMap<ChunkKey, (Scored, f32)> = HashMap::new();
     for (weight, ranking) in rankings {
         for scored in ranking {
-            let weighted = Scored { score: scored.score * weight, ..*scored };
+            let weighted = Scored {
+                score: scored.score * weight,
+                ..*scored
+            };
             joined
                 .entry(scored.key)
                 .and_modify(|(best, rest)| {
@@ -143,7 +168,10 @@ pub fn join(rankings: &[(f32, Vec<Scored>)]) -> Vec<Scored> {
     }
     let mut joined: Vec<Scored> = joined
         .into_values()
-        .map(|(best, rest)| Scored { score: best.score + 0.1 * rest, ..best })
+        .map(|(best, rest)| Scored {
+            score: best.score + 0.1 * rest,
+            ..best
+        })
         .collect();
     sort(&mut joined);
     joined
@@ -168,10 +196,16 @@ mod tests {
     use super::*;
 
     fn hit(key: u32, score: f32) -> Hit {
-        Hit { key: ChunkKey(key), score }
+        Hit {
+            key: ChunkKey(key),
+            score,
+        }
     }
 
-    const BACKGROUND: Background = Background { mean: 0.7, deviation: 0.03 };
+    const BACKGROUND: Background = Background {
+        mean: 0.7,
+        deviation: 0.03,
+    };
 
     #[test]
     fn words_lift_a_chunk_that_meaning_alone_ranks_second() {
@@ -180,22 +214,50 @@ mod tests {
             words: vec![hit(2, 9.0), hit(3, 4.0)],
             background: BACKGROUND,
         };
-        let fused = fuse(&[group], Weights::default(), |keys| vec![Some(0.7); keys.len()]);
+        let fused = fuse(&[group], Weights::default(), |keys| {
+            vec![Some(0.7); keys.len()]
+        });
         let order: Vec<u32> = fused.iter().map(|scored| scored.key.0).collect();
         assert_eq!(order, [2, 1, 3]);
     }
 
     #[test]
     fn a_language_that_scores_higher_as_a_whole_gains_nothing() {
-        let near = Group { dense: vec![hit(1, 0.80)], words: vec![], background: Background { mean: 0.76, deviation: 0.03 } };
-        let far = Group { dense: vec![hit(2, 0.79)], words: vec![], background: Background { mean: 0.68, deviation: 0.03 } };
-        let fused = fuse(&[near, far], Weights::default(), |keys| vec![Some(0.7); keys.len()]);
-        assert_eq!(fused[0].key, ChunkKey(2), "it stands out further in its own language");
+        let near = Group {
+            dense: vec![hit(1, 0.80)],
+            words: vec![],
+            background: Background {
+                mean: 0.76,
+                deviation: 0.03,
+            },
+        };
+        let far = Group {
+            dense: vec![hit(2, 0.79)],
+            words: vec![],
+            background: Background {
+                mean: 0.68,
+                deviation: 0.03,
+            },
+        };
+        let fused = fuse(&[near, far], Weights::default(), |keys| {
+            vec![Some(0.7); keys.len()]
+        });
+        assert_eq!(
+            fused[0].key,
+            ChunkKey(2),
+            "it stands out further in its own language"
+        );
     }
 
     #[test]
     fn wordings_that_agree_come_first() {
-        let scored = |key, score| Scored { key: ChunkKey(key), score, dense: 0.0, dense_z: 0.0, words: 0.0 };
+        let scored = |key, score| Scored {
+            key: ChunkKey(key),
+            score,
+            dense: 0.0,
+            dense_z: 0.0,
+            words: 0.0,
+        };
         let joined = join(&[
             (1.0, vec![scored(1, 0.6), scored(2, 0.5)]),
             (1.0, vec![scored(3, 0.6), scored(1, 0.3)]),

@@ -9,16 +9,71 @@ const CROATIAN_LETTERS: &str = "čćđšžČĆĐŠŽ";
 /// Frequent short words of one language that are rare in the other. They decide questions too
 /// short for letter statistics; written without diacritics too, as people type.
 const CROATIAN_WORDS: &[&str] = &[
-    "kako", "koji", "koja", "koje", "koliko", "gdje", "gde", "zasto", "zašto", "sto", "što", "tko",
-    "kada", "kad", "je", "su", "se", "u", "na", "za", "ili", "ako", "li", "mogu", "moze", "može",
-    "moram", "treba", "biti", "nije", "nema", "od", "iz", "po", "sa", "s", "da", "koju", "kojim",
-    "ovaj", "taj", "moj", "moje", "moju", "mi", "bi", "ima", "imam", "jesu", "jesam", "kod",
-    "čemu", "cemu", "čime", "zbog", "prema", "bez", "preko", "hrvatskoj",
+    "kako",
+    "koji",
+    "koja",
+    "koje",
+    "koliko",
+    "gdje",
+    "gde",
+    "zasto",
+    "zašto",
+    "sto",
+    "što",
+    "tko",
+    "kada",
+    "kad",
+    "je",
+    "su",
+    "se",
+    "u",
+    "na",
+    "za",
+    "ili",
+    "ako",
+    "li",
+    "mogu",
+    "moze",
+    "može",
+    "moram",
+    "treba",
+    "biti",
+    "nije",
+    "nema",
+    "od",
+    "iz",
+    "po",
+    "sa",
+    "s",
+    "da",
+    "koju",
+    "kojim",
+    "ovaj",
+    "taj",
+    "moj",
+    "moje",
+    "moju",
+    "mi",
+    "bi",
+    "ima",
+    "imam",
+    "jesu",
+    "jesam",
+    "kod",
+    "čemu",
+    "cemu",
+    "čime",
+    "zbog",
+    "prema",
+    "bez",
+    "preko",
+    "hrvatskoj",
 ];
 const ENGLISH_WORDS: &[&str] = &[
     "the", "is", "are", "how", "what", "which", "who", "where", "when", "why", "does", "did",
     "can", "could", "should", "of", "in", "for", "and", "or", "my", "an", "with", "from", "this",
-    "that", "it", "be", "has", "have", "not", "if", "there", "any", "between", "by", "about", "was",
+    "that", "it", "be", "has", "have", "not", "if", "there", "any", "between", "by", "about",
+    "was",
 ];
 
 /// The language of a question: Croatian or English, by its letters, its small words, and letter
@@ -29,7 +84,10 @@ pub fn of_question(text: &str) -> Language {
         return Language::Croatian;
     }
     let (mut croatian, mut english) = (0_u32, 0_u32);
-    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+    for word in text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+    {
         let word = word.to_lowercase();
         croatian += u32::from(CROATIAN_WORDS.contains(&word.as_str()));
         english += u32::from(ENGLISH_WORDS.contains(&word.as_str()));
@@ -59,7 +117,9 @@ pub fn of_document(text: &str) -> Language {
     if sample.chars().filter(|c| c.is_alphabetic()).count() < 20 {
         return Language::Undetermined;
     }
-    Detector::new().detect(&sample).map_or(Language::Undetermined, |found| from_whatlang(found.lang()))
+    Detector::new()
+        .detect(&sample)
+        .map_or(Language::Undetermined, |found| from_whatlang(found.lang()))
 }
 
 fn from_whatlang(lang: Lang) -> Language {

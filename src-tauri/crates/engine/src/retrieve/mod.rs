@@ -49,17 +49,32 @@ pub struct Wording {
 impl Wording {
     #[must_use]
     pub fn question(text: impl Into<String>) -> Self {
-        Self { text: text.into(), kind: EmbedKind::Query, weight: 1.0, words: true }
+        Self {
+            text: text.into(),
+            kind: EmbedKind::Query,
+            weight: 1.0,
+            words: true,
+        }
     }
 
     #[must_use]
     pub fn translation(text: impl Into<String>) -> Self {
-        Self { text: text.into(), kind: EmbedKind::Query, weight: 1.0, words: true }
+        Self {
+            text: text.into(),
+            kind: EmbedKind::Query,
+            weight: 1.0,
+            words: true,
+        }
     }
 
     #[must_use]
     pub fn hypothetical(text: impl Into<String>) -> Self {
-        Self { text: text.into(), kind: EmbedKind::Passage, weight: 0.8, words: false }
+        Self {
+            text: text.into(),
+            kind: EmbedKind::Passage,
+            weight: 0.8,
+            words: false,
+        }
     }
 }
 
@@ -78,7 +93,10 @@ pub(crate) async fn embed(
 ) -> Result<Vec<Probe>> {
     let mut probes = Vec::with_capacity(wordings.len());
     for kind in [EmbedKind::Query, EmbedKind::Passage] {
-        let of_kind: Vec<&Wording> = wordings.iter().filter(|wording| wording.kind == kind).collect();
+        let of_kind: Vec<&Wording> = wordings
+            .iter()
+            .filter(|wording| wording.kind == kind)
+            .collect();
         if of_kind.is_empty() {
             continue;
         }
@@ -88,7 +106,10 @@ pub(crate) async fn embed(
             of_kind
                 .into_iter()
                 .zip(embeddings)
-                .map(|(wording, embedding)| Probe { wording: wording.clone(), embedding }),
+                .map(|(wording, embedding)| Probe {
+                    wording: wording.clone(),
+                    embedding,
+                }),
         );
     }
     Ok(probes)
@@ -124,7 +145,10 @@ const GENERAL_SENTENCES: &[&str] = &[
 
 /// The vectors of [`GENERAL_SENTENCES`] for an embedder.
 pub(crate) async fn general_background(embedder: &Arc<dyn Embedder>) -> Result<Vec<Vec<f32>>> {
-    let texts = GENERAL_SENTENCES.iter().map(|&text| text.to_owned()).collect();
+    let texts = GENERAL_SENTENCES
+        .iter()
+        .map(|&text| text.to_owned())
+        .collect();
     let vectors = embedder.embed(EmbedKind::Passage, texts).await?;
     Ok(vectors.into_iter().map(|vector| vector.dense).collect())
 }
@@ -160,19 +184,21 @@ pub(crate) fn rank_blocking(
         1 => rankings.swap_remove(0).1,
         _ => fuse::join(&rankings),
     };
-    Ok(Ranking { scored, milliseconds: started.elapsed().as_secs_f64() * 1000.0 })
+    Ok(Ranking {
+        scored,
+        milliseconds: started.elapsed().as_secs_f64() * 1000.0,
+    })
 }
 
-fn rank_one(
-    index: &WorkspaceIndex,
-    probe: &Probe,
-    general: &[Vec<f32>],
-) -> Result<Vec<Scored>> {
+fn rank_one(index: &WorkspaceIndex, probe: &Probe, general: &[Vec<f32>]) -> Result<Vec<Scored>> {
     let query = &probe.embedding.dense;
     let mut groups = Vec::new();
     for members in language_groups(index) {
         // A filter over everything would only cost time.
-        let filter = members.whole.then_some(()).map_or(Some(&members.keys), |()| None);
+        let filter = members
+            .whole
+            .then_some(())
+            .map_or(Some(&members.keys), |()| None);
         let dense = index.search_dense(query, CANDIDATES, filter)?;
         let words = if probe.wording.words {
             index.search_words(&probe.wording.text, CANDIDATES, filter)?
@@ -180,7 +206,11 @@ fn rank_one(
             Vec::new()
         };
         let background = background(index, query, &members.keys, general)?;
-        groups.push(Group { dense, words, background });
+        groups.push(Group {
+            dense,
+            words,
+            background,
+        });
     }
     let mut failure = None;
     let mut scored = fuse::fuse(&groups, Weights::default(), |keys| {
@@ -225,7 +255,9 @@ fn language_groups(index: &WorkspaceIndex) -> Vec<Members> {
         .map(|(_, keys)| keys.clone())
         .partition(|keys| keys.len() >= SMALLEST_LANGUAGE);
     let mut groups: Vec<RoaringBitmap> = large;
-    let rest = small.into_iter().fold(RoaringBitmap::new(), |all, keys| all | keys);
+    let rest = small
+        .into_iter()
+        .fold(RoaringBitmap::new(), |all, keys| all | keys);
     if !rest.is_empty() {
         match groups.iter_mut().max_by_key(|keys| keys.len()) {
             Some(largest) => *largest |= rest,
@@ -233,7 +265,10 @@ fn language_groups(index: &WorkspaceIndex) -> Vec<Members> {
         }
     }
     let whole = groups.len() == 1;
-    groups.into_iter().map(|keys| Members { keys, whole }).collect()
+    groups
+        .into_iter()
+        .map(|keys| Members { keys, whole })
+        .collect()
 }
 
 /// What unrelated chunks score. A workspace too small to have unrelated chunks of its own is
@@ -245,11 +280,21 @@ fn background(
     general: &[Vec<f32>],
 ) -> Result<Background> {
     let step = (members.len() / BACKGROUND_SAMPLE as u64).max(1);
-    let sample: Vec<ChunkKey> =
-        members.iter().step_by(step as usize).take(BACKGROUND_SAMPLE).map(ChunkKey).collect();
-    let mut scores: Vec<f32> = dense_scores(index, query, &sample)?.into_iter().flatten().collect();
+    let sample: Vec<ChunkKey> = members
+        .iter()
+        .step_by(step as usize)
+        .take(BACKGROUND_SAMPLE)
+        .map(ChunkKey)
+        .collect();
+    let mut scores: Vec<f32> = dense_scores(index, query, &sample)?
+        .into_iter()
+        .flatten()
+        .collect();
     if scores.len() < SMALLEST_BACKGROUND {
-        scores = general.iter().map(|sentence| dot(sentence, query)).collect();
+        scores = general
+            .iter()
+            .map(|sentence| dot(sentence, query))
+            .collect();
     }
     Ok(Background::of(&scores))
 }

@@ -58,7 +58,9 @@ fn answer(
     };
     send(Reply::Ready)?;
     if let Task::CountTokens { text } = &request.task {
-        return Ok(Reply::Count(prompt::plain_tokens(&loaded.model, text).len()));
+        return Ok(Reply::Count(
+            prompt::plain_tokens(&loaded.model, text).len(),
+        ));
     }
     let mut session = loaded.session()?;
     let session = session
@@ -66,9 +68,9 @@ fn answer(
         .ok_or_else(|| Error::Inference("there is no session".to_owned()))?;
     let is_cancelled = || reply.is_cancelled();
     match request.task {
-        Task::CountTokens { text } => {
-            Ok(Reply::Count(prompt::plain_tokens(&loaded.model, &text).len()))
-        }
+        Task::CountTokens { text } => Ok(Reply::Count(
+            prompt::plain_tokens(&loaded.model, &text).len(),
+        )),
         Task::Generate(request) => session
             .generate(&request, |progress| send(progress.into()), is_cancelled)
             .map(Reply::Done),
@@ -106,15 +108,14 @@ impl Host {
             reason,
         };
         let backend = LlamaBackend::init().map_err(|error| failed(error.to_string()))?;
-        let model =
-            LlamaModel::load_from_file(&backend, &spec.path, &LlamaModelParams::default())
-                .map_err(|_| {
-                    failed(
-                        "llama.cpp does not accept it: the file is damaged, too large for the \
+        let model = LlamaModel::load_from_file(&backend, &spec.path, &LlamaModelParams::default())
+            .map_err(|_| {
+                failed(
+                    "llama.cpp does not accept it: the file is damaged, too large for the \
                          memory, or of a kind it does not know"
-                            .to_owned(),
-                    )
-                })?;
+                        .to_owned(),
+                )
+            })?;
         let loaded: &'static Loaded = Box::leak(Box::new(Loaded {
             spec,
             model,
@@ -151,16 +152,16 @@ impl Loaded {
                 .with_n_threads(threads)
                 .with_n_threads_batch(threads)
                 .with_no_perf(true);
-            let context = self
-                .model
-                .new_context(&self.backend, params)
-                .map_err(|_| Error::Load {
-                    path: self.spec.path.clone(),
-                    reason: format!(
-                        "there is not enough memory for a context of {} tokens",
-                        self.spec.context_tokens
-                    ),
-                })?;
+            let context =
+                self.model
+                    .new_context(&self.backend, params)
+                    .map_err(|_| Error::Load {
+                        path: self.spec.path.clone(),
+                        reason: format!(
+                            "there is not enough memory for a context of {} tokens",
+                            self.spec.context_tokens
+                        ),
+                    })?;
             *session = Some(Session::new(&self.model, self.spec.id.clone(), context));
         }
         Ok(session)
