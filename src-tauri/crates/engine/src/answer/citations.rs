@@ -17,6 +17,8 @@ pub struct CitationFilter {
     /// White space that is only written when something follows it.
     space: String,
     used: Vec<u32>,
+    /// A reference was just dropped, and with it the white space that led to it.
+    dropped: bool,
 }
 
 impl CitationFilter {
@@ -27,6 +29,7 @@ impl CitationFilter {
             held: String::new(),
             space: String::new(),
             used: Vec::new(),
+            dropped: false,
         }
     }
 
@@ -37,8 +40,18 @@ impl CitationFilter {
             if self.held.is_empty() {
                 match c {
                     '[' => self.held.push(c),
-                    c if c.is_whitespace() => self.space.push(c),
+                    c if c.is_whitespace() => {
+                        if std::mem::take(&mut self.dropped) {
+                            self.space.clear();
+                        }
+                        self.space.push(c);
+                    }
                     c => {
+                        if std::mem::take(&mut self.dropped)
+                            && matches!(c, '.' | ',' | ';' | ':' | '!' | '?' | ')')
+                        {
+                            self.space.clear();
+                        }
                         out.push_str(&self.space);
                         self.space.clear();
                         out.push(c);
@@ -78,6 +91,7 @@ impl CitationFilter {
             .into_iter()
             .filter(|n| self.valid.contains(n))
             .collect();
+        self.dropped = valid.is_empty();
         if !valid.is_empty() {
             out.push_str(&self.space);
             self.space.clear();
