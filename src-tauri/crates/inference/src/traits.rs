@@ -67,8 +67,8 @@ pub struct GenerationRequest {
     pub grammar: Option<String>,
     /// Text that the answer continues; not repeated in the answer.
     pub assistant_prefix: Option<String>,
-    /// Work beside the conversation (a translation, say). It runs in a sequence of its own, so that
-    /// the state kept of the conversation's prompt survives it.
+    /// Work beside the conversation (a translation, say). A generator that can keep several
+    /// prompts' state need not give up the conversation's for it.
     #[serde(default)]
     pub auxiliary: bool,
 }

@@ -2,8 +2,7 @@
 //! model says: small models asked to refuse do so always, or never.
 //!
 //! No single sign tells a near miss from an answerable question well, so several are combined by
-//! logistic regression. Its coefficients come from `docent eval --calibrate` over questions in
-//! both languages, answerable, near misses and off the topic; it prints them with the AUC reached.
+//! a logistic model. Its coefficients are set by hand; they have not been fitted on questions yet.
 
 use std::collections::{HashMap, HashSet};
 

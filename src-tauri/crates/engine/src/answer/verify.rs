@@ -120,17 +120,16 @@ impl Checker<'_> {
         Ok(Support::of(&scored, SUPPORTED_COSINE))
     }
 
-    /// The passage that the model pointed to, or else the best one, in its own words.
+    /// The passage that covers the question best, in its own words. Where the words say nothing,
+    /// as across languages, the ranking decides.
     fn quotation(&self, answer: &str) -> String {
-        let (_, numbers) = citations::resolve(answer, self.numbers());
-        let pointed = numbers
-            .first()
-            .and_then(|n| self.citations.iter().find(|citation| citation.n == *n));
-        let best = pointed.or_else(|| {
-            self.citations
-                .iter()
-                .max_by(|a, b| a.score.total_cmp(&b.score))
-        });
+        let fitness = |citation: &Citation| {
+            evidence::coverage(self.question, &citation.text) + citation.score
+        };
+        let best = self
+            .citations
+            .iter()
+            .max_by(|a, b| fitness(a).total_cmp(&fitness(b)));
         match best {
             Some(citation) => format!(
                 "{} „{}” [{}]",
