@@ -7,6 +7,8 @@
 mod client;
 mod cores;
 mod file;
+mod log;
+mod pace;
 mod prompt;
 mod protocol;
 mod session;

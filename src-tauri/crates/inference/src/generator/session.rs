@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use llama_cpp_2::LlamaStateSeqFlags;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
@@ -14,6 +15,7 @@ use llama_cpp_2::token::LlamaToken;
 use llama_cpp_2::token::data::LlamaTokenData;
 use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 
+use super::pace::{Pace, Usage};
 use super::prompt;
 use super::protocol::{Benchmark, PromptProgress, Reply};
 use super::text::TextStream;
@@ -24,7 +26,8 @@ use crate::{ChatTurn, Error, Finish, Generation, GenerationRequest};
 pub(crate) const MAX_CHUNK: usize = 128;
 /// The kernels work on rows by fours.
 const MIN_CHUNK: usize = 4;
-const FIRST_CHUNK: usize = 32;
+/// Small, because with starved threads even this may take a second.
+const FIRST_CHUNK: usize = 8;
 /// How long reading one chunk should take: a cancellation waits for one at most.
 const CHUNK_TIME: Duration = Duration::from_millis(200);
 
@@ -57,22 +60,36 @@ pub(crate) struct Session<'model> {
     /// The tokens whose state the context holds, from position 0 on.
     held: Vec<LlamaToken>,
     chunk: usize,
+    pace: Pace,
+    /// Of the context at hand; `pace` may want another number.
+    threads: u32,
+    make_context: Box<MakeContext<'model>>,
 }
 
+/// Makes a context that works with so many threads.
+type MakeContext<'model> = dyn Fn(u32) -> Result<LlamaContext<'model>, Error> + Send;
+
 impl<'model> Session<'model> {
+    /// `threads` is the most that it will use.
     pub(crate) fn new(
         model: &'model LlamaModel,
         model_id: String,
-        context: LlamaContext<'model>,
-    ) -> Self {
-        Self {
+        threads: u32,
+        make_context: impl Fn(u32) -> Result<LlamaContext<'model>, Error> + Send + 'static,
+    ) -> Result<Self, Error> {
+        let pace = Pace::new(threads);
+        let threads = pace.threads();
+        Ok(Self {
             model,
             model_id,
-            context,
+            context: make_context(threads)?,
             batch: LlamaBatch::new(MAX_CHUNK, 1),
             held: Vec::new(),
             chunk: FIRST_CHUNK,
-        }
+            pace,
+            threads,
+            make_context: Box::new(make_context),
+        })
     }
 
     /// Forgets all state, after something went wrong in the middle of a change.
@@ -323,6 +340,55 @@ impl<'model> Session<'model> {
 
     /// Runs the model over `tokens`, behind what is held.
     fn decode(&mut self, tokens: &[LlamaToken]) -> Result<(), Error> {
+        // Here and nowhere else: what was computed last has been looked at, and is lost with the
+        // context.
+        if self.pace.threads() != self.threads {
+            self.change_threads(self.pace.threads());
+        }
+        let before = self.pace.is_adaptive().then(Usage::now).flatten();
+        let started = Instant::now();
+        self.run(tokens)?;
+        if let Some(before) = before {
+            let wall = started.elapsed();
+            if let Some(after) = Usage::now() {
+                self.pace.note(wall, after.since(before));
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the state to a context with another number of threads: the binding cannot change it
+    /// in place. Takes some milliseconds, and when it fails all stays as it is.
+    fn change_threads(&mut self, threads: u32) {
+        let changed = (self.make_context)(threads).and_then(|mut context| {
+            if !self.held.is_empty() {
+                let failed =
+                    |error: llama_cpp_2::StateSeqError| Error::Inference(error.to_string());
+                let state = self
+                    .context
+                    .state_seq_get(SEQUENCE, LlamaStateSeqFlags::empty())
+                    .map_err(failed)?;
+                context.state_seq_set(&state, SEQUENCE).map_err(failed)?;
+            }
+            Ok(context)
+        });
+        match changed {
+            Ok(context) => {
+                eprintln!(
+                    "llama.cpp works with {threads} threads now, {} before",
+                    self.threads
+                );
+                self.context = context;
+                self.threads = threads;
+            }
+            Err(error) => {
+                eprintln!("llama.cpp stays with {} threads: {error}", self.threads);
+                self.pace.freeze(self.threads);
+            }
+        }
+    }
+
+    fn run(&mut self, tokens: &[LlamaToken]) -> Result<(), Error> {
         self.batch.clear();
         for (number, token) in tokens.iter().enumerate() {
             let position = (self.held.len() + number) as i32;
@@ -470,6 +536,12 @@ fn softmax(scores: &[f32]) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
+    use llama_cpp_2::context::params::LlamaContextParams;
+    use llama_cpp_2::llama_backend::LlamaBackend;
+    use llama_cpp_2::model::params::LlamaModelParams;
+
     use super::*;
 
     #[test]
@@ -483,6 +555,59 @@ mod tests {
         assert_eq!(next_chunk(128, Duration::from_millis(1)), MAX_CHUNK);
         assert_eq!(next_chunk(32, Duration::from_millis(900)), 4);
         assert_eq!(next_chunk(4, Duration::from_mins(1)), MIN_CHUNK);
+    }
+
+    /// With real weights, like the tests in `tests/it`.
+    #[test]
+    fn state_survives_a_change_of_threads() {
+        let models = std::env::var_os("DOCENT_TEST_MODELS").map_or_else(
+            || std::env::home_dir().unwrap().join(".cache/docent/models"),
+            std::path::PathBuf::from,
+        );
+        let path = models.join("smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf");
+        assert!(
+            path.is_file(),
+            "{} is missing: fetch the starter models",
+            path.display()
+        );
+        let backend = LlamaBackend::init().unwrap();
+        let model = LlamaModel::load_from_file(&backend, &path, &LlamaModelParams::default());
+        let model: &'static LlamaModel = Box::leak(Box::new(model.unwrap()));
+        let make = move |threads| {
+            let params = LlamaContextParams::default()
+                .with_n_ctx(NonZeroU32::new(512))
+                .with_n_batch(MAX_CHUNK as u32)
+                .with_n_ubatch(MAX_CHUNK as u32)
+                .with_n_threads(threads as i32)
+                .with_n_threads_batch(threads as i32);
+            Ok(model.new_context(&backend, params).unwrap())
+        };
+        let mut session = Session::new(model, "smol".into(), 1, make).unwrap();
+        let mut request = GenerationRequest::greedy(
+            vec![ChatTurn::user("Write three sentences about the sea.")],
+            24,
+        );
+        let whole = session.generate(&request, |_| Ok(()), || false).unwrap();
+
+        // The same once more, changing the threads after every few tokens of it.
+        session.clear();
+        let mut text = String::new();
+        request.max_tokens = 4;
+        for round in 0..6 {
+            let part = session.generate(&request, |_| Ok(()), || false).unwrap();
+            assert_eq!(
+                part.reused_tokens > 0,
+                round > 0,
+                "what was read is kept: {part:?}"
+            );
+            text.push_str(&part.text);
+            request.assistant_prefix = Some(text.clone());
+            let held = session.held.clone();
+            session.change_threads(2 - round % 2);
+            assert_eq!(session.threads, 2 - round % 2);
+            assert_eq!(session.held, held);
+        }
+        assert_eq!(text, whole.text);
     }
 
     #[test]

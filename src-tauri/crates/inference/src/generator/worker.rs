@@ -4,15 +4,16 @@ use std::io;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard};
 
+use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 
-use super::file;
 use super::prompt;
 use super::protocol::{Failure, ModelSpec, Reply, Request, Task};
 use super::session::{MAX_CHUNK, Session};
+use super::{file, log};
 use crate::Error;
 
 /// One for the generation at work, the others for counting tokens meanwhile. The parent sends one
@@ -21,6 +22,7 @@ const CONCURRENCY: usize = 3;
 
 /// Runs the generator worker until its parent closes the pipe. Blocking.
 pub(crate) fn run() -> io::Result<()> {
+    log::install();
     let host = Host::default();
     docent_worker::serve_concurrently(CONCURRENCY, |request: Request, _body, reply| {
         let answer = answer(&host, request, reply);
@@ -110,11 +112,11 @@ impl Host {
         let backend = LlamaBackend::init().map_err(|error| failed(error.to_string()))?;
         let model = LlamaModel::load_from_file(&backend, &spec.path, &LlamaModelParams::default())
             .map_err(|_| {
-                failed(
-                    "llama.cpp does not accept it: the file is damaged, too large for the \
-                         memory, or of a kind it does not know"
-                        .to_owned(),
-                )
+                failed(log::take_last_error().unwrap_or_else(|| {
+                    "llama.cpp does not accept it: the file is damaged, too large for the memory, \
+                     or of a kind it does not know"
+                        .to_owned()
+                }))
             })?;
         let loaded: &'static Loaded = Box::leak(Box::new(Loaded {
             spec,
@@ -144,26 +146,32 @@ impl Loaded {
             }
         };
         if session.is_none() {
-            let threads = self.spec.threads as i32;
-            let params = LlamaContextParams::default()
-                .with_n_ctx(NonZeroU32::new(self.spec.context_tokens))
-                .with_n_batch(MAX_CHUNK as u32)
-                .with_n_ubatch(MAX_CHUNK as u32)
-                .with_n_threads(threads)
-                .with_n_threads_batch(threads)
-                .with_no_perf(true);
-            let context =
-                self.model
-                    .new_context(&self.backend, params)
-                    .map_err(|_| Error::Load {
-                        path: self.spec.path.clone(),
-                        reason: format!(
-                            "there is not enough memory for a context of {} tokens",
-                            self.spec.context_tokens
-                        ),
-                    })?;
-            *session = Some(Session::new(&self.model, self.spec.id.clone(), context));
+            *session = Some(Session::new(
+                &self.model,
+                self.spec.id.clone(),
+                self.spec.threads,
+                |threads| self.context(threads),
+            )?);
         }
         Ok(session)
+    }
+
+    fn context(&'static self, threads: u32) -> Result<LlamaContext<'static>, Error> {
+        let params = LlamaContextParams::default()
+            .with_n_ctx(NonZeroU32::new(self.spec.context_tokens))
+            .with_n_batch(MAX_CHUNK as u32)
+            .with_n_ubatch(MAX_CHUNK as u32)
+            .with_n_threads(threads as i32)
+            .with_n_threads_batch(threads as i32)
+            .with_no_perf(true);
+        self.model
+            .new_context(&self.backend, params)
+            .map_err(|_| Error::Load {
+                path: self.spec.path.clone(),
+                reason: format!(
+                    "there is not enough memory for a context of {} tokens",
+                    self.spec.context_tokens
+                ),
+            })
     }
 }
