@@ -153,9 +153,12 @@ pub struct Eval {
     /// Measure retrieval alone, without answers
     #[arg(long)]
     pub retrieval_only: bool,
-    /// Let the local model widen each question for the retrieval measured here
+    /// Measure retrieval with the question widened by the local model too
     #[arg(long)]
     pub expand: bool,
+    /// Fit the confidence below which questions are refused, and print how well it tells
+    #[arg(long)]
+    pub calibrate: bool,
 }
 
 #[derive(Debug, Args)]

@@ -14,10 +14,10 @@ use docent_inference::Embedder;
 use roaring::RoaringBitmap;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::answer::query::header;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::retrieve;
+use crate::search::header;
 use crate::types::Topic;
 
 /// Chunks whose words are put into an index in one commit while it is rebuilt.

@@ -23,6 +23,7 @@ mod lock;
 mod models;
 mod pipeline;
 mod retrieve;
+mod search;
 mod types;
 mod uploads;
 pub mod worker;

@@ -25,13 +25,13 @@ use docent_worker::Launch;
 use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::query::header;
 use crate::documents::Layout;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::indexes::blocking;
 use crate::models::Models;
 use crate::retrieve::language;
+use crate::search::header;
 use crate::types::Topic;
 
 /// Readers side by side: one waits for its worker process while the other writes rows.

@@ -10,7 +10,6 @@ pub mod language;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use docent_domain::{ChunkKey, Language};
 use docent_index::WorkspaceIndex;
@@ -153,15 +152,8 @@ pub(crate) async fn general_background(embedder: &Arc<dyn Embedder>) -> Result<V
     Ok(vectors.into_iter().map(|vector| vector.dense).collect())
 }
 
-/// Ranked chunks, and how long ranking took once the vectors were there.
-#[derive(Clone, Debug)]
-pub(crate) struct Ranking {
-    pub scored: Vec<Scored>,
-    pub milliseconds: f64,
-}
-
 /// Ranks the chunks of an index for all probes together.
-pub(crate) async fn rank(open: &OpenIndex, probes: Vec<Probe>) -> Result<Ranking> {
+pub(crate) async fn rank(open: &OpenIndex, probes: Vec<Probe>) -> Result<Vec<Scored>> {
     let index = Arc::clone(&open.index);
     let general = open.general().await?;
     tokio::task::spawn_blocking(move || rank_blocking(&index, &probes, &general))
@@ -174,19 +166,14 @@ pub(crate) fn rank_blocking(
     index: &WorkspaceIndex,
     probes: &[Probe],
     general: &[Vec<f32>],
-) -> Result<Ranking> {
-    let started = Instant::now();
+) -> Result<Vec<Scored>> {
     let mut rankings = Vec::with_capacity(probes.len());
     for probe in probes {
         rankings.push((probe.wording.weight, rank_one(index, probe, general)?));
     }
-    let scored = match rankings.len() {
+    Ok(match rankings.len() {
         1 => rankings.swap_remove(0).1,
         _ => fuse::join(&rankings),
-    };
-    Ok(Ranking {
-        scored,
-        milliseconds: started.elapsed().as_secs_f64() * 1000.0,
     })
 }
 

@@ -446,7 +446,12 @@ impl<'model> Session<'model> {
         for (number, token) in tokens.iter().enumerate() {
             let position = (self.held_tokens() + number) as i32;
             self.batch
-                .add(*token, position, &[self.lane.sequence()], number + 1 == tokens.len())
+                .add(
+                    *token,
+                    position,
+                    &[self.lane.sequence()],
+                    number + 1 == tokens.len(),
+                )
                 .map_err(|error| Error::Inference(error.to_string()))?;
         }
         if let Err(error) = self.context.decode(&mut self.batch) {

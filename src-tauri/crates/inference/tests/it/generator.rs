@@ -172,7 +172,10 @@ async fn work_beside_the_conversation_leaves_it_as_it_is() {
         ..ask(&prose(900), 8)
     };
     let (long, _) = generate(&generator, long).await.unwrap();
-    assert!(long.prompt_tokens > 800 && long.generated_tokens > 0, "{long:?}");
+    assert!(
+        long.prompt_tokens > 800 && long.generated_tokens > 0,
+        "{long:?}"
+    );
 }
 
 #[tokio::test]
