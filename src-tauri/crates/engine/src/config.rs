@@ -26,7 +26,9 @@ pub struct Config {
     pub follow_up_passage_tokens: usize,
     /// Longest answer in tokens.
     pub answer_tokens: u32,
-    /// Below this confidence, from 0 to 1, an answer is refused.
+    /// Below this confidence, from 0 to 1, an answer is refused. Measured on 166 natural questions:
+    /// at 0.35 all questions off the topic are refused, six in ten of those that the documents only
+    /// touch on, and one in ten that they answer.
     pub refuse_below: f32,
     /// Whether the local model may widen a question before it is answered.
     pub expansion: ExpansionPolicy,
@@ -78,7 +80,7 @@ impl Default for Config {
             passage_tokens: 1100,
             follow_up_passage_tokens: 260,
             answer_tokens: 400,
-            refuse_below: 0.5,
+            refuse_below: 0.35,
             expansion: ExpansionPolicy::Auto,
             threads: 0,
             upload_max_bytes: 2 << 30,

@@ -29,7 +29,7 @@ mod uploads;
 pub mod worker;
 mod workspaces;
 
-pub use answer::evidence::{CALIBRATION, Calibration, Evidence};
+pub use answer::evidence::{CALIBRATION, Calibration, Evidence, SIGNS};
 pub use config::{Config, ExpansionPolicy, OpenAiConfig};
 pub use engine::{Engine, EngineOptions};
 pub use error::{Code, Error, Result};

@@ -20,9 +20,6 @@ use crate::types::{Expansion, Legs, SearchHit, SearchRequest, SearchResponse};
 /// First results with less evidence than this are worth a few seconds of widening.
 const WEAK_EVIDENCE: f32 = 0.6;
 
-/// The best passage by meaning agrees with the words when it is among this many best by words.
-const AGREEMENT_DEPTH: usize = 3;
-
 /// Passages that are read for their evidence, however few are asked for.
 const WEIGHED_PASSAGES: usize = 3;
 
@@ -235,7 +232,6 @@ fn weigh(probes: &[Probe], scored: &[Scored], passages: &[Citation]) -> Evidence
     else {
         return Evidence::default();
     };
-    let tenth = scored.get(9).map_or(0.0, |scored| scored.dense_z);
     let best_three: String = passages
         .iter()
         .take(WEIGHED_PASSAGES)
@@ -248,26 +244,14 @@ fn weigh(probes: &[Probe], scored: &[Scored], passages: &[Citation]) -> Evidence
             .map(|probe| evidence::coverage(&probe.wording.text, passage))
             .fold(0.0, f32::max)
     };
-    let mut by_words: Vec<&Scored> = scored.iter().collect();
-    by_words.sort_by(|a, b| b.words.total_cmp(&a.words));
-    let by_meaning = scored
-        .iter()
-        .max_by(|a, b| a.dense.total_cmp(&b.dense))
-        .map(|scored| scored.key);
-    let agrees = by_words
-        .iter()
-        .take(AGREEMENT_DEPTH)
-        .any(|scored| Some(scored.key) == by_meaning && scored.words > 0.0);
     Evidence {
         dense_z: top,
-        dense_gap: top - tenth,
         coverage: over_wordings(&best_three),
         best_coverage: passages
             .iter()
             .take(WEIGHED_PASSAGES)
             .map(|passage| over_wordings(&format!("{}\n{}", passage.title, passage.text)))
             .fold(0.0, f32::max),
-        agreement: f32::from(u8::from(agrees)),
     }
 }
 

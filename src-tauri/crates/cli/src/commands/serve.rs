@@ -27,13 +27,10 @@ pub async fn run(settings: &Settings, output: Output, command: Serve) -> Result<
             "address": server.address().to_string(),
             "token": server.token().as_str(),
         });
-        output.result(&started, |_| {
-            let mut text = format!("Docent is at {}", server.url());
-            if !has_window {
-                text.push_str("\nThe window's pages are not built; this serves the API alone.");
-            }
-            text
-        })?;
+        output.result(&started, |_| format!("Docent is at {}", server.url()))?;
+        if !has_window {
+            eprintln!("docent: the window's pages are not built; this serves the API alone");
+        }
         server
             .run(stop_signal())
             .await

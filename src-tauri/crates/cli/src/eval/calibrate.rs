@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use docent_engine::{CALIBRATION, Calibration, Evidence};
+use docent_engine::{CALIBRATION, Calibration, Evidence, SIGNS as SIGN_COUNT};
 use serde::Serialize;
 
 use super::metrics::{Outcome, Retrieval, is_within, ratio};
@@ -28,13 +28,7 @@ const RIDGE: f64 = 0.02;
 const STEPS: usize = 4000;
 const RATE: f64 = 0.5;
 
-const SIGNS: [&str; 5] = [
-    "dense_z",
-    "dense_gap",
-    "coverage",
-    "best_coverage",
-    "agreement",
-];
+const SIGNS: [&str; SIGN_COUNT] = ["dense_z", "coverage", "best_coverage"];
 
 #[derive(Clone, Debug)]
 struct Example {

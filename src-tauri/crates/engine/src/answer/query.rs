@@ -315,15 +315,21 @@ impl Engine {
         let messages =
             prompt::conversation(&history, &turn.question, turn.language, &prompt_passages);
         let request = GenerationRequest {
-            stop: vec!["\n\n[".into(), "\nPitanje:".into(), "\nQuestion:".into()],
+            stop: vec![
+                "<passage".into(),
+                "</passage".into(),
+                "\nPitanje:".into(),
+                "\nQuestion:".into(),
+            ],
             ..GenerationRequest::greedy(messages, config.answer_tokens)
         };
         let (generation, mut streamed) = self.stream(turn, generator, request, &citations).await?;
-        let interrupted = generation.finish == Finish::Cancelled;
+        let interrupted = generation.finish == Finish::Cancelled && !streamed.is_circling;
         let mut text = streamed.text.clone();
         if !interrupted {
             let checker = verify::Checker {
                 embedder: &open.embedder,
+                general: open.general().await?,
                 question: &turn.question,
                 language: turn.language,
                 citations: &citations,
@@ -374,7 +380,8 @@ impl Engine {
         let (pieces, mut received) = mpsc::channel::<String>(64);
         let mut filter = CitationFilter::new(citations.iter().map(|citation| citation.n));
         let mut streamed = Streamed::default();
-        let generate = generator.generate(request, pieces, turn.cancel.clone());
+        let ended = turn.cancel.child_token();
+        let generate = generator.generate(request, pieces, ended.clone());
         let forward = async {
             let mut unsaved = 0;
             while let Some(piece) = received.recv().await {
@@ -384,6 +391,12 @@ impl Engine {
                     continue;
                 }
                 streamed.text.push_str(&text);
+                if citations::repeats(&streamed.text) {
+                    // What follows would be the same again, to the end of the room.
+                    streamed.is_circling = true;
+                    ended.cancel();
+                    break;
+                }
                 turn.send(QueryEvent::Token { text }).await;
                 unsaved += 1;
                 if unsaved >= PIECES_PER_SAVE {
@@ -397,7 +410,7 @@ impl Engine {
         let (generation, forwarded) = tokio::join!(generate, forward);
         forwarded?;
         let rest = filter.finish();
-        if !rest.is_empty() {
+        if !rest.is_empty() && !streamed.is_circling {
             streamed.text.push_str(&rest);
             turn.send(QueryEvent::Token { text: rest }).await;
         }
@@ -506,6 +519,8 @@ impl Engine {
 struct Streamed {
     text: String,
     first_token: Option<Instant>,
+    /// It was ended because the model had begun to repeat itself.
+    is_circling: bool,
 }
 
 impl Turn {

@@ -11,15 +11,16 @@ use docent_inference::{EmbedKind, Embedder};
 
 use super::{citations, evidence, prompt, support};
 use crate::error::Result;
+use crate::retrieve::fuse::Background;
 use crate::retrieve::language;
 
 /// Wording that a supporting passage shares with a sentence. Paraphrases by small models keep more
 /// than half of a passage's word stems; unrelated passages of one manual share up to a fifth.
 const SUPPORTED_WORDING: f32 = 0.45;
 
-/// Cosine, in standard deviations above the other passages of the prompt, that counts as support
-/// where the sentence and the passage are in different languages.
-const SUPPORTED_COSINE: f32 = 0.80;
+/// Cosine, in standard deviations above that of unrelated sentences, that counts as support where
+/// the sentence and the passage are in different languages.
+const SUPPORTED_Z: f32 = 3.0;
 
 /// Shorter pieces ("Da.", a list's bullet) claim nothing by themselves.
 const SHORTEST_CLAIM_CHARS: usize = 18;
@@ -29,6 +30,8 @@ const QUOTE_CHARS: usize = 420;
 
 pub(super) struct Checker<'a> {
     pub embedder: &'a Arc<dyn Embedder>,
+    /// The vectors of sentences about nothing in particular.
+    pub general: Arc<Vec<Vec<f32>>>,
     pub question: &'a str,
     pub language: Language,
     /// The prompt's passages under their numbers.
@@ -39,14 +42,19 @@ impl Checker<'_> {
     /// The answer as it may be shown: with a number on every supported sentence, or a quotation.
     pub(super) async fn check(&self, answer: &str) -> Result<String> {
         let pieces = citations::sentences(answer);
-        let claims = pieces.iter().filter(|piece| is_claim(piece)).count();
         let mut checked = String::with_capacity(answer.len() + 16);
         let mut supported = 0;
+        let mut said: Vec<String> = Vec::new();
         for piece in &pieces {
             if !is_claim(piece) {
                 checked.push_str(piece);
                 continue;
             }
+            let bare = citations::folded(piece);
+            if said.contains(&bare) {
+                continue;
+            }
+            said.push(bare);
             let (_, numbers) = citations::resolve(piece, self.numbers());
             let best = self.best_support(piece).await?;
             let cited_holds = match &best {
@@ -72,7 +80,8 @@ impl Checker<'_> {
                 None => checked.push_str(piece),
             }
         }
-        if claims > 0 && supported * 2 >= claims {
+        if !said.is_empty() && supported * 2 >= said.len() {
+            checked.truncate(checked.trim_end().len());
             return Ok(checked);
         }
         Ok(self.quotation(answer))
@@ -112,12 +121,24 @@ impl Checker<'_> {
         let Some((sentence, passages)) = vectors.split_first() else {
             return Ok(None);
         };
+        let unrelated: Vec<f32> = self
+            .general
+            .iter()
+            .map(|general| dot(&sentence.dense, general))
+            .collect();
+        let background = Background::of(&unrelated);
         let scored: Vec<(u32, f32)> = foreign
             .iter()
             .zip(passages)
-            .map(|(citation, passage)| (citation.n, dot(&sentence.dense, &passage.dense)))
+            .map(|(citation, passage)| {
+                let cosine = dot(&sentence.dense, &passage.dense);
+                (
+                    citation.n,
+                    (cosine - background.mean) / background.deviation,
+                )
+            })
             .collect();
-        Ok(Support::of(&scored, SUPPORTED_COSINE))
+        Ok(Support::of(&scored, SUPPORTED_Z))
     }
 
     /// The passage that covers the question best, in its own words. Where the words say nothing,
