@@ -12,7 +12,7 @@ use docent_inference::{EmbedKind, Embedder};
 use super::{citations, evidence, prompt, support};
 use crate::error::Result;
 use crate::retrieve::fuse::Background;
-use crate::retrieve::language;
+use crate::retrieve::{self, language};
 
 /// Wording that a supporting passage shares with a sentence. Paraphrases by small models keep more
 /// than half of a passage's word stems; unrelated passages of one manual share up to a fifth.
@@ -103,34 +103,31 @@ impl Checker<'_> {
         if let Some(best) = Support::of(&scored, SUPPORTED_WORDING) {
             return Ok(Some(best));
         }
-        let foreign: Vec<&Citation> = self
+        let foreign: Vec<(&Citation, Language)> = self
             .citations
             .iter()
-            .filter(|citation| {
-                let of_passage = language::of_document(&citation.text);
-                of_passage != Language::Undetermined && of_passage != self.language
-            })
-            .filter(|citation| support::foreign_numbers(&bare, &citation.text).is_empty())
+            .map(|citation| (citation, language::of_document(&citation.text)))
+            .filter(|(_, passage)| *passage != Language::Undetermined && *passage != self.language)
+            .filter(|(citation, _)| support::foreign_numbers(&bare, &citation.text).is_empty())
             .collect();
         if foreign.is_empty() {
             return Ok(None);
         }
         let mut texts = vec![bare];
-        texts.extend(foreign.iter().map(|citation| citation.text.clone()));
+        texts.extend(foreign.iter().map(|(citation, _)| citation.text.clone()));
         let vectors = self.embedder.embed(EmbedKind::Passage, texts).await?;
         let Some((sentence, passages)) = vectors.split_first() else {
             return Ok(None);
         };
-        let unrelated: Vec<f32> = self
-            .general
-            .iter()
-            .map(|general| dot(&sentence.dense, general))
-            .collect();
-        let background = Background::of(&unrelated);
         let scored: Vec<(u32, f32)> = foreign
             .iter()
             .zip(passages)
-            .map(|(citation, passage)| {
+            .map(|((citation, language), passage)| {
+                let unrelated: Vec<f32> = retrieve::general_of(&self.general, *language)
+                    .iter()
+                    .map(|general| dot(&sentence.dense, general))
+                    .collect();
+                let background = Background::of(&unrelated);
                 let cosine = dot(&sentence.dense, &passage.dense);
                 (
                     citation.n,
@@ -138,19 +135,29 @@ impl Checker<'_> {
                 )
             })
             .collect();
+        tracing::debug!(?scored, "support across languages");
         Ok(Support::of(&scored, SUPPORTED_Z))
     }
 
-    /// The passage that covers the question best, in its own words. Where the words say nothing,
-    /// as across languages, the ranking decides.
+    /// Verbatim from a passage that the answer points to, or else from any: the one that covers the
+    /// question best. Where the words say nothing, as across languages, the ranking decides.
     fn quotation(&self, answer: &str) -> String {
-        let fitness = |citation: &Citation| {
+        let fitness = |citation: &&Citation| {
             evidence::coverage(self.question, &citation.text) + citation.score
         };
-        let best = self
-            .citations
-            .iter()
-            .max_by(|a, b| fitness(a).total_cmp(&fitness(b)));
+        let best_of = |among: &mut dyn Iterator<Item = &Citation>| -> Option<Citation> {
+            among
+                .max_by(|a, b| fitness(a).total_cmp(&fitness(b)))
+                .cloned()
+        };
+        let (_, pointed) = citations::resolve(answer, self.numbers());
+        let best = best_of(
+            &mut self
+                .citations
+                .iter()
+                .filter(|citation| pointed.contains(&citation.n)),
+        )
+        .or_else(|| best_of(&mut self.citations.iter()));
         match best {
             Some(citation) => format!(
                 "{} „{}” [{}]",
