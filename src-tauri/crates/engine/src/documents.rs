@@ -108,8 +108,9 @@ impl Engine {
         Ok(self.store().documents().get(scope, id).await?)
     }
 
-    /// Removes a document from the workspace; it is in no search when this returns. A local file
-    /// itself is not touched.
+    /// Removes a document from the workspace; it is in no search when this returns, and its text is
+    /// wiped from the disk soon after. A local file itself is not touched; if it lies in a watched
+    /// folder, it stays away until the user adds it, or the folder, again.
     pub async fn delete_document(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
         let document = self.store().documents().get(scope, id).await?;
         let blob = self.store().documents().blob(scope, id).await?;
@@ -119,6 +120,7 @@ impl Engine {
         if let Some(hash) = blob {
             self.release_blob(scope, &hash, &document.path).await;
         }
+        self.wipe_removed(scope).await;
         self.changed(Topic::Documents, Some(scope.workspace()));
         Ok(())
     }

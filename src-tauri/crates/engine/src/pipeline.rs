@@ -5,7 +5,7 @@
 //! hundredth of the work and already makes a document searchable. Killing the process at any point
 //! loses no acknowledged work and costs at most the file in hand.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,7 @@ use docent_ingest::{
 use docent_store::{Claim, DocumentContent, IndexEntry, JobType};
 use docent_worker::Launch;
 use roaring::RoaringBitmap;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::query::header;
@@ -46,6 +47,9 @@ const WORDS_BATCH: usize = 512;
 
 /// Words wait no longer than this for more to come.
 const WORDS_DELAY: Duration = Duration::from_millis(400);
+
+/// Removals are collected for so long before the word index is rewritten without them.
+const WIPE_DELAY: Duration = Duration::from_secs(2);
 
 /// An idle lane looks at the queue this often even when nobody rings; retries fall due by time.
 const IDLE_LOOK: Duration = Duration::from_secs(2);
@@ -78,6 +82,9 @@ pub(crate) struct Reader {
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
     /// Held while changes are committed: a removal must not overtake the addition it undoes.
     flushing: tokio::sync::Mutex<()>,
+    /// Workspaces whose word index still holds words of what the user has removed.
+    to_wipe: Mutex<HashSet<WorkspaceId>>,
+    wipe: Notify,
 }
 
 /// Changes to an index that wait to be committed together.
@@ -114,6 +121,8 @@ impl Reader {
             busy: AtomicUsize::new(0),
             words: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
+            to_wipe: Mutex::default(),
+            wipe: Notify::new(),
         })
     }
 
@@ -136,6 +145,10 @@ impl Reader {
     fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, PendingWords>> {
         self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn to_wipe(&self) -> std::sync::MutexGuard<'_, HashSet<WorkspaceId>> {
+        self.to_wipe.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Engine {
@@ -150,6 +163,9 @@ impl Engine {
             .spawn(async move { engine.flush_words_in_time().await });
         let engine = Arc::clone(self);
         self.tasks().spawn(async move { engine.keep_house().await });
+        let engine = Arc::clone(self);
+        self.tasks()
+            .spawn(async move { engine.wipe_in_time().await });
         let engine = Arc::clone(self);
         self.tasks().spawn(async move { engine.open_all().await });
         let engine = Arc::clone(self);
@@ -584,6 +600,43 @@ impl Engine {
             if let Err(error) = self.flush_words().await {
                 // The rows have it; the next start puts it right if nothing does before.
                 tracing::error!(%error, "words could not be indexed");
+            }
+        }
+    }
+
+    /// Sees to it that what was just removed is on no disk any more: from the database at once, from
+    /// the word index in the background, where it costs more. Failing is no failure of the removal.
+    pub(crate) async fn wipe_removed(&self, scope: &WorkspaceScope) {
+        if let Err(error) = self.store().checkpoint().await {
+            tracing::warn!(%error, "the database's journal could not be emptied");
+        }
+        let mut to_wipe = self.reader().to_wipe();
+        to_wipe.insert(scope.workspace());
+        self.reader().wipe.notify_one();
+    }
+
+    async fn wipe_in_time(self: Arc<Self>) {
+        let stopping = self.stopping().clone();
+        while !stopping.is_cancelled() {
+            tokio::select! {
+                () = self.reader().wipe.notified() => {}
+                () = stopping.cancelled() => {}
+            }
+            // One rewriting serves all that is removed within this time.
+            tokio::select! {
+                () = tokio::time::sleep(WIPE_DELAY) => {}
+                () = stopping.cancelled() => {}
+            }
+            let workspaces = std::mem::take(&mut *self.reader().to_wipe());
+            for workspace in workspaces {
+                let scope = WorkspaceScope::new(workspace);
+                let Some(index) = self.indexes().opened(&scope).await else {
+                    continue;
+                };
+                let wiped = blocking("wiping removed words", move || Ok(index.forget_removed()?));
+                if let Err(error) = wiped.await {
+                    tracing::warn!(%error, "removed words are still in the index's files");
+                }
             }
         }
     }

@@ -273,6 +273,12 @@ impl WorkspaceIndex {
         self.words.optimise()
     }
 
+    /// Writes anew what still holds words of removed chunks, so that they are on no disk any more.
+    /// Takes about as long as indexing the chunks beside them did.
+    pub fn forget_removed(&self) -> Result<()> {
+        self.words.forget_removed()
+    }
+
     /// Gives back the memory that only writing needs; for workspaces that lie idle.
     pub fn release_memory(&self) -> Result<()> {
         self.words.release()
