@@ -18,7 +18,8 @@ use docent_domain::{
 use docent_index::VectorEntry;
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
 use docent_ingest::{
-    ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, Refusal, Tokens,
+    ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, FileStamp, Refusal,
+    Tokens,
 };
 use docent_store::{Claim, DocumentContent, IndexEntry, JobType};
 use docent_worker::Launch;
@@ -353,8 +354,8 @@ impl Engine {
             let path = path.clone();
             blocking("looking at a file", move || Ok(inspect(&path))).await?
         };
-        let (format, hash) = match inspected {
-            Ok(Inspected::Readable(format, hash)) => (format, hash),
+        let (format, hash, stamp) = match inspected {
+            Ok(Inspected::Readable(format, hash, stamp)) => (format, hash, stamp),
             Ok(Inspected::Unsupported(reason)) => {
                 return self.skip(scope, claim, id, &reason).await;
             }
@@ -383,6 +384,24 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         };
+        // The text must be that of the bytes under the hash, or the next look at the file would
+        // take a mix of two versions for the newer one.
+        let after = {
+            let path = path.clone();
+            blocking("looking at a file", move || {
+                Ok(FileStamp::of(&path).map_err(Refusal::from))
+            })
+            .await?
+        };
+        match after {
+            Ok(after) if after == stamp => {}
+            Ok(_) => {
+                return self
+                    .refuse(scope, claim, &document, &Refusal::Changed)
+                    .await;
+            }
+            Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
+        }
         let max_tokens = chunk_tokens(open.embedder.as_ref());
         let title = own_title(&extracted);
         let content = blocking("cutting a document into chunks", move || {
@@ -707,7 +726,8 @@ impl Engine {
 
 /// What a look at a file says.
 enum Inspected {
-    Readable(Format, docent_domain::ContentHash),
+    /// With the stamp of the file as it was hashed.
+    Readable(Format, docent_domain::ContentHash, FileStamp),
     Unsupported(String),
 }
 
@@ -715,8 +735,8 @@ enum Inspected {
 fn inspect(path: &Path) -> Result<Inspected, Refusal> {
     match docent_ingest::inspect(path)?.detection {
         Detection::Supported(format) => {
-            let (hash, _) = docent_ingest::hash_stable(path)?;
-            Ok(Inspected::Readable(format, hash))
+            let (hash, stamp) = docent_ingest::hash_stable(path)?;
+            Ok(Inspected::Readable(format, hash, stamp))
         }
         Detection::Unsupported { reason } => Ok(Inspected::Unsupported(reason)),
     }

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use crate::Test;
-use crate::support::{Bench, files_holding, run};
+use crate::support::{Bench, files_holding, let_worker_replace, run};
 
 pub const TESTS: &[Test] = &[
     ("removed_documents_stay_away", removed_documents_stay_away),
     ("removed_text_is_wiped", removed_text_is_wiped),
+    (
+        "a_file_written_while_it_is_read_is_read_again",
+        a_file_written_while_it_is_read_is_read_again,
+    ),
 ];
 
 fn removed_documents_stay_away() {
@@ -76,6 +80,37 @@ fn removed_text_is_wiped() {
             .restart(|data| assert_eq!(files_holding(data, &secret), none))
             .await;
         bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn a_file_written_while_it_is_read_is_read_again() {
+    run(async {
+        let bench = Bench::open().await;
+        let file = bench.write("a.txt", "Prva rečenica.\n");
+        let newer = bench.write("newer", "Druga rečenica.\n");
+        let_worker_replace(&file, &newer);
+        bench.add(&[&file]).await;
+        let document = bench.document(&file).await;
+        let now = std::fs::read(&file).unwrap();
+        assert!(!newer.exists(), "control: it was replaced");
+        assert_eq!(
+            document.content_hash.unwrap().to_string(),
+            blake3::hash(&now).to_hex().to_string(),
+            "what is indexed is the file as it is, under its hash"
+        );
+        let text = bench
+            .engine
+            .document_text(&bench.scope, document.id)
+            .await
+            .unwrap();
+        assert_eq!(text.text.trim().as_bytes(), now.trim_ascii());
+        let jobs = bench.engine.jobs(&bench.scope, None).await.unwrap();
+        let read = jobs
+            .items
+            .iter()
+            .find(|job| matches!(job.kind, docent_domain::JobKind::Read { .. }));
+        assert!(read.unwrap().attempts > 1, "control: it was read twice");
         bench.engine.shutdown().await;
     });
 }

@@ -172,5 +172,32 @@ pub fn files_holding(folder: &Path, needle: &str) -> Vec<PathBuf> {
     found
 }
 
-/// What a worker process does before it reads its first file: nothing yet.
-pub fn meddle() {}
+/// Names the file that holds an order for the next worker: a path and the one to move there.
+const MEDDLE_VARIABLE: &str = "DOCENT_TEST_MEDDLE";
+
+/// What a worker process does before it reads its first file, which the engine has looked at by
+/// then: it replaces a file as some other program might, once. (It may rename, but not write.)
+pub fn meddle() {
+    let Some(order) = std::env::var_os(MEDDLE_VARIABLE) else {
+        return;
+    };
+    let Ok(text) = std::fs::read_to_string(&order) else {
+        return;
+    };
+    std::fs::remove_file(&order).unwrap();
+    let (path, replacement) = text.split_once('\n').unwrap();
+    std::fs::rename(replacement, path).unwrap();
+}
+
+/// Has the next worker that starts replace a file.
+pub fn let_worker_replace(path: &Path, replacement: &Path) {
+    let order = std::env::var_os(MEDDLE_VARIABLE).expect("main has set it");
+    let text = format!("{}\n{}", path.display(), replacement.display());
+    std::fs::write(order, text).unwrap();
+}
+
+/// Tells the workers where their orders will be. Call before there are threads.
+pub fn prepare_meddling(folder: &Path) {
+    // SAFETY: no other thread reads the environment yet.
+    unsafe { std::env::set_var(MEDDLE_VARIABLE, folder.join("order")) };
+}
