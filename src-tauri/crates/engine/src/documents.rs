@@ -208,7 +208,8 @@ impl Engine {
     }
 
     /// Waits until nothing of the workspace is on its way any more. `progress` is told the counts
-    /// whenever something changes.
+    /// whenever something changes. When what is left waits for a model that is neither here nor
+    /// being fetched, it fails with [`Code::ModelMissing`], after everything else is done.
     pub async fn wait_idle(
         &self,
         scope: &WorkspaceScope,
@@ -223,6 +224,24 @@ impl Engine {
             if on_the_way == 0 && jobs.queued == 0 && jobs.running == 0 {
                 self.flush_words().await?;
                 return Ok(());
+            }
+            if jobs.running == 0
+                && let Some(missing) = self.reader().missing_model(scope.workspace())
+                && self.store().jobs().untried(scope).await? == 0
+                && !self.model_set().is_fetching()
+            {
+                return Err(Error::new(
+                    Code::ModelMissing,
+                    format!(
+                        "{on_the_way} {} searchable yet: {missing}. What could be done without \
+                         that is done and kept; the rest goes on by itself when it is here",
+                        if on_the_way == 1 {
+                            "document is not"
+                        } else {
+                            "documents are not"
+                        },
+                    ),
+                ));
             }
             // Changes come in bursts; what matters is the state after each.
             tokio::select! {

@@ -83,6 +83,8 @@ pub(crate) struct Reader {
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
     /// Held while changes are committed: a removal must not overtake the addition it undoes.
     flushing: tokio::sync::Mutex<()>,
+    /// Workspaces whose jobs wait for a model, with what was said about it last.
+    blocked: Mutex<HashMap<WorkspaceId, String>>,
     /// Workspaces whose word index still holds words of what the user has removed.
     to_wipe: Mutex<HashSet<WorkspaceId>>,
     wipe: Notify,
@@ -122,6 +124,7 @@ impl Reader {
             busy: AtomicUsize::new(0),
             words: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
+            blocked: Mutex::default(),
             to_wipe: Mutex::default(),
             wipe: Notify::new(),
         })
@@ -145,6 +148,15 @@ impl Reader {
 
     fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, PendingWords>> {
         self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the workspace's jobs miss, if the last one that ran could not for want of a model.
+    pub(crate) fn missing_model(&self, workspace: WorkspaceId) -> Option<String> {
+        self.blocked().get(&workspace).cloned()
+    }
+
+    fn blocked(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, String>> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn to_wipe(&self) -> std::sync::MutexGuard<'_, HashSet<WorkspaceId>> {
@@ -256,6 +268,17 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&job.id);
+        if !matches!(job.kind, JobKind::Scan { .. }) {
+            let mut blocked = self.reader().blocked();
+            match &result {
+                Err(error) if error.code() == Code::ModelMissing => {
+                    blocked.insert(job.workspace_id, error.to_string());
+                }
+                _ => {
+                    blocked.remove(&job.workspace_id);
+                }
+            }
+        }
         let recorded = self.record(&scope, claim, result, &cancel).await;
         self.announce(&scope);
         match recorded {

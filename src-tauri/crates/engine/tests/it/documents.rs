@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use docent_engine::{Code, ModelSource};
+
 use crate::Test;
 use crate::support::{Bench, files_holding, let_worker_replace, run};
 
@@ -11,6 +13,10 @@ pub const TESTS: &[Test] = &[
     (
         "a_file_written_while_it_is_read_is_read_again",
         a_file_written_while_it_is_read_is_read_again,
+    ),
+    (
+        "waiting_ends_when_a_model_is_missing",
+        waiting_ends_when_a_model_is_missing,
     ),
 ];
 
@@ -111,6 +117,29 @@ fn a_file_written_while_it_is_read_is_read_again() {
             .iter()
             .find(|job| matches!(job.kind, docent_domain::JobKind::Read { .. }));
         assert!(read.unwrap().attempts > 1, "control: it was read twice");
+        bench.engine.shutdown().await;
+    });
+}
+
+fn waiting_ends_when_a_model_is_missing() {
+    run(async {
+        let bench = Bench::with(ModelSource::Installed).await;
+        bench.write("a.txt", "Prva.");
+        bench.write("below/b.txt", "Druga.");
+        bench
+            .engine
+            .add_paths(&bench.scope, vec![bench.files()])
+            .await
+            .unwrap();
+        let ended = bench.engine.wait_idle(&bench.scope, |_| {}).await;
+        let error = ended.expect_err("there is no embedder");
+        assert_eq!(error.code(), Code::ModelMissing);
+        assert!(error.message().starts_with("2 documents "), "{error}");
+        let folders = bench.engine.folders(&bench.scope).await.unwrap();
+        assert!(
+            folders[0].last_scan_at.is_some() && bench.documents().await.len() == 2,
+            "looking for files needs no model"
+        );
         bench.engine.shutdown().await;
     });
 }
