@@ -42,6 +42,7 @@ impl Engine {
             }
             let repaired = if repair {
                 let open = self.open_index(&scope).await?;
+                let _committing = self.reader().committing().await;
                 let done = self.reconcile(&scope, &open.index).await?;
                 Some(format!(
                     "{} chunks' words added, {} removed; {} vectors removed, {} queued to be made again",

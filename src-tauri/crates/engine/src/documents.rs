@@ -116,7 +116,7 @@ impl Engine {
         let blob = self.store().documents().blob(scope, id).await?;
         let removed = self.store().documents().delete(scope, id).await?;
         self.queue_words(scope, Vec::new(), &removed);
-        self.flush_words().await?;
+        self.flush_words_or_later().await;
         if let Some(hash) = blob {
             self.release_blob(scope, &hash, &document.path).await;
         }

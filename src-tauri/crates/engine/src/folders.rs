@@ -126,7 +126,7 @@ impl Engine {
         self.watching().remove(id);
         let removed = self.store().folders().remove(scope, id).await?;
         self.queue_words(scope, Vec::new(), &removed.chunks);
-        self.flush_words().await?;
+        self.flush_words_or_later().await;
         self.wipe_removed(scope).await;
         self.changed(Topic::Folders, Some(scope.workspace()));
         self.changed(Topic::Documents, Some(scope.workspace()));
@@ -289,7 +289,7 @@ impl Engine {
                 .delete_all(scope, &difference.gone)
                 .await?;
             self.queue_words(scope, Vec::new(), &removed);
-            self.flush_words().await?;
+            self.flush_words_or_later().await;
         }
         self.set_folder_state(scope, id, FolderState::Watching, None)
             .await

@@ -5,9 +5,10 @@
 //! hundredth of the work and already makes a document searchable. Killing the process at any point
 //! loses no acknowledged work and costs at most the file in hand.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -58,6 +59,9 @@ const IDLE_LOOK: Duration = Duration::from_secs(2);
 /// A job that cannot run yet (its model is missing, the disk is full) is tried again after this.
 const NOT_YET: i64 = 10_000;
 
+/// What could not be written (the disk is full) is written again after this.
+const RECORD_AGAIN: Duration = Duration::from_secs(5);
+
 /// How often idle models are unloaded and finished jobs forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
@@ -81,8 +85,11 @@ pub(crate) struct Reader {
     /// Read jobs that are being run now.
     busy: AtomicUsize,
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
-    /// Held while changes are committed: a removal must not overtake the addition it undoes.
-    flushing: tokio::sync::Mutex<()>,
+    /// Held while changes are committed: a removal must not overtake the addition it undoes, and an
+    /// index must not be emptied between a vector's arrival there and its row's account of it.
+    committing: tokio::sync::Mutex<()>,
+    /// The last commit of words failed. They are kept, and committed after a while.
+    words_failed: AtomicBool,
     /// Workspaces whose jobs wait for a model, with what was said about it last.
     blocked: Mutex<HashMap<WorkspaceId, String>>,
     /// Workspaces whose word index still holds words of what the user has removed.
@@ -123,7 +130,8 @@ impl Reader {
             running: Mutex::default(),
             busy: AtomicUsize::new(0),
             words: Mutex::default(),
-            flushing: tokio::sync::Mutex::default(),
+            committing: tokio::sync::Mutex::default(),
+            words_failed: AtomicBool::new(false),
             blocked: Mutex::default(),
             to_wipe: Mutex::default(),
             wipe: Notify::new(),
@@ -142,12 +150,31 @@ impl Reader {
         self.extractor.stop().await;
     }
 
+    /// The lock on commits to indexes.
+    pub(crate) async fn committing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.committing.lock().await
+    }
+
     fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst) > 0
     }
 
     fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, PendingWords>> {
         self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to what waits to be committed.
+    fn wait_on(&self, workspace: WorkspaceId, new: PendingWords) {
+        match self.pending().entry(workspace) {
+            Entry::Occupied(mut waiting) => {
+                let waiting = waiting.get_mut();
+                waiting.added.extend(new.added);
+                waiting.removed |= new.removed;
+            }
+            Entry::Vacant(place) => {
+                place.insert(new);
+            }
+        }
     }
 
     /// What the workspace's jobs miss, if the last one that ran could not for want of a model.
@@ -221,8 +248,8 @@ impl Engine {
             // for ever.
             if matches!(outcome, Ok(true)) {
                 self.ring();
-            } else if !self.reader().pending().is_empty() {
-                self.flush_words().await?;
+            } else {
+                self.flush_words_or_later().await;
             }
         }
         outcome
@@ -279,7 +306,19 @@ impl Engine {
                 }
             }
         }
-        let recorded = self.record(&scope, claim, result, &cancel).await;
+        let recorded = loop {
+            match self.record(&scope, claim, &result, &cancel).await {
+                // Left running, the job would be forgotten until the next start.
+                Err(error)
+                    if matches!(error.code(), Code::InsufficientStorage | Code::Overloaded)
+                        && !self.stopping().is_cancelled() =>
+                {
+                    tracing::warn!(%error, "what became of a job is recorded later");
+                    self.pause(RECORD_AGAIN).await;
+                }
+                recorded => break recorded,
+            }
+        };
         self.announce(&scope);
         match recorded {
             // Cancelled, deleted or taken over in the meantime: there is nobody to record it for.
@@ -317,7 +356,7 @@ impl Engine {
         &self,
         scope: &WorkspaceScope,
         claim: Claim,
-        result: Result<Ran>,
+        result: &Result<Ran>,
         cancel: &CancellationToken,
     ) -> Result<()> {
         let now = Timestamp::now();
@@ -329,7 +368,7 @@ impl Engine {
                 jobs.finish(scope, claim, now).await?;
             }
             Ok(Ran::NotYet(reason)) => {
-                jobs.put_back(scope, claim, later, Some(&reason), now)
+                jobs.put_back(scope, claim, later, Some(reason), now)
                     .await?;
             }
             Err(error) if self.stopping().is_cancelled() || cancel.is_cancelled() => {
@@ -344,7 +383,8 @@ impl Engine {
                     jobs.put_back(scope, claim, later, Some(&error.to_string()), now)
                         .await?;
                 }
-                Code::Conflict | Code::NotFound => return Err(error),
+                // Cancelled, deleted or taken over in the meantime.
+                Code::Conflict | Code::NotFound => {}
                 Code::Internal => {
                     tracing::warn!(%error, "a job failed");
                     jobs.fail(scope, claim, &error.to_string(), true, now)
@@ -445,7 +485,7 @@ impl Engine {
                 pending.added.len() >= WORDS_BATCH || pending.since.elapsed() >= WORDS_DELAY
             })
         {
-            self.flush_words().await?;
+            self.flush_words_or_later().await;
         }
         Ok(Ran::Recorded)
     }
@@ -527,6 +567,7 @@ impl Engine {
             let keys: Vec<ChunkKey> = batch.iter().map(|entry| entry.key).collect();
             let languages: Vec<_> = batch.iter().map(|entry| entry.language).collect();
             let entry_keys = keys.clone();
+            let committing = self.reader().committing().await;
             blocking("indexing vectors", move || {
                 let entries: Vec<VectorEntry<'_>> = entry_keys
                     .iter()
@@ -547,6 +588,7 @@ impl Engine {
                 .chunks()
                 .mark_embedded(scope, id, &keys, claim, Timestamp::now())
                 .await;
+            drop(committing);
             if let Err(error) = marked {
                 // The document was deleted or read again meanwhile; its vectors go with it.
                 self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
@@ -588,61 +630,90 @@ impl Engine {
         added: Vec<ChunkKey>,
         removed: &[ChunkKey],
     ) {
-        let mut words = self.reader().pending();
-        let pending = words
-            .entry(scope.workspace())
-            .or_insert_with(|| PendingWords {
-                added: Vec::new(),
-                removed: RoaringBitmap::new(),
-                since: Instant::now(),
-            });
-        pending.added.extend(added);
-        pending.removed.extend(removed.iter().map(|key| key.0));
+        let pending = PendingWords {
+            added,
+            removed: removed.iter().map(|key| key.0).collect(),
+            since: Instant::now(),
+        };
+        self.reader().wait_on(scope.workspace(), pending);
     }
 
-    /// Commits what waits for the indexes. Visible on return.
+    /// Commits what waits for the indexes. Visible on return. What cannot be committed goes on
+    /// waiting.
     pub(crate) async fn flush_words(&self) -> Result<()> {
-        let _flushing = self.reader().flushing.lock().await;
+        let _committing = self.reader().committing().await;
         let pending = std::mem::take(&mut *self.reader().pending());
+        let mut failed = None;
         for (workspace, pending) in pending {
-            let scope = WorkspaceScope::new(workspace);
-            // A workspace deleted in the meantime has no index to keep.
-            let open = match self.open_index(&scope).await {
-                Ok(open) => open,
-                Err(error) if error.code() == Code::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            if !pending.removed.is_empty() {
-                let index = Arc::clone(&open.index);
-                let removed = pending.removed;
-                blocking(
-                    "removing from an index",
-                    move || Ok(index.remove(&removed)?),
-                )
-                .await?;
+            match self.commit(&WorkspaceScope::new(workspace), &pending).await {
+                Ok(()) => self.changed(Topic::Documents, Some(workspace)),
+                // A workspace deleted in the meantime has no index to keep.
+                Err(error) if error.code() == Code::NotFound => {}
+                Err(error) => {
+                    self.reader().wait_on(workspace, pending);
+                    failed.get_or_insert(error);
+                }
             }
-            if !pending.added.is_empty() {
-                self.add_words(&scope, &open.index, &pending.added).await?;
-            }
-            self.changed(Topic::Documents, Some(workspace));
+        }
+        self.reader()
+            .words_failed
+            .store(failed.is_some(), Ordering::SeqCst);
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// For the lock's holder.
+    async fn commit(&self, scope: &WorkspaceScope, pending: &PendingWords) -> Result<()> {
+        let open = self.open_index_as_it_is(scope).await?;
+        self.mend_index(scope, &open.index).await?;
+        if !pending.removed.is_empty() {
+            let index = Arc::clone(&open.index);
+            let removed = pending.removed.clone();
+            blocking(
+                "removing from an index",
+                move || Ok(index.remove(&removed)?),
+            )
+            .await?;
+        }
+        if !pending.added.is_empty() {
+            self.add_words(scope, &open.index, &pending.added).await?;
         }
         Ok(())
     }
 
+    /// Commits what waits for the indexes, unless that has just failed. The rows have it, so that
+    /// failing now fails nobody: it is tried again.
+    pub(crate) async fn flush_words_or_later(&self) {
+        let is_idle = self.reader().pending().is_empty();
+        if is_idle || self.reader().words_failed.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Err(error) = self.flush_words().await {
+            tracing::warn!(%error, "words are indexed later");
+        }
+    }
+
     async fn flush_words_in_time(self: Arc<Self>) {
-        let stopping = self.stopping().clone();
-        while !stopping.is_cancelled() {
-            tokio::select! {
-                () = tokio::time::sleep(WORDS_DELAY) => {}
-                () = stopping.cancelled() => {}
+        while !self.stopping().is_cancelled() {
+            self.pause(WORDS_DELAY).await;
+            let mut failed = None;
+            if !self.reader().pending().is_empty() {
+                failed = self.flush_words().await.err();
             }
-            if self.reader().pending().is_empty() {
-                continue;
+            for scope in self.indexes().damaged().await {
+                failed = self.open_index(&scope).await.err().or(failed);
             }
-            if let Err(error) = self.flush_words().await {
-                // The rows have it; the next start puts it right if nothing does before.
-                tracing::error!(%error, "words could not be indexed");
+            if let Some(error) = failed {
+                tracing::warn!(%error, "an index is not up to date yet");
+                self.pause(RECORD_AGAIN).await;
             }
+        }
+    }
+
+    /// Waits, but not longer than the engine runs.
+    async fn pause(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.stopping().cancelled() => {}
         }
     }
 

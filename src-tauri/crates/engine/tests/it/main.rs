@@ -4,6 +4,7 @@
 //! harness would print to the standard output that the worker's frames travel on.
 
 mod documents;
+mod indexes;
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 
 type Test = (&'static str, fn());
 
-const TESTS: &[&[Test]] = &[documents::TESTS];
+const TESTS: &[&[Test]] = &[documents::TESTS, indexes::TESTS];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

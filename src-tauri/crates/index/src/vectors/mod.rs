@@ -668,10 +668,17 @@ impl Vectors {
                 }
             };
             match result {
-                Err(arroy::Error::Heed(heed::Error::Mdb(MdbError::MapFull))) => self.grow_map()?,
+                Err(arroy::Error::Heed(heed::Error::Mdb(MdbError::MapFull))) if self.may_grow() => {
+                    self.grow_map()?;
+                }
                 other => return other,
             }
         }
+    }
+
+    fn may_grow(&self) -> bool {
+        let bytes = self.env.info().map_size * 2;
+        self.tuning.max_map_bytes.is_none_or(|max| bytes <= max)
     }
 
     fn grow_map(&self) -> heed::Result<()> {
@@ -707,6 +714,7 @@ impl Vectors {
 }
 
 /// Figures for [`crate::IndexStats`].
+#[derive(Default)]
 pub(crate) struct Counts {
     pub vectors: u64,
     pub sparse: u64,

@@ -378,7 +378,13 @@ impl Words {
     ) -> Result<()> {
         let writer = self.writer(slot)?;
         let result = write(writer).and_then(|()| writer.commit());
-        if let Err(error) = result {
+        if let Err(mut error) = result {
+            // The indexing thread has ended, and whoever commits next is told of what.
+            if matches!(error, TantivyError::ErrorInThread(_))
+                && let Err(cause) = writer.prepare_commit()
+            {
+                error = cause;
+            }
             // A writer that failed may be half dead (its thread ended on a full disk), and what it
             // took in but didn't commit must not ride along with the next commit.
             *slot = None;

@@ -389,3 +389,43 @@ fn one_folder_is_open_once() {
     assert!(!bench.dir.path().exists());
     WorkspaceIndex::destroy(bench.dir.path()).unwrap();
 }
+
+#[test]
+fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room() {
+    let mut bench = Bench::new(64);
+    bench.tuning.map_bytes = 256 << 10;
+    bench.tuning.max_map_bytes = Some(256 << 10);
+    let index = bench.open();
+    let mut random = Random(3);
+    let vectors: Vec<Vec<f32>> = (0..2000)
+        .map(|_| (0..64).map(|_| random.normal()).collect())
+        .collect();
+    let mut written = RoaringBitmap::new();
+    let error = loop {
+        let from = written.len() as usize;
+        let batch: Vec<_> = (from..from + 20)
+            .map(|key| dense(key as u32, &vectors[key]))
+            .collect();
+        match index.add_vectors(&batch) {
+            Ok(()) => written.extend(batch.iter().map(|entry| entry.key.0)),
+            Err(error) => break error,
+        }
+        assert!(written.len() < 1900, "the fault point does not work");
+    };
+    assert!(error.is_disk_full(), "{error}");
+    assert!(!error.is_damage() && !index.is_damaged());
+    assert_eq!(index.vector_keys().unwrap(), written);
+    assert_eq!(
+        index.search_dense(&vectors[0], 1, None).unwrap()[0].key.0,
+        0
+    );
+
+    drop(index);
+    bench.tuning.max_map_bytes = None;
+    let index = bench.open();
+    let batch: Vec<_> = (0..2000)
+        .map(|key| dense(key as u32, &vectors[key]))
+        .collect();
+    index.add_vectors(&batch).unwrap();
+    assert_eq!(index.vector_keys().unwrap().len(), 2000);
+}
