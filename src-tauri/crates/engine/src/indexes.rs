@@ -61,6 +61,8 @@ pub(crate) struct Reconciled {
     pub words_added: u64,
     pub words_removed: u64,
     pub vectors_removed: u64,
+    /// Vectors that the index had and the rows did not know of, since the process ended in between.
+    pub vectors_found: u64,
     /// Vectors that the rows believed in and the index did not have; they are made again.
     pub vectors_lost: u64,
 }
@@ -109,6 +111,23 @@ impl Indexes {
 
     fn needs_mending(&self, scope: &WorkspaceScope, index: &WorkspaceIndex) -> bool {
         index.is_damaged() || self.emptied().contains(&scope.workspace())
+    }
+
+    /// An index whose embedder is not here, opened as what it is, for looking at it; `None` when it
+    /// does not say. Nobody else may want it meanwhile.
+    pub(crate) async fn open_as_stored(
+        &self,
+        scope: &WorkspaceScope,
+    ) -> Result<Option<Arc<WorkspaceIndex>>> {
+        if let Some(open) = self.opened(scope).await {
+            return Ok(Some(open));
+        }
+        let folder = self.folder(scope);
+        blocking("opening an index", move || {
+            let opened = WorkspaceIndex::open_as_stored(&folder)?;
+            Ok(opened.map(|(index, _)| Arc::new(index)))
+        })
+        .await
     }
 
     /// How many are open.
@@ -272,6 +291,15 @@ impl Engine {
         done.words_added = missing.len() as u64;
         for batch in missing.chunks(REBUILD_BATCH) {
             self.add_words(scope, index, batch).await?;
+        }
+
+        let found: Vec<ChunkKey> = (&waiting & &vectors).iter().map(ChunkKey).collect();
+        done.vectors_found = found.len() as u64;
+        if !found.is_empty() {
+            self.store()
+                .chunks()
+                .adopt_embedded(scope, &found, Timestamp::now())
+                .await?;
         }
 
         let lost: Vec<ChunkKey> = (&embedded - &vectors).iter().map(ChunkKey).collect();

@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use docent_domain::{
-    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Progress, Stage, Timestamp,
-    WorkspaceId, WorkspaceScope,
+    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Language, Progress, Stage,
+    Timestamp, WorkspaceId, WorkspaceScope,
 };
-use docent_index::VectorEntry;
+use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
 use docent_ingest::{
     ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, FileStamp, Refusal,
@@ -42,6 +42,9 @@ const READ_LANES: usize = 2;
 
 /// Chunks embedded between two looks at whether an answer wants the cores.
 const EMBED_BATCH: usize = 16;
+
+/// Vectors of equal content copied in one commit.
+const COPY_BATCH: usize = 1000;
 
 /// New chunks whose words are put into an index in one commit, which takes some 20 ms however few
 /// they are.
@@ -549,7 +552,17 @@ impl Engine {
             return Ok(Ran::Finished);
         }
         let total = pending.len() as u64;
-        let mut done = 0;
+        let mut done = self.copy_vectors(scope, claim, id, &open.index).await?;
+        if done == total {
+            return Ok(Ran::Recorded);
+        }
+        let pending = match done {
+            0 => pending,
+            _ => {
+                let chunks = self.store().chunks();
+                chunks.unembedded(scope, Some(id), u32::MAX).await?
+            }
+        };
         for batch in pending.chunks(EMBED_BATCH) {
             if cancel.is_cancelled() {
                 return Err(Error::new(Code::Internal, "stopped"));
@@ -563,40 +576,114 @@ impl Engine {
                 let _cores = self.cores().background().await;
                 open.embedder.embed(EmbedKind::Passage, texts).await?
             };
-            let index = Arc::clone(&open.index);
-            let keys: Vec<ChunkKey> = batch.iter().map(|entry| entry.key).collect();
-            let languages: Vec<_> = batch.iter().map(|entry| entry.language).collect();
-            let entry_keys = keys.clone();
-            let committing = self.reader().committing().await;
-            blocking("indexing vectors", move || {
-                let entries: Vec<VectorEntry<'_>> = entry_keys
-                    .iter()
-                    .zip(languages)
-                    .zip(&vectors)
-                    .map(|((key, language), vector)| VectorEntry {
-                        key: *key,
-                        language,
-                        dense: &vector.dense,
-                        sparse: vector.sparse.as_deref(),
-                    })
-                    .collect();
-                Ok(index.add_vectors(&entries)?)
-            })
-            .await?;
-            let marked = self
-                .store()
-                .chunks()
-                .mark_embedded(scope, id, &keys, claim, Timestamp::now())
-                .await;
-            drop(committing);
-            if let Err(error) = marked {
-                // The document was deleted or read again meanwhile; its vectors go with it.
-                self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
-                return Err(error.into());
-            }
-            done += keys.len() as u64;
+            let vectors = batch
+                .iter()
+                .zip(vectors)
+                .map(|(entry, vector)| {
+                    let vector = StoredVector {
+                        key: entry.key,
+                        dense: vector.dense,
+                        sparse: vector.sparse,
+                    };
+                    (entry.language, vector)
+                })
+                .collect();
+            self.add_vectors(scope, claim, id, &open.index, vectors)
+                .await?;
+            done += batch.len() as u64;
         }
         Ok(Ran::Recorded)
+    }
+
+    /// Gives a document's chunks the vectors that equal content has already; returns how many.
+    async fn copy_vectors(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        index: &Arc<WorkspaceIndex>,
+    ) -> Result<u64> {
+        let mut copied = 0;
+        let twins = self.store().chunks().embedded_twins(scope, id).await?;
+        for batch in twins.chunks(COPY_BATCH) {
+            let keys: Vec<ChunkKey> = batch.iter().map(|(without, _)| *without).collect();
+            let languages: HashMap<ChunkKey, Language> = self
+                .store()
+                .chunks()
+                .entries_for_keys(scope, &keys)
+                .await?
+                .into_iter()
+                .map(|entry| (entry.key, entry.language))
+                .collect();
+            let stored = {
+                let index = Arc::clone(index);
+                let wanted: RoaringBitmap = batch.iter().map(|(_, with)| with.0).collect();
+                blocking(
+                    "reading vectors",
+                    move || Ok(index.stored_vectors(&wanted)?),
+                )
+                .await?
+            };
+            let stored: HashMap<ChunkKey, StoredVector> = stored
+                .into_iter()
+                .map(|vector| (vector.key, vector))
+                .collect();
+            let vectors: Vec<(Language, StoredVector)> = batch
+                .iter()
+                .filter_map(|(without, with)| {
+                    let vector = StoredVector {
+                        key: *without,
+                        ..stored.get(with)?.clone()
+                    };
+                    Some((*languages.get(without)?, vector))
+                })
+                .collect();
+            if vectors.is_empty() {
+                continue;
+            }
+            copied += vectors.len() as u64;
+            self.add_vectors(scope, claim, id, index, vectors).await?;
+        }
+        Ok(copied)
+    }
+
+    /// Puts vectors into the index, and records it.
+    async fn add_vectors(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        index: &Arc<WorkspaceIndex>,
+        vectors: Vec<(Language, StoredVector)>,
+    ) -> Result<()> {
+        let keys: Vec<ChunkKey> = vectors.iter().map(|(_, vector)| vector.key).collect();
+        let index = Arc::clone(index);
+        let committing = self.reader().committing().await;
+        blocking("indexing vectors", move || {
+            let entries: Vec<VectorEntry<'_>> = vectors
+                .iter()
+                .map(|(language, vector)| VectorEntry {
+                    key: vector.key,
+                    language: *language,
+                    dense: &vector.dense,
+                    sparse: vector.sparse.as_deref(),
+                })
+                .collect();
+            Ok(index.add_vectors(&entries)?)
+        })
+        .await?;
+        let marked = self
+            .store()
+            .chunks()
+            .mark_embedded(scope, id, &keys, claim, Timestamp::now())
+            .await;
+        drop(committing);
+        if let Err(error) = marked {
+            // The document was deleted or read again meanwhile; its vectors go with it.
+            self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Those of the keys that no row has any more.

@@ -68,6 +68,15 @@ pub struct VectorEntry<'a> {
     pub sparse: Option<&'a [(u32, f32)]>,
 }
 
+/// What the vector index holds of a chunk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredVector {
+    pub key: ChunkKey,
+    /// Of length 1.
+    pub dense: Vec<f32>,
+    pub sparse: Option<Vec<(u32, f32)>>,
+}
+
 /// A chunk that was found. Hits come best first; equal scores in ascending order of key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hit {
@@ -149,6 +158,19 @@ impl WorkspaceIndex {
     /// about a second for each gigabyte that isn't in memory.
     pub fn open(dir: &Path, spec: VectorSpec) -> Result<(Self, OpenReport)> {
         Self::open_tuned(dir, spec, Tuning::default())
+    }
+
+    /// [`Self::open`] with whatever spec the vectors in `dir` have, for looking at an index whose
+    /// embedder is not here. `None` when there are no vectors that say what they are.
+    pub fn open_as_stored(dir: &Path) -> Result<Option<(Self, OpenReport)>> {
+        let spec = {
+            if !dir.exists() {
+                return Ok(None);
+            }
+            let _lock = lock_folder(dir)?;
+            Vectors::stored_spec(dir)?
+        };
+        spec.map(|spec| Self::open(dir, spec)).transpose()
     }
 
     /// [`Self::open`] with other limits.
@@ -239,6 +261,11 @@ impl WorkspaceIndex {
     /// Adds chunks to the vector index, or replaces them.
     pub fn add_vectors(&self, entries: &[VectorEntry<'_>]) -> Result<()> {
         self.vectors.with(|vectors| vectors.add(entries))
+    }
+
+    /// What is stored of those of `keys` that have a vector, in ascending order.
+    pub fn stored_vectors(&self, keys: &RoaringBitmap) -> Result<Vec<StoredVector>> {
+        self.vectors.with(|vectors| vectors.stored(keys))
     }
 
     /// Removes chunks from both parts; keys that aren't there are ignored. The vectors go first,

@@ -123,6 +123,23 @@ fn ingesting_into_a_workspace_whose_embedder_is_gone_ends() {
 }
 
 #[test]
+fn the_doctor_needs_no_models() {
+    let docent = Docent::new();
+    docent.json(&["workspaces", "create", "W"]);
+    let (success, report) = docent.json(&["doctor"]);
+    assert!(success, "{report}");
+    assert_eq!(report["findings"], json!([]));
+    let unchecked = report["unchecked"][0].as_str().unwrap();
+    assert!(
+        unchecked.starts_with("W: its words and vectors"),
+        "{unchecked}"
+    );
+    let text = docent.run(&["doctor"]);
+    let printed = String::from_utf8_lossy(&text.stdout);
+    assert!(printed.contains("\nnot checked: W: "), "{printed}");
+}
+
+#[test]
 fn a_workspace_is_deleted_only_when_meant() {
     let docent = Docent::new();
     docent.json(&["workspaces", "create", "W"]);

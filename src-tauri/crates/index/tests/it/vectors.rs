@@ -429,3 +429,43 @@ fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room() {
     index.add_vectors(&batch).unwrap();
     assert_eq!(index.vector_keys().unwrap().len(), 2000);
 }
+
+#[test]
+fn an_index_can_be_opened_as_what_it_is() {
+    let bench = Bench::new(8);
+    assert!(
+        WorkspaceIndex::open_as_stored(bench.dir.path())
+            .unwrap()
+            .is_none(),
+        "nothing is made where nothing is"
+    );
+    let index = bench.open();
+    index.add_vectors(&[dense(3, &[1.0; 8])]).unwrap();
+    let spec = index.vector_spec().clone();
+    drop(index);
+    let (index, report) = WorkspaceIndex::open_as_stored(bench.dir.path())
+        .unwrap()
+        .expect("its vectors say what they are");
+    assert_eq!(index.vector_spec(), &spec);
+    assert!(!report.vectors.is_emptied());
+    assert_eq!(index.vector_keys().unwrap().len(), 1);
+}
+
+#[test]
+fn stored_vectors_can_be_read_back() {
+    let bench = Bench::new(4);
+    let index = bench.open();
+    let sparse = [(9, 0.5), (3, 1.5)];
+    let mut weighted = dense(1, &[0.0, 3.0, 4.0, 0.0]);
+    weighted.sparse = Some(&sparse);
+    index
+        .add_vectors(&[weighted, dense(2, &[1.0, 0.0, 0.0, 0.0])])
+        .unwrap();
+    let stored = index
+        .stored_vectors(&RoaringBitmap::from_iter([1, 2, 7]))
+        .unwrap();
+    assert_eq!(stored.len(), 2);
+    assert_eq!(stored[0].dense, [0.0, 0.6, 0.8, 0.0]);
+    assert_eq!(stored[0].sparse, Some(vec![(3, 1.5), (9, 0.5)]));
+    assert_eq!((stored[1].key.0, &stored[1].sparse), (2, &None));
+}

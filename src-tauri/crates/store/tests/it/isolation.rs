@@ -220,6 +220,8 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         "mark",
         chunks.mark_embedded(foreign, ready, &keys, embed, at).await,
     );
+    empty("twins", chunks.embedded_twins(foreign, ready).await);
+    empty("adopt", chunks.adopt_embedded(foreign, &keys, at).await);
     empty("reset", chunks.reset_embedded(foreign, &keys, at).await);
 
     let jobs = store.jobs();
