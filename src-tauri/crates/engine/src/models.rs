@@ -321,6 +321,15 @@ impl Models {
             .cloned()
     }
 
+    /// Whether any model is on its way here.
+    pub(crate) fn is_fetching(&self) -> bool {
+        self.fetches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .any(|fetch| fetch.running)
+    }
+
     fn update_fetch(&self, id: &str, update: impl FnOnce(&mut Fetch)) {
         if let Some(fetch) = self
             .fetches

@@ -5,24 +5,27 @@
 //! hundredth of the work and already makes a document searchable. Killing the process at any point
 //! loses no acknowledged work and costs at most the file in hand.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use docent_domain::{
-    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Progress, Stage, Timestamp,
-    WorkspaceId, WorkspaceScope,
+    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Language, Progress, Stage,
+    Timestamp, WorkspaceId, WorkspaceScope,
 };
-use docent_index::VectorEntry;
+use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
 use docent_ingest::{
-    ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, Refusal, Tokens,
+    ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, FileStamp, Refusal,
+    Tokens,
 };
 use docent_store::{Claim, DocumentContent, IndexEntry, JobType};
 use docent_worker::Launch;
 use roaring::RoaringBitmap;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::documents::Layout;
@@ -40,6 +43,9 @@ const READ_LANES: usize = 2;
 /// Chunks embedded between two looks at whether an answer wants the cores.
 const EMBED_BATCH: usize = 16;
 
+/// Vectors of equal content copied in one commit.
+const COPY_BATCH: usize = 1000;
+
 /// New chunks whose words are put into an index in one commit, which takes some 20 ms however few
 /// they are.
 const WORDS_BATCH: usize = 512;
@@ -47,11 +53,17 @@ const WORDS_BATCH: usize = 512;
 /// Words wait no longer than this for more to come.
 const WORDS_DELAY: Duration = Duration::from_millis(400);
 
+/// Removals are collected for so long before the word index is rewritten without them.
+const WIPE_DELAY: Duration = Duration::from_secs(2);
+
 /// An idle lane looks at the queue this often even when nobody rings; retries fall due by time.
 const IDLE_LOOK: Duration = Duration::from_secs(2);
 
 /// A job that cannot run yet (its model is missing, the disk is full) is tried again after this.
 const NOT_YET: i64 = 10_000;
+
+/// What could not be written (the disk is full) is written again after this.
+const RECORD_AGAIN: Duration = Duration::from_secs(5);
 
 /// How often idle models are unloaded and finished jobs forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
@@ -76,8 +88,16 @@ pub(crate) struct Reader {
     /// Read jobs that are being run now.
     busy: AtomicUsize,
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
-    /// Held while changes are committed: a removal must not overtake the addition it undoes.
-    flushing: tokio::sync::Mutex<()>,
+    /// Held while changes are committed: a removal must not overtake the addition it undoes, and an
+    /// index must not be emptied between a vector's arrival there and its row's account of it.
+    committing: tokio::sync::Mutex<()>,
+    /// The last commit of words failed. They are kept, and committed after a while.
+    words_failed: AtomicBool,
+    /// Workspaces whose jobs wait for a model, with what was said about it last.
+    blocked: Mutex<HashMap<WorkspaceId, String>>,
+    /// Workspaces whose word index still holds words of what the user has removed.
+    to_wipe: Mutex<HashSet<WorkspaceId>>,
+    wipe: Notify,
 }
 
 /// Changes to an index that wait to be committed together.
@@ -113,7 +133,11 @@ impl Reader {
             running: Mutex::default(),
             busy: AtomicUsize::new(0),
             words: Mutex::default(),
-            flushing: tokio::sync::Mutex::default(),
+            committing: tokio::sync::Mutex::default(),
+            words_failed: AtomicBool::new(false),
+            blocked: Mutex::default(),
+            to_wipe: Mutex::default(),
+            wipe: Notify::new(),
         })
     }
 
@@ -129,12 +153,44 @@ impl Reader {
         self.extractor.stop().await;
     }
 
+    /// The lock on commits to indexes.
+    pub(crate) async fn committing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.committing.lock().await
+    }
+
     fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst) > 0
     }
 
     fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, PendingWords>> {
         self.words.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds to what waits to be committed.
+    fn wait_on(&self, workspace: WorkspaceId, new: PendingWords) {
+        match self.pending().entry(workspace) {
+            Entry::Occupied(mut waiting) => {
+                let waiting = waiting.get_mut();
+                waiting.added.extend(new.added);
+                waiting.removed |= new.removed;
+            }
+            Entry::Vacant(place) => {
+                place.insert(new);
+            }
+        }
+    }
+
+    /// What the workspace's jobs miss, if the last one that ran could not for want of a model.
+    pub(crate) fn missing_model(&self, workspace: WorkspaceId) -> Option<String> {
+        self.blocked().get(&workspace).cloned()
+    }
+
+    fn blocked(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, String>> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn to_wipe(&self) -> std::sync::MutexGuard<'_, HashSet<WorkspaceId>> {
+        self.to_wipe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,6 +206,9 @@ impl Engine {
             .spawn(async move { engine.flush_words_in_time().await });
         let engine = Arc::clone(self);
         self.tasks().spawn(async move { engine.keep_house().await });
+        let engine = Arc::clone(self);
+        self.tasks()
+            .spawn(async move { engine.wipe_in_time().await });
         let engine = Arc::clone(self);
         self.tasks().spawn(async move { engine.open_all().await });
         let engine = Arc::clone(self);
@@ -192,8 +251,8 @@ impl Engine {
             // for ever.
             if matches!(outcome, Ok(true)) {
                 self.ring();
-            } else if !self.reader().pending().is_empty() {
-                self.flush_words().await?;
+            } else {
+                self.flush_words_or_later().await;
             }
         }
         outcome
@@ -239,7 +298,30 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&job.id);
-        let recorded = self.record(&scope, claim, result, &cancel).await;
+        if !matches!(job.kind, JobKind::Scan { .. }) {
+            let mut blocked = self.reader().blocked();
+            match &result {
+                Err(error) if error.code() == Code::ModelMissing => {
+                    blocked.insert(job.workspace_id, error.to_string());
+                }
+                _ => {
+                    blocked.remove(&job.workspace_id);
+                }
+            }
+        }
+        let recorded = loop {
+            match self.record(&scope, claim, &result, &cancel).await {
+                // Left running, the job would be forgotten until the next start.
+                Err(error)
+                    if matches!(error.code(), Code::InsufficientStorage | Code::Overloaded)
+                        && !self.stopping().is_cancelled() =>
+                {
+                    tracing::warn!(%error, "what became of a job is recorded later");
+                    self.pause(RECORD_AGAIN).await;
+                }
+                recorded => break recorded,
+            }
+        };
         self.announce(&scope);
         match recorded {
             // Cancelled, deleted or taken over in the meantime: there is nobody to record it for.
@@ -277,7 +359,7 @@ impl Engine {
         &self,
         scope: &WorkspaceScope,
         claim: Claim,
-        result: Result<Ran>,
+        result: &Result<Ran>,
         cancel: &CancellationToken,
     ) -> Result<()> {
         let now = Timestamp::now();
@@ -289,7 +371,7 @@ impl Engine {
                 jobs.finish(scope, claim, now).await?;
             }
             Ok(Ran::NotYet(reason)) => {
-                jobs.put_back(scope, claim, later, Some(&reason), now)
+                jobs.put_back(scope, claim, later, Some(reason), now)
                     .await?;
             }
             Err(error) if self.stopping().is_cancelled() || cancel.is_cancelled() => {
@@ -304,7 +386,8 @@ impl Engine {
                     jobs.put_back(scope, claim, later, Some(&error.to_string()), now)
                         .await?;
                 }
-                Code::Conflict | Code::NotFound => return Err(error),
+                // Cancelled, deleted or taken over in the meantime.
+                Code::Conflict | Code::NotFound => {}
                 Code::Internal => {
                     tracing::warn!(%error, "a job failed");
                     jobs.fail(scope, claim, &error.to_string(), true, now)
@@ -337,8 +420,8 @@ impl Engine {
             let path = path.clone();
             blocking("looking at a file", move || Ok(inspect(&path))).await?
         };
-        let (format, hash) = match inspected {
-            Ok(Inspected::Readable(format, hash)) => (format, hash),
+        let (format, hash, stamp) = match inspected {
+            Ok(Inspected::Readable(format, hash, stamp)) => (format, hash, stamp),
             Ok(Inspected::Unsupported(reason)) => {
                 return self.skip(scope, claim, id, &reason).await;
             }
@@ -367,6 +450,24 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         };
+        // The text must be that of the bytes under the hash, or the next look at the file would
+        // take a mix of two versions for the newer one.
+        let after = {
+            let path = path.clone();
+            blocking("looking at a file", move || {
+                Ok(FileStamp::of(&path).map_err(Refusal::from))
+            })
+            .await?
+        };
+        match after {
+            Ok(after) if after == stamp => {}
+            Ok(_) => {
+                return self
+                    .refuse(scope, claim, &document, &Refusal::Changed)
+                    .await;
+            }
+            Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
+        }
         let max_tokens = chunk_tokens(open.embedder.as_ref());
         let title = own_title(&extracted);
         let content = blocking("cutting a document into chunks", move || {
@@ -387,7 +488,7 @@ impl Engine {
                 pending.added.len() >= WORDS_BATCH || pending.since.elapsed() >= WORDS_DELAY
             })
         {
-            self.flush_words().await?;
+            self.flush_words_or_later().await;
         }
         Ok(Ran::Recorded)
     }
@@ -451,7 +552,17 @@ impl Engine {
             return Ok(Ran::Finished);
         }
         let total = pending.len() as u64;
-        let mut done = 0;
+        let mut done = self.copy_vectors(scope, claim, id, &open.index).await?;
+        if done == total {
+            return Ok(Ran::Recorded);
+        }
+        let pending = match done {
+            0 => pending,
+            _ => {
+                let chunks = self.store().chunks();
+                chunks.unembedded(scope, Some(id), u32::MAX).await?
+            }
+        };
         for batch in pending.chunks(EMBED_BATCH) {
             if cancel.is_cancelled() {
                 return Err(Error::new(Code::Internal, "stopped"));
@@ -465,38 +576,114 @@ impl Engine {
                 let _cores = self.cores().background().await;
                 open.embedder.embed(EmbedKind::Passage, texts).await?
             };
-            let index = Arc::clone(&open.index);
-            let keys: Vec<ChunkKey> = batch.iter().map(|entry| entry.key).collect();
-            let languages: Vec<_> = batch.iter().map(|entry| entry.language).collect();
-            let entry_keys = keys.clone();
-            blocking("indexing vectors", move || {
-                let entries: Vec<VectorEntry<'_>> = entry_keys
-                    .iter()
-                    .zip(languages)
-                    .zip(&vectors)
-                    .map(|((key, language), vector)| VectorEntry {
-                        key: *key,
-                        language,
-                        dense: &vector.dense,
-                        sparse: vector.sparse.as_deref(),
-                    })
-                    .collect();
-                Ok(index.add_vectors(&entries)?)
-            })
-            .await?;
-            let marked = self
-                .store()
-                .chunks()
-                .mark_embedded(scope, id, &keys, claim, Timestamp::now())
-                .await;
-            if let Err(error) = marked {
-                // The document was deleted or read again meanwhile; its vectors go with it.
-                self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
-                return Err(error.into());
-            }
-            done += keys.len() as u64;
+            let vectors = batch
+                .iter()
+                .zip(vectors)
+                .map(|(entry, vector)| {
+                    let vector = StoredVector {
+                        key: entry.key,
+                        dense: vector.dense,
+                        sparse: vector.sparse,
+                    };
+                    (entry.language, vector)
+                })
+                .collect();
+            self.add_vectors(scope, claim, id, &open.index, vectors)
+                .await?;
+            done += batch.len() as u64;
         }
         Ok(Ran::Recorded)
+    }
+
+    /// Gives a document's chunks the vectors that equal content has already; returns how many.
+    async fn copy_vectors(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        index: &Arc<WorkspaceIndex>,
+    ) -> Result<u64> {
+        let mut copied = 0;
+        let twins = self.store().chunks().embedded_twins(scope, id).await?;
+        for batch in twins.chunks(COPY_BATCH) {
+            let keys: Vec<ChunkKey> = batch.iter().map(|(without, _)| *without).collect();
+            let languages: HashMap<ChunkKey, Language> = self
+                .store()
+                .chunks()
+                .entries_for_keys(scope, &keys)
+                .await?
+                .into_iter()
+                .map(|entry| (entry.key, entry.language))
+                .collect();
+            let stored = {
+                let index = Arc::clone(index);
+                let wanted: RoaringBitmap = batch.iter().map(|(_, with)| with.0).collect();
+                blocking(
+                    "reading vectors",
+                    move || Ok(index.stored_vectors(&wanted)?),
+                )
+                .await?
+            };
+            let stored: HashMap<ChunkKey, StoredVector> = stored
+                .into_iter()
+                .map(|vector| (vector.key, vector))
+                .collect();
+            let vectors: Vec<(Language, StoredVector)> = batch
+                .iter()
+                .filter_map(|(without, with)| {
+                    let vector = StoredVector {
+                        key: *without,
+                        ..stored.get(with)?.clone()
+                    };
+                    Some((*languages.get(without)?, vector))
+                })
+                .collect();
+            if vectors.is_empty() {
+                continue;
+            }
+            copied += vectors.len() as u64;
+            self.add_vectors(scope, claim, id, index, vectors).await?;
+        }
+        Ok(copied)
+    }
+
+    /// Puts vectors into the index, and records it.
+    async fn add_vectors(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        index: &Arc<WorkspaceIndex>,
+        vectors: Vec<(Language, StoredVector)>,
+    ) -> Result<()> {
+        let keys: Vec<ChunkKey> = vectors.iter().map(|(_, vector)| vector.key).collect();
+        let index = Arc::clone(index);
+        let committing = self.reader().committing().await;
+        blocking("indexing vectors", move || {
+            let entries: Vec<VectorEntry<'_>> = vectors
+                .iter()
+                .map(|(language, vector)| VectorEntry {
+                    key: vector.key,
+                    language: *language,
+                    dense: &vector.dense,
+                    sparse: vector.sparse.as_deref(),
+                })
+                .collect();
+            Ok(index.add_vectors(&entries)?)
+        })
+        .await?;
+        let marked = self
+            .store()
+            .chunks()
+            .mark_embedded(scope, id, &keys, claim, Timestamp::now())
+            .await;
+        drop(committing);
+        if let Err(error) = marked {
+            // The document was deleted or read again meanwhile; its vectors go with it.
+            self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Those of the keys that no row has any more.
@@ -530,60 +717,126 @@ impl Engine {
         added: Vec<ChunkKey>,
         removed: &[ChunkKey],
     ) {
-        let mut words = self.reader().pending();
-        let pending = words
-            .entry(scope.workspace())
-            .or_insert_with(|| PendingWords {
-                added: Vec::new(),
-                removed: RoaringBitmap::new(),
-                since: Instant::now(),
-            });
-        pending.added.extend(added);
-        pending.removed.extend(removed.iter().map(|key| key.0));
+        let pending = PendingWords {
+            added,
+            removed: removed.iter().map(|key| key.0).collect(),
+            since: Instant::now(),
+        };
+        self.reader().wait_on(scope.workspace(), pending);
     }
 
-    /// Commits what waits for the indexes. Visible on return.
+    /// Commits what waits for the indexes. Visible on return. What cannot be committed goes on
+    /// waiting.
     pub(crate) async fn flush_words(&self) -> Result<()> {
-        let _flushing = self.reader().flushing.lock().await;
+        let _committing = self.reader().committing().await;
         let pending = std::mem::take(&mut *self.reader().pending());
+        let mut failed = None;
         for (workspace, pending) in pending {
-            let scope = WorkspaceScope::new(workspace);
-            // A workspace deleted in the meantime has no index to keep.
-            let open = match self.open_index(&scope).await {
-                Ok(open) => open,
-                Err(error) if error.code() == Code::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            if !pending.removed.is_empty() {
-                let index = Arc::clone(&open.index);
-                let removed = pending.removed;
-                blocking(
-                    "removing from an index",
-                    move || Ok(index.remove(&removed)?),
-                )
-                .await?;
+            match self.commit(&WorkspaceScope::new(workspace), &pending).await {
+                Ok(()) => self.changed(Topic::Documents, Some(workspace)),
+                // A workspace deleted in the meantime has no index to keep.
+                Err(error) if error.code() == Code::NotFound => {}
+                Err(error) => {
+                    self.reader().wait_on(workspace, pending);
+                    failed.get_or_insert(error);
+                }
             }
-            if !pending.added.is_empty() {
-                self.add_words(&scope, &open.index, &pending.added).await?;
-            }
-            self.changed(Topic::Documents, Some(workspace));
+        }
+        self.reader()
+            .words_failed
+            .store(failed.is_some(), Ordering::SeqCst);
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// For the lock's holder.
+    async fn commit(&self, scope: &WorkspaceScope, pending: &PendingWords) -> Result<()> {
+        let open = self.open_index_as_it_is(scope).await?;
+        self.mend_index(scope, &open.index).await?;
+        if !pending.removed.is_empty() {
+            let index = Arc::clone(&open.index);
+            let removed = pending.removed.clone();
+            blocking(
+                "removing from an index",
+                move || Ok(index.remove(&removed)?),
+            )
+            .await?;
+        }
+        if !pending.added.is_empty() {
+            self.add_words(scope, &open.index, &pending.added).await?;
         }
         Ok(())
     }
 
+    /// Commits what waits for the indexes, unless that has just failed. The rows have it, so that
+    /// failing now fails nobody: it is tried again.
+    pub(crate) async fn flush_words_or_later(&self) {
+        let is_idle = self.reader().pending().is_empty();
+        if is_idle || self.reader().words_failed.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Err(error) = self.flush_words().await {
+            tracing::warn!(%error, "words are indexed later");
+        }
+    }
+
     async fn flush_words_in_time(self: Arc<Self>) {
+        while !self.stopping().is_cancelled() {
+            self.pause(WORDS_DELAY).await;
+            let mut failed = None;
+            if !self.reader().pending().is_empty() {
+                failed = self.flush_words().await.err();
+            }
+            for scope in self.indexes().damaged().await {
+                failed = self.open_index(&scope).await.err().or(failed);
+            }
+            if let Some(error) = failed {
+                tracing::warn!(%error, "an index is not up to date yet");
+                self.pause(RECORD_AGAIN).await;
+            }
+        }
+    }
+
+    /// Waits, but not longer than the engine runs.
+    async fn pause(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.stopping().cancelled() => {}
+        }
+    }
+
+    /// Sees to it that what was just removed is on no disk any more: from the database at once, from
+    /// the word index in the background, where it costs more. Failing is no failure of the removal.
+    pub(crate) async fn wipe_removed(&self, scope: &WorkspaceScope) {
+        if let Err(error) = self.store().checkpoint().await {
+            tracing::warn!(%error, "the database's journal could not be emptied");
+        }
+        let mut to_wipe = self.reader().to_wipe();
+        to_wipe.insert(scope.workspace());
+        self.reader().wipe.notify_one();
+    }
+
+    async fn wipe_in_time(self: Arc<Self>) {
         let stopping = self.stopping().clone();
         while !stopping.is_cancelled() {
             tokio::select! {
-                () = tokio::time::sleep(WORDS_DELAY) => {}
+                () = self.reader().wipe.notified() => {}
                 () = stopping.cancelled() => {}
             }
-            if self.reader().pending().is_empty() {
-                continue;
+            // One rewriting serves all that is removed within this time.
+            tokio::select! {
+                () = tokio::time::sleep(WIPE_DELAY) => {}
+                () = stopping.cancelled() => {}
             }
-            if let Err(error) = self.flush_words().await {
-                // The rows have it; the next start puts it right if nothing does before.
-                tracing::error!(%error, "words could not be indexed");
+            let workspaces = std::mem::take(&mut *self.reader().to_wipe());
+            for workspace in workspaces {
+                let scope = WorkspaceScope::new(workspace);
+                let Some(index) = self.indexes().opened(&scope).await else {
+                    continue;
+                };
+                let wiped = blocking("wiping removed words", move || Ok(index.forget_removed()?));
+                if let Err(error) = wiped.await {
+                    tracing::warn!(%error, "removed words are still in the index's files");
+                }
             }
         }
     }
@@ -654,7 +907,8 @@ impl Engine {
 
 /// What a look at a file says.
 enum Inspected {
-    Readable(Format, docent_domain::ContentHash),
+    /// With the stamp of the file as it was hashed.
+    Readable(Format, docent_domain::ContentHash, FileStamp),
     Unsupported(String),
 }
 
@@ -662,8 +916,8 @@ enum Inspected {
 fn inspect(path: &Path) -> Result<Inspected, Refusal> {
     match docent_ingest::inspect(path)?.detection {
         Detection::Supported(format) => {
-            let (hash, _) = docent_ingest::hash_stable(path)?;
-            Ok(Inspected::Readable(format, hash))
+            let (hash, stamp) = docent_ingest::hash_stable(path)?;
+            Ok(Inspected::Readable(format, hash, stamp))
         }
         Detection::Unsupported { reason } => Ok(Inspected::Unsupported(reason)),
     }

@@ -333,6 +333,8 @@ pub struct DoctorReport {
     pub documents: u64,
     pub chunks: u64,
     pub findings: Vec<DoctorFinding>,
+    /// What could not be looked at, and why.
+    pub unchecked: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
