@@ -21,6 +21,7 @@ mod indexes;
 mod jobs;
 mod lock;
 mod models;
+pub mod parts;
 mod pipeline;
 mod retrieve;
 mod search;

@@ -77,13 +77,9 @@ const HEADER_TOKENS: usize = 64;
 /// Files from this size on take long enough to read for their stage to be worth a write.
 const SLOW_FILE_BYTES: u64 = 1 << 20;
 
-/// Largest chunk in tokens of the embedder. Smaller chunks are found more precisely, larger ones
-/// carry more of their context.
-const CHUNK_TOKENS: usize = 256;
-
 /// Reads files, in worker processes.
 pub(crate) struct Reader {
-    extractor: Extractor,
+    pub(crate) extractor: Extractor,
     running: Mutex<HashMap<JobId, CancellationToken>>,
     /// Read jobs that are being run now.
     busy: AtomicUsize,
@@ -468,7 +464,7 @@ impl Engine {
             }
             Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
         }
-        let max_tokens = chunk_tokens(open.embedder.as_ref());
+        let max_tokens = chunk_tokens(self.config().chunk_tokens, open.embedder.as_ref());
         let title = own_title(&extracted);
         let content = blocking("cutting a document into chunks", move || {
             content_of(extracted, title, format, hash, max_tokens, tokens.as_ref())
@@ -963,12 +959,12 @@ impl Tokens for CountedBy<'_> {
     }
 }
 
-fn chunk_tokens(embedder: &dyn Embedder) -> usize {
-    CHUNK_TOKENS.min(embedder.max_tokens().saturating_sub(HEADER_TOKENS))
+fn chunk_tokens(wanted: usize, embedder: &dyn Embedder) -> usize {
+    wanted.min(embedder.max_tokens().saturating_sub(HEADER_TOKENS))
 }
 
 /// What the embedder reads of a chunk: where it stands, then its text.
-fn embedded_text(entry: &IndexEntry) -> String {
+pub(crate) fn embedded_text(entry: &IndexEntry) -> String {
     format!(
         "{}\n{}",
         header(&entry.title, &entry.heading_path),
