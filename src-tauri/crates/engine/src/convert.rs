@@ -23,7 +23,16 @@ impl From<docent_store::Error> for Error {
 
 impl From<docent_index::Error> for Error {
     fn from(error: docent_index::Error) -> Self {
-        Self::new(Code::Internal, error.to_string())
+        let code = match &error {
+            docent_index::Error::DiskFull(_) => Code::InsufficientStorage,
+            docent_index::Error::Folder { source, .. }
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                Code::InsufficientStorage
+            }
+            _ => Code::Internal,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -205,8 +205,8 @@ impl Engine {
         })
     }
 
-    /// Waits until nothing of the workspace is on its way any more. `progress` is told the counts
-    /// whenever something changes.
+    /// Waits until nothing of the workspace is on its way any more, or cannot go on because the disk
+    /// is full. `progress` is told the counts whenever something changes.
     pub async fn wait_idle(
         &self,
         scope: &WorkspaceScope,
@@ -221,6 +221,12 @@ impl Engine {
             if on_the_way == 0 && jobs.queued == 0 && jobs.running == 0 {
                 self.flush_words().await?;
                 return Ok(());
+            }
+            if self.reader().is_disk_full() {
+                return Err(Error::new(
+                    Code::InsufficientStorage,
+                    "the disk is full. What was read before is kept and searchable; the rest waits",
+                ));
             }
             // Changes come in bursts; what matters is the state after each.
             tokio::select! {

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -78,6 +78,8 @@ pub(crate) struct Reader {
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
     /// Held while changes are committed: a removal must not overtake the addition it undoes.
     flushing: tokio::sync::Mutex<()>,
+    /// Whether the last thing that was to be written found no room.
+    disk_full: AtomicBool,
 }
 
 /// Changes to an index that wait to be committed together.
@@ -114,6 +116,7 @@ impl Reader {
             busy: AtomicUsize::new(0),
             words: Mutex::default(),
             flushing: tokio::sync::Mutex::default(),
+            disk_full: AtomicBool::new(false),
         })
     }
 
@@ -131,6 +134,18 @@ impl Reader {
 
     fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether work waits for room on the disk.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::SeqCst)
+    }
+
+    fn note_disk_full(&self, is_full: bool) {
+        let was_full = self.disk_full.swap(is_full, Ordering::SeqCst);
+        if is_full && !was_full {
+            tracing::error!("the disk is full; work goes on when there is room");
+        }
     }
 
     fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, PendingWords>> {
@@ -169,6 +184,9 @@ impl Engine {
                 match engine.tick(types).await {
                     Ok(true) => continue,
                     Ok(false) => {}
+                    Err(error) if error.code() == Code::InsufficientStorage => {
+                        engine.reader().note_disk_full(true);
+                    }
                     Err(error) => tracing::error!(%error, ?types, "a job could not be recorded"),
                 }
                 tokio::select! {
@@ -239,7 +257,22 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&job.id);
-        let recorded = self.record(&scope, claim, result, &cancel).await;
+        let recorded = loop {
+            match self.record(&scope, claim, &result, &cancel).await {
+                // As long as this process lives, nobody takes the job over.
+                Err(error)
+                    if error.code() == Code::InsufficientStorage
+                        && !self.stopping().is_cancelled() =>
+                {
+                    self.reader().note_disk_full(true);
+                    tokio::select! {
+                        () = tokio::time::sleep(IDLE_LOOK) => {}
+                        () = self.stopping().cancelled() => {}
+                    }
+                }
+                recorded => break recorded,
+            }
+        };
         self.announce(&scope);
         match recorded {
             // Cancelled, deleted or taken over in the meantime: there is nobody to record it for.
@@ -277,10 +310,13 @@ impl Engine {
         &self,
         scope: &WorkspaceScope,
         claim: Claim,
-        result: Result<Ran>,
+        result: &Result<Ran>,
         cancel: &CancellationToken,
     ) -> Result<()> {
         let now = Timestamp::now();
+        let is_full = |error: &Error| error.code() == Code::InsufficientStorage;
+        self.reader()
+            .note_disk_full(result.as_ref().is_err_and(is_full));
         let jobs = self.store().jobs();
         let later = Timestamp(now.0 + NOT_YET);
         match result {
@@ -289,7 +325,7 @@ impl Engine {
                 jobs.finish(scope, claim, now).await?;
             }
             Ok(Ran::NotYet(reason)) => {
-                jobs.put_back(scope, claim, later, Some(&reason), now)
+                jobs.put_back(scope, claim, later, Some(reason), now)
                     .await?;
             }
             Err(error) if self.stopping().is_cancelled() || cancel.is_cancelled() => {
@@ -304,7 +340,9 @@ impl Engine {
                     jobs.put_back(scope, claim, later, Some(&error.to_string()), now)
                         .await?;
                 }
-                Code::Conflict | Code::NotFound => return Err(error),
+                Code::Conflict | Code::NotFound => {
+                    return Err(Error::new(error.code(), error.to_string()));
+                }
                 Code::Internal => {
                     tracing::warn!(%error, "a job failed");
                     jobs.fail(scope, claim, &error.to_string(), true, now)
@@ -542,32 +580,46 @@ impl Engine {
         pending.removed.extend(removed.iter().map(|key| key.0));
     }
 
-    /// Commits what waits for the indexes. Visible on return.
+    /// Commits what waits for the indexes. Visible on return. What finds no room on the disk goes on
+    /// waiting.
     pub(crate) async fn flush_words(&self) -> Result<()> {
         let _flushing = self.reader().flushing.lock().await;
         let pending = std::mem::take(&mut *self.reader().pending());
+        let mut first = Ok(());
         for (workspace, pending) in pending {
             let scope = WorkspaceScope::new(workspace);
-            // A workspace deleted in the meantime has no index to keep.
-            let open = match self.open_index(&scope).await {
-                Ok(open) => open,
-                Err(error) if error.code() == Code::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            if !pending.removed.is_empty() {
-                let index = Arc::clone(&open.index);
-                let removed = pending.removed;
-                blocking(
-                    "removing from an index",
-                    move || Ok(index.remove(&removed)?),
-                )
-                .await?;
+            let committed = self.commit_words(&scope, &pending).await;
+            if let Err(error) = committed {
+                if error.code() == Code::InsufficientStorage {
+                    let removed: Vec<ChunkKey> = pending.removed.iter().map(ChunkKey).collect();
+                    self.queue_words(&scope, pending.added, &removed);
+                }
+                first = first.and(Err(error));
             }
-            if !pending.added.is_empty() {
-                self.add_words(&scope, &open.index, &pending.added).await?;
-            }
-            self.changed(Topic::Documents, Some(workspace));
         }
+        first
+    }
+
+    async fn commit_words(&self, scope: &WorkspaceScope, pending: &PendingWords) -> Result<()> {
+        // A workspace deleted in the meantime has no index to keep.
+        let open = match self.open_index(scope).await {
+            Ok(open) => open,
+            Err(error) if error.code() == Code::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if !pending.removed.is_empty() {
+            let index = Arc::clone(&open.index);
+            let removed = pending.removed.clone();
+            blocking(
+                "removing from an index",
+                move || Ok(index.remove(&removed)?),
+            )
+            .await?;
+        }
+        if !pending.added.is_empty() {
+            self.add_words(scope, &open.index, &pending.added).await?;
+        }
+        self.changed(Topic::Documents, Some(scope.workspace()));
         Ok(())
     }
 
@@ -582,6 +634,14 @@ impl Engine {
                 continue;
             }
             if let Err(error) = self.flush_words().await {
+                if error.code() == Code::InsufficientStorage {
+                    self.reader().note_disk_full(true);
+                    tokio::select! {
+                        () = tokio::time::sleep(IDLE_LOOK) => {}
+                        () = stopping.cancelled() => {}
+                    }
+                    continue;
+                }
                 // The rows have it; the next start puts it right if nothing does before.
                 tracing::error!(%error, "words could not be indexed");
             }
