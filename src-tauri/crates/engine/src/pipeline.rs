@@ -18,7 +18,8 @@ use docent_domain::{
 use docent_index::VectorEntry;
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
 use docent_ingest::{
-    ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, Refusal, Tokens,
+    Bounds, ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, Refusal,
+    Tokens,
 };
 use docent_store::{Claim, DocumentContent, IndexEntry, JobType};
 use docent_worker::Launch;
@@ -720,8 +721,11 @@ enum Inspected {
 
 /// Blocking.
 fn inspect(path: &Path) -> Result<Inspected, Refusal> {
-    match docent_ingest::inspect(path)?.detection {
+    let inspection = docent_ingest::inspect(path)?;
+    match inspection.detection {
         Detection::Supported(format) => {
+            // Before all of it is read for its hash.
+            Bounds::default().check_size(format, inspection.stamp.size_bytes)?;
             let (hash, _) = docent_ingest::hash_stable(path)?;
             Ok(Inspected::Readable(format, hash))
         }
