@@ -1,12 +1,17 @@
 //! Files that cannot be read: each says why, and none disturbs the others.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
-use crate::program::{Docent, outcome};
+use crate::program::{Docent, named, outcome, until};
 
 #[test]
 fn each_bad_file_says_why_and_the_good_one_is_searchable() -> Result<()> {
@@ -34,8 +39,7 @@ fn each_bad_file_says_why_and_the_good_one_is_searchable() -> Result<()> {
         folder.join("binary.txt"),
         [0_u8, 1, 2, 0, 255, 0, 7].repeat(400),
     )?;
-    // A sparse file: a gigabyte to read, and nothing on the disk.
-    fs::File::create(folder.join("huge.txt"))?.set_len(1 << 30)?;
+    fs::write(folder.join("locked.pdf"), locked_pdf())?;
     symlink("/etc/passwd", folder.join("link.txt"))?;
 
     let report = docent.ingest()?;
@@ -45,7 +49,7 @@ fn each_bad_file_says_why_and_the_good_one_is_searchable() -> Result<()> {
         ("not-a.pdf", ["failed", "skipped"], ""),
         ("table.xlsx", ["skipped", "skipped"], "xlsx"),
         ("binary.txt", ["failed", "skipped"], ""),
-        ("huge.txt", ["failed", "skipped"], ""),
+        ("locked.pdf", ["failed", "failed"], "password"),
     ] {
         let file = outcome(&report, name)?;
         ensure!(
@@ -71,6 +75,215 @@ fn each_bad_file_says_why_and_the_good_one_is_searchable() -> Result<()> {
     let found = docent.succeed(&["search", "When is the archive open?", "--workspace", "test"])?;
     ensure!(found.to_string().contains("Tuesdays"), "{found}");
     ensure!(docent.findings()?.is_empty());
+    Ok(())
+}
+
+/// A PDF that no empty password opens.
+fn locked_pdf() -> Vec<u8> {
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>",
+    ];
+    let mut file = b"%PDF-1.7\n".to_vec();
+    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    for (number, object) in (1..).zip(objects) {
+        table.push_str(&format!("{:010} 00000 n \n", file.len()));
+        file.extend_from_slice(format!("{number} 0 obj\n{object}\nendobj\n").as_bytes());
+    }
+    let start = file.len();
+    let check = "41".repeat(32);
+    file.extend_from_slice(table.as_bytes());
+    file.extend_from_slice(
+        format!(
+            "trailer\n<< /Size {} /Root 1 0 R /ID [<00> <00>] /Encrypt << /Filter /Standard /V 1 \
+             /R 2 /O <{check}> /U <{check}> /P -4 >> >>\nstartxref\n{start}\n%%EOF\n",
+            objects.len() + 1
+        )
+        .as_bytes(),
+    );
+    file
+}
+
+#[test]
+fn what_may_not_be_read_says_so_and_is_read_once_it_may() -> Result<()> {
+    // Root may read everything, unless it is started without the right to override permissions.
+    let docent = if rustix::process::geteuid().is_root() {
+        Docent::new()?.through(&["setpriv", "--bounding-set=-dac_override,-dac_read_search"])
+    } else {
+        Docent::new()?
+    };
+    let folder = docent.documents();
+    let (closed, private) = (folder.join("closed"), folder.join("private.txt"));
+    fs::write(
+        folder.join("good.txt"),
+        "The archive room is open on Tuesdays.",
+    )?;
+    fs::write(&private, "The vault is opened by two keys.")?;
+    fs::create_dir(&closed)?;
+    fs::write(
+        closed.join("inside.txt"),
+        "The boiler is serviced in October.",
+    )?;
+    let allow = |path: &Path, mode: u32| fs::set_permissions(path, Permissions::from_mode(mode));
+    allow(&private, 0)?;
+    allow(&closed, 0)?;
+
+    let report = docent.ingest()?;
+    ensure!(
+        outcome(&report, "good.txt")?["outcome"] == "indexed",
+        "{report}"
+    );
+    let file = outcome(&report, "private.txt")?;
+    let says = |file: &Value, what: &str| {
+        file["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains(what))
+    };
+    ensure!(
+        file["outcome"] == "failed" && says(file, "permission"),
+        "{file}"
+    );
+    let whole = outcome(&report, "documents")?;
+    ensure!(
+        whole["outcome"] == "failed" && says(whole, &closed.to_string_lossy()),
+        "a folder that could not be read to its end says where: {whole}"
+    );
+
+    allow(&private, 0o600)?;
+    allow(&closed, 0o700)?;
+    let report = docent.ingest()?;
+    ensure!(report["totals"]["failed"] == 0, "{report}");
+    ensure!(
+        outcome(&report, "private.txt")?["outcome"] == "indexed",
+        "{report}"
+    );
+    ensure!(
+        outcome(&report, "closed/inside.txt")?["outcome"] == "indexed",
+        "{report}"
+    );
+    ensure!(
+        outcome(&report, "good.txt")?["outcome"] == "unchanged",
+        "{report}"
+    );
+
+    // What could be seen once is not taken for deleted because it cannot be seen now.
+    allow(&closed, 0)?;
+    docent.ingest()?;
+    allow(&closed, 0o700)?;
+    let found = docent.succeed(&["search", "When is the boiler serviced?", "-w", "test"])?;
+    ensure!(found.to_string().contains("October"), "{found}");
+    ensure!(docent.findings()?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_disappears_while_it_is_read_says_so() -> Result<()> {
+    let docent = Docent::new()?;
+    let (there, going, next) = (
+        docent.documents().join("there.txt"),
+        docent.documents().join("going.txt"),
+        docent.documents().join("next.txt"),
+    );
+    fs::write(&there, "The archive room is open on Tuesdays.")?;
+    fs::write(&going, "The vault is opened by two keys.")?;
+    fs::write(&next, "The boiler is serviced in October.")?;
+    let server = docent.serve().await?;
+    let status = async |name: &str| -> Result<Option<Value>> {
+        Ok(named(&server.documents().await?, name).cloned())
+    };
+    let ready = async |name: &str| -> Result<Value> {
+        until(name, async || {
+            Ok(status(name).await?.filter(|file| file["status"] == "ready"))
+        })
+        .await
+    };
+    server.import(&there).await?;
+    ready("there.txt").await?;
+
+    // The reader is held where it is, so that the file goes while it is in its hands.
+    let reader = i32::try_from(server.worker("extractor").await?)?;
+    let reader = Pid::from_raw(reader).context("a process id")?;
+    kill_process(reader, Signal::STOP)?;
+    server.import(&going).await?;
+    until("the file to be in hand", async || {
+        Ok(status("going.txt")
+            .await?
+            .filter(|file| file["status"] == "reading"))
+    })
+    .await?;
+    fs::remove_file(&going)?;
+    kill_process(reader, Signal::CONT)?;
+    let failed = until("the file to be given up", async || {
+        Ok(status("going.txt")
+            .await?
+            .filter(|file| file["status"] == "failed"))
+    })
+    .await?;
+    ensure!(
+        failed["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("not there any more")),
+        "{failed}"
+    );
+
+    server.import(&next).await?;
+    ready("next.txt").await?;
+    ready("there.txt").await?;
+    server.kill()?;
+    ensure!(docent.findings()?.is_empty());
+    Ok(())
+}
+
+/// Process memory that is not a model's: the file must not be in it.
+const MEMORY_BYTES: u64 = 512 << 20;
+
+#[test]
+fn a_text_of_a_gigabyte_is_refused_in_little_memory() -> Result<()> {
+    let docent = Docent::new()?;
+    let folder = docent.documents();
+    fs::write(
+        folder.join("good.txt"),
+        "The archive room is open on Tuesdays.",
+    )?;
+    let mut huge = fs::File::create(folder.join("huge.txt"))?;
+    huge.write_all(
+        "Text as text goes, line after line.\n"
+            .repeat(5000)
+            .as_bytes(),
+    )?;
+    // The rest takes no room on the disk, but would be read all the same.
+    huge.set_len(1 << 30)?;
+    drop(huge);
+
+    let mut child = docent
+        .command(&["ingest", &folder.to_string_lossy(), "--workspace", "test"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut peak = 0;
+    while child.try_wait()?.is_none() {
+        let extractor = docent_tests::worker(child.id(), "extractor")?;
+        for process in [Some(child.id()), extractor].into_iter().flatten() {
+            peak = peak.max(docent_tests::peak_memory(process).unwrap_or_default());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let report: Value = serde_json::from_slice(&child.wait_with_output()?.stdout)?;
+    let file = outcome(&report, "huge.txt")?;
+    ensure!(
+        file["outcome"] == "failed"
+            && file["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.contains("too big")),
+        "{file}"
+    );
+    ensure!(outcome(&report, "good.txt")?["outcome"] == "indexed");
+    ensure!(
+        (1 << 20..MEMORY_BYTES).contains(&peak),
+        "peak memory was {peak} bytes"
+    );
+    println!("peak memory {} MiB", peak >> 20);
     Ok(())
 }
 

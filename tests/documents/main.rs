@@ -1,7 +1,9 @@
-//! The `docent` program over documents: real ones with real models, files that cannot be read, and
-//! a process that is killed again and again.
+//! The `docent` program over documents: real ones with real models, files that cannot be read, disks
+//! that are full, and processes that are killed again and again.
 
 mod bad_input;
 mod crashes;
+mod full_disk;
 mod program;
 mod real;
+mod workers;

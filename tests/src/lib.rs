@@ -109,3 +109,24 @@ pub fn family(process: u32) -> Result<BTreeSet<u32>> {
         }
     }
 }
+
+/// The process id of the worker that plays `role` for a process, if there is one. Linux only.
+pub fn worker(process: u32, role: &str) -> Result<Option<u32>> {
+    Ok(family(process)?.into_iter().find(|candidate| {
+        fs::read(format!("/proc/{candidate}/cmdline")).is_ok_and(|line| {
+            let mut arguments = line.split(|byte| *byte == 0).skip(1);
+            arguments.next() == Some(b"worker") && arguments.next() == Some(role.as_bytes())
+        })
+    }))
+}
+
+/// The most memory that a process has had at once, in bytes; `None` once it has ended. Linux only.
+#[must_use]
+pub fn peak_memory(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}

@@ -1,13 +1,15 @@
 //! Documents: adding, listing, showing, removing.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use docent_domain::{
-    Chunk, Document, DocumentCounts, DocumentId, Origin, Timestamp, WorkspaceScope,
+    Chunk, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, Origin, Timestamp,
+    WorkspaceScope,
 };
 use docent_ingest::Block;
-use docent_store::{FileStamp, NewDocument};
+use docent_store::{FileStamp, NewDocument, Registered};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
@@ -66,6 +68,13 @@ impl Engine {
                 .store()
                 .documents()
                 .register_all(scope, &files, Timestamp::now())
+                .await?;
+            let unchanged: HashSet<DocumentId> = registered
+                .iter()
+                .filter(|(_, known)| *known == Registered::Unchanged)
+                .map(|(id, _)| *id)
+                .collect();
+            self.retry_failed(scope, None, |id| unchanged.contains(&id))
                 .await?;
             added.documents = registered.into_iter().map(|(id, _)| id).collect();
             self.ring();
@@ -133,6 +142,34 @@ impl Engine {
             .await?;
         self.ring();
         self.changed(Topic::Documents, Some(scope.workspace()));
+        Ok(())
+    }
+
+    /// Reads again what could not be read. Whoever adds files again may have changed what was in the
+    /// way, such as their permissions, which no scan notices.
+    pub(crate) async fn retry_failed(
+        &self,
+        scope: &WorkspaceScope,
+        folder: Option<FolderId>,
+        is_added: impl Fn(DocumentId) -> bool,
+    ) -> Result<()> {
+        let mut query = docent_store::DocumentQuery {
+            status: Some(DocumentStatus::Failed),
+            folder,
+            ..docent_store::DocumentQuery::default()
+        };
+        let mut failed = Vec::new();
+        loop {
+            let page = self.store().documents().list(scope, &query).await?;
+            failed.extend(page.items.iter().map(|document| document.id));
+            query.cursor = page.next_cursor;
+            if query.cursor.is_none() {
+                break;
+            }
+        }
+        for id in failed.into_iter().filter(|id| is_added(*id)) {
+            self.retry_document(scope, id).await?;
+        }
         Ok(())
     }
 
@@ -209,7 +246,8 @@ impl Engine {
 
     /// Waits until nothing of the workspace is on its way any more. `progress` is told the counts
     /// whenever something changes. When what is left waits for a model that is neither here nor
-    /// being fetched, it fails with [`Code::ModelMissing`], after everything else is done.
+    /// being fetched, or for room on the disk, it fails with [`Code::ModelMissing`] or
+    /// [`Code::InsufficientStorage`], after everything else is done.
     pub async fn wait_idle(
         &self,
         scope: &WorkspaceScope,
@@ -241,6 +279,12 @@ impl Engine {
                             "documents are not"
                         },
                     ),
+                ));
+            }
+            if self.reader().is_disk_full() {
+                return Err(Error::new(
+                    Code::InsufficientStorage,
+                    "the disk is full. What was read before is kept and searchable; the rest waits",
                 ));
             }
             // Changes come in bursts; what matters is the state after each.

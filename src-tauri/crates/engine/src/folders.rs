@@ -112,6 +112,7 @@ impl Engine {
             .add(scope, &root.to_string_lossy(), now)
             .await?;
         self.watching().add(*scope, &folder);
+        self.retry_failed(scope, Some(folder.id), |_| true).await?;
         self.store()
             .folders()
             .enqueue_scan(scope, folder.id, now)

@@ -125,6 +125,10 @@ impl Engine {
                 Err(error) => return component("jobs", HealthStatus::Degraded, error.to_string()),
             }
         }
+        if self.reader().is_disk_full() {
+            let message = format!("the disk is full; {waiting} to do when there is room");
+            return component("jobs", HealthStatus::Degraded, message);
+        }
         component(
             "jobs",
             HealthStatus::Healthy,

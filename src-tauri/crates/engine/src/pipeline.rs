@@ -19,8 +19,8 @@ use docent_domain::{
 use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
 use docent_ingest::{
-    ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, FileStamp, Refusal,
-    Tokens,
+    Bounds, ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, FileStamp,
+    Refusal, Tokens,
 };
 use docent_store::{Claim, DocumentContent, IndexEntry, JobType};
 use docent_worker::Launch;
@@ -94,6 +94,8 @@ pub(crate) struct Reader {
     /// Workspaces whose word index still holds words of what the user has removed.
     to_wipe: Mutex<HashSet<WorkspaceId>>,
     wipe: Notify,
+    /// Whether the last thing that was to be written found no room.
+    disk_full: AtomicBool,
 }
 
 /// Changes to an index that wait to be committed together.
@@ -134,6 +136,7 @@ impl Reader {
             blocked: Mutex::default(),
             to_wipe: Mutex::default(),
             wipe: Notify::new(),
+            disk_full: AtomicBool::new(false),
         })
     }
 
@@ -156,6 +159,18 @@ impl Reader {
 
     fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst) > 0
+    }
+
+    /// Whether work waits for room on the disk.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::SeqCst)
+    }
+
+    fn note_disk_full(&self, is_full: bool) {
+        let was_full = self.disk_full.swap(is_full, Ordering::SeqCst);
+        if is_full && !was_full {
+            tracing::error!("the disk is full; work goes on when there is room");
+        }
     }
 
     fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, PendingWords>> {
@@ -224,6 +239,9 @@ impl Engine {
                 match engine.tick(types).await {
                     Ok(true) => continue,
                     Ok(false) => {}
+                    Err(error) if error.code() == Code::InsufficientStorage => {
+                        engine.reader().note_disk_full(true);
+                    }
                     Err(error) => tracing::error!(%error, ?types, "a job could not be recorded"),
                 }
                 tokio::select! {
@@ -313,6 +331,9 @@ impl Engine {
                         && !self.stopping().is_cancelled() =>
                 {
                     tracing::warn!(%error, "what became of a job is recorded later");
+                    if is_full(&error) {
+                        self.reader().note_disk_full(true);
+                    }
                     self.pause(RECORD_AGAIN).await;
                 }
                 recorded => break recorded,
@@ -359,6 +380,8 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<()> {
         let now = Timestamp::now();
+        self.reader()
+            .note_disk_full(result.as_ref().is_err_and(is_full));
         let jobs = self.store().jobs();
         let later = Timestamp(now.0 + NOT_YET);
         match result {
@@ -787,6 +810,9 @@ impl Engine {
             }
             if let Some(error) = failed {
                 tracing::warn!(%error, "an index is not up to date yet");
+                if is_full(&error) {
+                    self.reader().note_disk_full(true);
+                }
                 self.pause(RECORD_AGAIN).await;
             }
         }
@@ -910,8 +936,11 @@ enum Inspected {
 
 /// Blocking.
 fn inspect(path: &Path) -> Result<Inspected, Refusal> {
-    match docent_ingest::inspect(path)?.detection {
+    let inspection = docent_ingest::inspect(path)?;
+    match inspection.detection {
         Detection::Supported(format) => {
+            // Before all of it is read for its hash.
+            Bounds::default().check_size(format, inspection.stamp.size_bytes)?;
             let (hash, stamp) = docent_ingest::hash_stable(path)?;
             Ok(Inspected::Readable(format, hash, stamp))
         }
@@ -957,6 +986,10 @@ impl Tokens for CountedBy<'_> {
     fn token_offsets(&self, text: &str) -> Vec<(usize, usize)> {
         self.0.token_offsets(text)
     }
+}
+
+fn is_full(error: &Error) -> bool {
+    error.code() == Code::InsufficientStorage
 }
 
 fn chunk_tokens(wanted: usize, embedder: &dyn Embedder) -> usize {

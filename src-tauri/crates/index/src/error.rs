@@ -57,6 +57,9 @@ pub enum Error {
     ReadVectors(arroy::Error),
     #[error("could not build the search trees: {0}")]
     BuildTrees(arroy::Error),
+    /// Nothing of what was to be written is there; what was there before is.
+    #[error("there is no room on the disk for the {0} of this workspace")]
+    DiskFull(Part),
     #[error("a vector of {got} numbers came where the workspace's embedder makes {expected}")]
     Dimensions { expected: usize, got: usize },
     #[error("the vector of {0} has no direction: it is zero, infinite or not a number")]
@@ -107,7 +110,8 @@ impl Error {
             | Self::OpenVectors(_)
             | Self::WriteVectors(_)
             | Self::ReadVectors(_)
-            | Self::BuildTrees(_) => Fault::Environment,
+            | Self::BuildTrees(_)
+            | Self::DiskFull(_) => Fault::Environment,
             Self::Damaged { .. } => Fault::Data,
             Self::Dimensions { .. } | Self::NoDirection(_) => Fault::Bug,
         }
@@ -124,6 +128,7 @@ impl Error {
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
         match self {
+            Self::DiskFull(_) => true,
             Self::Folder { source, .. } | Self::Destroy { source, .. } => is_full(source),
             Self::OpenWords(error) | Self::WriteWords(error) | Self::SearchWords(error) => {
                 words_were_full(error)

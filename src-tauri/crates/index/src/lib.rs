@@ -15,6 +15,7 @@ mod error;
 mod languages;
 mod lmdb_check;
 mod quarantine;
+mod room;
 mod slot;
 mod sync;
 mod vectors;

@@ -44,6 +44,7 @@ use crate::error::{Error, Part, Result, VectorOf};
 use crate::languages::Languages;
 use crate::lmdb_check::{self, Finding};
 use crate::quarantine::{self, PartState};
+use crate::room;
 use crate::sync::{lock, read, write};
 use crate::words::top::{Scored, Top};
 use crate::{Hit, StoredVector, Tuning, VectorEntry, VectorSpec};
@@ -202,6 +203,7 @@ impl Vectors {
         fs::remove_file(&opening).map_err(folder)?;
         attempt.or_else(|error| match as_damage(&error) {
             Some(reason) => Ok(Attempt::Damaged(reason)),
+            None if room::is_short(dir, io_error(&error)) => Err(Error::DiskFull(Part::Vectors)),
             None => Err(Error::OpenVectors(error)),
         })
     }
@@ -778,6 +780,7 @@ impl Vectors {
     fn writing_failed(&self, error: arroy::Error) -> Error {
         match as_damage(&error) {
             Some(detail) => self.damaged(detail),
+            None if room::is_short(&self.dir, io_error(&error)) => Error::DiskFull(Part::Vectors),
             None => Error::WriteVectors(error),
         }
     }
@@ -932,6 +935,13 @@ fn suspect(dir: &Path) -> Result<Option<String>> {
         Ok(()) => Ok(None),
         Err(Finding::Damage(reason)) => Ok(Some(reason)),
         Err(Finding::Io(source)) => Err(Error::Folder { path: data, source }),
+    }
+}
+
+fn io_error(error: &arroy::Error) -> Option<&std::io::Error> {
+    match error {
+        arroy::Error::Heed(heed::Error::Io(io)) | arroy::Error::Io(io) => Some(io),
+        _ => None,
     }
 }
 

@@ -21,7 +21,7 @@ use std::sync::{Mutex, RwLock};
 
 use docent_domain::ChunkKey;
 use roaring::RoaringBitmap;
-use tantivy::directory::error::OpenReadError;
+use tantivy::directory::error::{OpenReadError, OpenWriteError};
 use tantivy::index::SegmentId;
 use tantivy::merge_policy::LogMergePolicy;
 use tantivy::query::{BooleanQuery, BoostQuery, Occur, Query, TermQuery};
@@ -38,6 +38,7 @@ use self::top::TopKeys;
 use crate::error::{Error, Part, Result};
 use crate::languages::Languages;
 use crate::quarantine::{self, PartState};
+use crate::room;
 use crate::sync::{lock, read, write};
 use crate::{Hit, WordEntry};
 
@@ -124,7 +125,12 @@ impl Words {
             Ok(Err(TantivyError::OpenReadError(OpenReadError::IncompatibleIndex(_)))) => {
                 Ok(Attempt::Foreign("it was written by another version".into()))
             }
-            Ok(Err(error)) if is_environment(&error) => Err(Error::OpenWords(error)),
+            Ok(Err(error)) if is_environment(&error) => {
+                if room::is_short(dir, io_error(&error)) {
+                    return Err(Error::DiskFull(Part::Words));
+                }
+                Err(Error::OpenWords(error))
+            }
             Ok(Err(error)) => Ok(Attempt::Damaged(error.to_string())),
             Err(_) => Ok(Attempt::Damaged("tantivy gave up on it".into())),
         }
@@ -400,7 +406,7 @@ impl Words {
         let writer: IndexWriter = self
             .index
             .writer_with_num_threads(1, WRITER_BYTES)
-            .map_err(Error::WriteWords)?;
+            .map_err(|error| self.writing(error))?;
         let mut policy = LogMergePolicy::default();
         policy.set_del_docs_ratio_before_merge(DELETED_SHARE);
         writer.set_merge_policy(Box::new(policy));
@@ -417,6 +423,7 @@ impl Words {
     fn writing(&self, error: TantivyError) -> Error {
         match self.as_damage(&error) {
             Some(damage) => damage,
+            None if room::is_short(&self.dir, io_error(&error)) => Error::DiskFull(Part::Words),
             None => Error::WriteWords(error),
         }
     }
@@ -465,16 +472,24 @@ fn schema() -> (Schema, Fields) {
 
 /// Whether the machine and not the index is at fault: a full disk must not cost the index.
 fn is_environment(error: &TantivyError) -> bool {
-    let io = match error {
+    if let TantivyError::LockFailure(..) | TantivyError::SystemError(_) = error {
+        return true;
+    }
+    io_error(error).is_some_and(|io| {
+        !matches!(
+            io.kind(),
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::NotFound
+        )
+    })
+}
+
+fn io_error(error: &TantivyError) -> Option<&std::io::Error> {
+    match error {
         TantivyError::IoError(io)
-        | TantivyError::OpenReadError(OpenReadError::IoError { io_error: io, .. }) => io,
-        TantivyError::LockFailure(..) | TantivyError::SystemError(_) => return true,
-        _ => return false,
-    };
-    !matches!(
-        io.kind(),
-        ErrorKind::InvalidData | ErrorKind::UnexpectedEof | ErrorKind::NotFound
-    )
+        | TantivyError::OpenReadError(OpenReadError::IoError { io_error: io, .. })
+        | TantivyError::OpenWriteError(OpenWriteError::IoError { io_error: io, .. }) => Some(io),
+        _ => None,
+    }
 }
 
 fn has_segments(dir: &Path) -> std::io::Result<bool> {

@@ -55,6 +55,30 @@ impl Default for Bounds {
     }
 }
 
+impl Bounds {
+    const fn file_bytes(&self, format: Format) -> u64 {
+        match format {
+            Format::Text | Format::Markdown => self.text_bytes,
+            Format::Html => self.html_bytes,
+            Format::Docx => self.packed_bytes,
+            Format::Pdf => self.pdf_bytes,
+        }
+    }
+
+    /// Refuses a file that is bigger than those of its format may be.
+    pub fn check_size(&self, format: Format, bytes: u64) -> Result<(), Refusal> {
+        let max_bytes = self.file_bytes(format);
+        if bytes > max_bytes {
+            return Err(Refusal::FileTooBig {
+                format: name_of(format).to_owned(),
+                bytes,
+                max_bytes,
+            });
+        }
+        Ok(())
+    }
+}
+
 /// What an extractor is given besides the file.
 pub(crate) struct Context<'a> {
     pub bounds: Bounds,
@@ -91,19 +115,8 @@ pub(crate) fn extract(
         return Err(Refusal::Empty);
     }
     let bounds = &context.bounds;
-    let max_bytes = match format {
-        Format::Text | Format::Markdown => bounds.text_bytes,
-        Format::Html => bounds.html_bytes,
-        Format::Docx => bounds.packed_bytes,
-        Format::Pdf => bounds.pdf_bytes,
-    };
-    if metadata.len() > max_bytes {
-        return Err(Refusal::FileTooBig {
-            format: name_of(format).to_owned(),
-            bytes: metadata.len(),
-            max_bytes,
-        });
-    }
+    bounds.check_size(format, metadata.len())?;
+    let max_bytes = bounds.file_bytes(format);
     let extracted = match format {
         Format::Text => text::extract(source::read_whole(&mut file, max_bytes)?, bounds),
         Format::Markdown => markdown::extract(source::read_whole(&mut file, max_bytes)?, bounds),

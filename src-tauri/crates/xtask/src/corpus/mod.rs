@@ -5,7 +5,9 @@
 //!   text, and `known-item/{question}-{documents}.jsonl`: each page's description as the question
 //!   whose answer is that page;
 //! - `translations/{language}/*.html`: the help pages in all other languages there are, for bulk;
-//! - `manuals/*.pdf` and the same or similar manuals as text, HTML and EPUB.
+//! - `manuals/*.pdf` and the same or similar manuals as text, HTML and EPUB;
+//! - `natural/{en,hr,manuals}`: the help pages and some of the manuals, under the paths that
+//!   `tests/corpora/questions.jsonl` expects. They are links to the files above.
 
 mod mallard;
 
@@ -36,6 +38,52 @@ const LANGUAGES: [(&str, &str); 2] = [("en", "C"), ("hr", "hr")];
 
 const GUIDES: [&str; 2] = ["gnome-help", "system-admin-guide"];
 
+/// The manuals that `tests/corpora/questions.jsonl` asks about and those around them: the name under
+/// `manuals`, and the path under `natural/manuals`.
+const NATURAL_MANUALS: [(&str, &str); 14] = [
+    ("r-doc-pdf-R-FAQ.pdf", "R-FAQ.pdf"),
+    ("r-doc-pdf-R-admin.pdf", "R-admin.pdf"),
+    ("r-doc-pdf-R-data.pdf", "R-data.pdf"),
+    ("r-doc-pdf-R-intro.pdf", "R-intro.pdf"),
+    ("debian-policy-policy.pdf", "policy.pdf"),
+    (
+        "developers-reference-developers-reference-best-pkging-practices.html",
+        "developers-reference/best-pkging-practices.html",
+    ),
+    (
+        "developers-reference-developers-reference-beyond-pkging.html",
+        "developers-reference/beyond-pkging.html",
+    ),
+    (
+        "developers-reference-developers-reference-developer-duties.html",
+        "developers-reference/developer-duties.html",
+    ),
+    (
+        "developers-reference-developers-reference-l10n.html",
+        "developers-reference/l10n.html",
+    ),
+    (
+        "developers-reference-developers-reference-new-maintainer.html",
+        "developers-reference/new-maintainer.html",
+    ),
+    (
+        "developers-reference-developers-reference-pkgs.html",
+        "developers-reference/pkgs.html",
+    ),
+    (
+        "developers-reference-developers-reference-resources.html",
+        "developers-reference/resources.html",
+    ),
+    (
+        "developers-reference-developers-reference-scope.html",
+        "developers-reference/scope.html",
+    ),
+    (
+        "developers-reference-developers-reference-tools.html",
+        "developers-reference/tools.html",
+    ),
+];
+
 /// `cargo xtask corpus`.
 pub fn command(repo: &Repo) -> Result<()> {
     fetch(repo)?;
@@ -59,6 +107,7 @@ pub fn fetch(repo: &Repo) -> Result<()> {
     help(&pages, &corpus)?;
     translations(&pages, &corpus.join("translations"))?;
     manuals(repo, &packages, &corpus.join("manuals"))?;
+    natural(&corpus)?;
     fs::write(made, LAYOUT)?;
     Ok(())
 }
@@ -273,4 +322,109 @@ fn manuals(repo: &Repo, packages: &Path, manuals: &Path) -> Result<()> {
     }
     println!("{count} files of manuals");
     Ok(())
+}
+
+/// Links the corpus of the natural questions together. It replaces an older one in one step, so that
+/// a half of it is never read.
+fn natural(corpus: &Path) -> Result<()> {
+    let partial = corpus.join("natural.partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    for (language, _) in LANGUAGES {
+        let help = corpus.join("help").join(language);
+        for page in fs::read_dir(&help).with_context(|| format!("reading {}", help.display()))? {
+            let page = page?;
+            link(&page.path(), &partial.join(language).join(page.file_name()))?;
+        }
+    }
+    for (manual, path) in NATURAL_MANUALS {
+        link(
+            &corpus.join("manuals").join(manual),
+            &partial.join("manuals").join(path),
+        )?;
+    }
+    let natural = corpus.join("natural");
+    if natural.exists() {
+        fs::remove_dir_all(&natural)?;
+    }
+    fs::rename(partial, natural)?;
+    Ok(())
+}
+
+/// A second name for a file; a copy where the file system has no links.
+fn link(file: &Path, name: &Path) -> Result<()> {
+    if let Some(folder) = name.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    if fs::hard_link(file, name).is_err() {
+        fs::copy(file, name)
+            .with_context(|| format!("copying {} to {}", file.display(), name.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn the_natural_corpus_holds_every_manual_that_is_asked_about() {
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../tests/corpora/questions.jsonl");
+        let help = LANGUAGES.map(|(language, _)| language);
+        let mut asked = BTreeSet::new();
+        for line in fs::read_to_string(file).unwrap().lines() {
+            let question: Value = serde_json::from_str(line).unwrap();
+            for expected in question["expected"].as_array().unwrap() {
+                let path = Path::new(expected["path"].as_str().unwrap());
+                if !help.iter().any(|language| path.starts_with(language)) {
+                    asked.insert(path.to_owned());
+                }
+            }
+        }
+        assert!(asked.len() >= 9, "{asked:?}");
+        for path in asked {
+            assert!(
+                NATURAL_MANUALS
+                    .iter()
+                    .any(|(_, natural)| Path::new(natural) == path),
+                "{} is asked about and not made",
+                path.display()
+            );
+        }
+    }
+
+    #[test]
+    fn an_older_natural_corpus_is_replaced() {
+        let corpus = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = corpus.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        for (language, _) in LANGUAGES {
+            write(&format!("help/{language}/page.html"), language);
+        }
+        for (manual, _) in NATURAL_MANUALS {
+            write(&format!("manuals/{manual}"), manual);
+        }
+        write("natural/en/gone.html", "of an older layout");
+        write(
+            "natural.partial/en/half.html",
+            "of a run that was cut short",
+        );
+
+        natural(corpus.path()).unwrap();
+        let read = |path: &str| fs::read_to_string(corpus.path().join("natural").join(path));
+        assert_eq!(read("hr/page.html").unwrap(), "hr");
+        for (manual, path) in NATURAL_MANUALS {
+            assert_eq!(read(&format!("manuals/{path}")).unwrap(), manual);
+        }
+        assert!(read("en/gone.html").is_err());
+        assert!(read("en/half.html").is_err());
+        assert!(!corpus.path().join("natural.partial").exists());
+    }
 }
