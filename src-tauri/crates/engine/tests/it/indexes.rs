@@ -70,6 +70,7 @@ fn a_damaged_index_is_mended_in_use() {
             text: "grad na moru".into(),
             k: 10,
             expand: false,
+            legs: docent_engine::Legs::Hybrid,
             language: None,
         };
         let refused = bench.engine.search(&bench.scope, request).await;

@@ -130,6 +130,7 @@ impl Bench {
             text: question.to_owned(),
             k: 10,
             expand: false,
+            legs: docent_engine::Legs::Hybrid,
             language: None,
         };
         let found = self.engine.search(&self.scope, request).await.unwrap();
