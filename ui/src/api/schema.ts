@@ -1011,6 +1011,11 @@ export interface components {
         };
         SearchResponse: {
             /**
+             * Format: float
+             * @description How likely it is that the documents answer the question, 0 to 1.
+             */
+            confidence: number;
+            /**
              * Format: double
              * @description The embedding itself.
              */
