@@ -28,6 +28,9 @@ const SHORTEST_CLAIM_CHARS: usize = 18;
 /// Characters of a quotation.
 const QUOTE_CHARS: usize = 420;
 
+/// A heading covers a question well and answers nothing; what is shorter goes on with what follows.
+const SHORTEST_QUOTE_CHARS: usize = 120;
+
 pub(super) struct Checker<'a> {
     pub embedder: &'a Arc<dyn Embedder>,
     /// The vectors of sentences about nothing in particular.
@@ -226,6 +229,18 @@ fn quote(question: &str, passage: &str) -> String {
             }
         }
     }
+    let length = |to: usize| -> usize {
+        sentences[best.0..to]
+            .iter()
+            .map(|sentence| sentence.chars().count())
+            .sum()
+    };
+    while best.1 < sentences.len()
+        && length(best.1) < SHORTEST_QUOTE_CHARS
+        && length(best.1 + 1) <= QUOTE_CHARS
+    {
+        best.1 += 1;
+    }
     let text: String = sentences
         .get(best.0..best.1)
         .map(<[&str]>::concat)
@@ -261,7 +276,13 @@ mod tests {
                        Parkiranje je besplatno.";
         assert_eq!(
             quote("Gdje mogu dobiti ključ?", passage),
-            "Ključ se dobiva na recepciji uz potpis."
+            "Ključ se dobiva na recepciji uz potpis. Parkiranje je besplatno."
+        );
+        let headed = "Change your password\n\nIt is a good idea to change your password from time \
+                      to time, especially if you think someone else knows your password.";
+        assert!(
+            quote("How do I change my password?", headed).ends_with("knows your password."),
+            "a heading alone is no answer"
         );
     }
 }
