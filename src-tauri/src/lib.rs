@@ -92,6 +92,8 @@ async fn open(folders: Folders, opened: watch::Sender<Option<Router>>) -> Option
 
 async fn open_engine(folders: Folders) -> docent_engine::Result<Arc<Engine>> {
     let mut options = EngineOptions::new(folders.data, folders.models);
+    // A window opened right after one was closed comes while that one still puts its work away.
+    options.patience = CLOSING + Duration::from_secs(5);
     options.config = Config::load(&options.data_dir.join("config.toml"))?;
     Engine::open(options).await
 }

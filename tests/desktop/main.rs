@@ -11,7 +11,7 @@ use docent_tests::webdriver::{Display, Driver, Running, Window};
 use serde_json::json;
 
 /// For what the window does by itself.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(90);
 /// For reading a dozen short pages, on two cores that may be busy with other tests.
 const READING: Duration = Duration::from_mins(5);
 /// For an answer of the small model, likewise.

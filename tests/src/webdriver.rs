@@ -121,7 +121,7 @@ impl Driver {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), listening)
+        tokio::time::timeout(Duration::from_secs(90), listening)
             .await
             .context("WebKitWebDriver does not listen")
     }

@@ -46,6 +46,8 @@ pub enum Command {
     Ask(Ask),
     /// Measure retrieval and answers on a file of questions
     Eval(Eval),
+    /// Measure, each figure against its baseline in the same run
+    Bench(Bench),
     /// Serve the API and the window's pages on this machine
     Serve(Serve),
     /// List, fetch and verify models
@@ -153,9 +155,44 @@ pub struct Eval {
     /// Measure retrieval alone, without answers
     #[arg(long)]
     pub retrieval_only: bool,
-    /// Let the local model widen each question for the retrieval measured here
+    /// Measure retrieval with the question widened by the local model too
     #[arg(long)]
     pub expand: bool,
+    /// Fit the confidence below which questions are refused, and print how well it tells
+    #[arg(long)]
+    pub calibrate: bool,
+}
+
+/// Everything is made anew in folders of its own, with default settings; the data folder is not
+/// touched. The documents are those that `cargo xtask corpus` makes.
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Which; all when none is named
+    #[arg(value_enum, value_name = "NAME")]
+    pub names: Vec<Benchmark>,
+    /// Of how many measurements each figure is the median
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+    pub rounds: u16,
+    /// Folder of the documents [default: docent/corpus in the user's cache folder]
+    #[arg(long, value_name = "FOLDER", env = "DOCENT_CORPUS_DIR")]
+    pub corpus_dir: Option<PathBuf>,
+    /// Folder of what is kept between runs [default: docent/bench in the user's cache folder]
+    #[arg(long, value_name = "FOLDER", env = "DOCENT_BENCH_DIR")]
+    pub bench_dir: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Benchmark {
+    /// A streamed answer against llama.cpp's own loop
+    Generation,
+    /// A folder made searchable against embedding its passages alone
+    Ingest,
+    /// PDF pages until their words are searchable
+    Words,
+    /// A chat's second question against its first
+    FollowUp,
+    /// Search among 100,000 passages; the first run embeds them
+    Retrieval,
 }
 
 #[derive(Debug, Args)]
@@ -255,6 +292,8 @@ mod tests {
             "docent search Q --workspace W -k 10 --expand",
             "docent ask Q --workspace W --chat 01890a5d-ac96-774b-bcce-b302099a8057 --json",
             "docent eval f.jsonl --workspace W --retrieval-only --expand",
+            "docent bench",
+            "docent bench generation follow-up --rounds 1 --json",
             "docent serve --listen 127.0.0.1:0 --token T",
             "docent models list",
             "docent models fetch",
@@ -275,6 +314,8 @@ mod tests {
             "docent",
             "docent ingest",
             "docent search Q -k 0",
+            "docent bench everything",
+            "docent bench --rounds 0",
             "docent models fetch a --tests",
         ] {
             assert!(

@@ -6,11 +6,6 @@ use std::path::{Path, PathBuf};
 /// `docent` in the folder that the system gives applications for a user's data.
 #[must_use]
 pub fn default_data_dir() -> PathBuf {
-    let from = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
     let home = || from("HOME").unwrap_or_else(env::temp_dir);
     let base = if cfg!(windows) {
         from("LOCALAPPDATA").unwrap_or_else(home)
@@ -23,6 +18,22 @@ pub fn default_data_dir() -> PathBuf {
             .unwrap_or_else(|| home().join(".local/share"))
     };
     base.join("docent")
+}
+
+/// Where `cargo xtask` keeps what is worth keeping between clones: `docent` in the user's cache
+/// folder.
+#[must_use]
+pub fn default_cache_dir() -> PathBuf {
+    let base = from("XDG_CACHE_HOME")
+        .or_else(|| env::home_dir().map(|home| home.join(".cache")))
+        .unwrap_or_else(env::temp_dir);
+    base.join("docent")
+}
+
+fn from(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
 
 /// The models folder of a data folder.

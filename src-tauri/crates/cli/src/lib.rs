@@ -58,6 +58,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::Search(command) => commands::search::run(&settings, output, command).await,
         Command::Ask(command) => commands::ask::run(&settings, output, command).await,
         Command::Eval(command) => commands::eval::run(&settings, output, command).await,
+        Command::Bench(command) => commands::bench::run(&settings, output, command).await,
         Command::Serve(command) => commands::serve::run(&settings, output, command).await,
         Command::Models(command) => commands::models::run(&settings, output, command).await,
         Command::Doctor(command) => commands::doctor::run(&settings, output, command).await,

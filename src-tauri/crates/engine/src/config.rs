@@ -16,6 +16,9 @@ pub struct Config {
     /// Catalog id of the embedder that new workspaces get, or `openai`. `DOCENT_EMBEDDER`
     /// overrides it.
     pub embedder: String,
+    /// Largest chunk in tokens of the embedder, for documents read from now on. Smaller chunks are
+    /// found more precisely, larger ones carry more of their context.
+    pub chunk_tokens: usize,
     /// Context of the local generator in tokens, prompt and answer together. Its memory grows with
     /// it: about 28 KB a token for Qwen2.5-1.5B.
     pub context_tokens: usize,
@@ -26,7 +29,9 @@ pub struct Config {
     pub follow_up_passage_tokens: usize,
     /// Longest answer in tokens.
     pub answer_tokens: u32,
-    /// Below this confidence, from 0 to 1, an answer is refused.
+    /// Below this confidence, from 0 to 1, an answer is refused. Measured on 166 natural questions:
+    /// at 0.35 all questions off the topic are refused, six in ten of those that the documents only
+    /// touch on, and one in ten that they answer.
     pub refuse_below: f32,
     /// Whether the local model may widen a question before it is answered.
     pub expansion: ExpansionPolicy,
@@ -74,11 +79,12 @@ impl Default for Config {
         Self {
             generator: "qwen2.5-coder-1.5b-instruct".into(),
             embedder: "multilingual-e5-small".into(),
+            chunk_tokens: 256,
             context_tokens: 6144,
             passage_tokens: 1100,
             follow_up_passage_tokens: 260,
             answer_tokens: 400,
-            refuse_below: 0.5,
+            refuse_below: 0.35,
             expansion: ExpansionPolicy::Auto,
             threads: 0,
             upload_max_bytes: 2 << 30,
@@ -121,6 +127,9 @@ impl Config {
 
     fn validate(&self, file: &Path) -> Result<()> {
         let refuse = |what: &str| Err(Error::invalid(format!("{}: {what}", file.display())));
+        if self.chunk_tokens < 32 {
+            return refuse("chunk_tokens must be at least 32");
+        }
         if !(1024..=131_072).contains(&self.context_tokens) {
             return refuse("context_tokens must be between 1024 and 131072");
         }

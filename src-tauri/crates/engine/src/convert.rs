@@ -23,16 +23,25 @@ impl From<docent_store::Error> for Error {
 
 impl From<docent_index::Error> for Error {
     fn from(error: docent_index::Error) -> Self {
-        let code = match &error {
-            docent_index::Error::DiskFull(_) => Code::InsufficientStorage,
-            docent_index::Error::Folder { source, .. }
-                if source.kind() == std::io::ErrorKind::StorageFull =>
-            {
-                Code::InsufficientStorage
-            }
-            _ => Code::Internal,
-        };
-        Self::new(code, error.to_string())
+        if error.is_disk_full() {
+            return Self::new(
+                Code::InsufficientStorage,
+                "the disk is full, so the search index could not be written. Your documents and \
+                 all that was indexed before are kept",
+            )
+            .with_hint("Free some space; it goes on by itself")
+            .with_source(error);
+        }
+        if error.is_damage() {
+            return Self::new(
+                Code::Overloaded,
+                "a part of the search index was damaged on the disk and is being made again. Your \
+                 documents are safe",
+            )
+            .with_hint("Try again in a moment")
+            .with_source(error);
+        }
+        Self::new(Code::Internal, error.to_string())
     }
 }
 
@@ -81,5 +90,29 @@ impl From<docent_ingest::ExtractError> for Error {
             Extract::Crashed { .. } | Extract::Cancelled | Extract::Worker(_) => Code::Internal,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_with_an_index_that_passes_costs_a_job_no_attempt() {
+        let full = docent_index::Error::Folder {
+            path: "words".into(),
+            source: std::io::ErrorKind::StorageFull.into(),
+        };
+        assert_eq!(Error::from(full).code(), Code::InsufficientStorage);
+        let damaged = docent_index::Error::Damaged {
+            part: docent_index::Part::Vectors,
+            detail: "x".into(),
+        };
+        assert_eq!(Error::from(damaged).code(), Code::Overloaded);
+        let bug = docent_index::Error::Dimensions {
+            expected: 2,
+            got: 1,
+        };
+        assert_eq!(Error::from(bug).code(), Code::Internal);
     }
 }

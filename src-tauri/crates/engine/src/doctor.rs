@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use docent_domain::WorkspaceScope;
+use docent_index::WorkspaceIndex;
 use docent_store::Finding;
 use roaring::RoaringBitmap;
 
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::indexes::blocking;
 use crate::types::{DoctorFinding, DoctorReport};
 
 impl Engine {
     /// Checks the database and every workspace's indexes and blobs against it. With `repair`,
-    /// what is derived is made to agree with the rows; rows themselves are never changed.
+    /// what is derived is made to agree with the rows; rows themselves are never changed. Without a
+    /// workspace's embedder its vectors are believed to be that embedder's.
     pub async fn doctor(self: &Arc<Self>, repair: bool) -> Result<DoctorReport> {
         let mut report = DoctorReport::default();
         self.flush_words().await?;
@@ -36,13 +38,17 @@ impl Engine {
                 + counts.failed
                 + counts.skipped;
             report.chunks += counts.chunks;
-            let problems = self.index_problems(&scope).await?;
+            let name = workspace.name.to_string();
+            let Some(index) = self.index_to_check(&scope, &name, &mut report).await? else {
+                continue;
+            };
+            let problems = self.index_problems(&scope, &index).await?;
             if problems.is_empty() {
                 continue;
             }
             let repaired = if repair {
-                let open = self.open_index(&scope).await?;
-                let done = self.reconcile(&scope, &open.index).await?;
+                let _committing = self.reader().committing().await;
+                let done = self.reconcile(&scope, &index).await?;
                 Some(format!(
                     "{} chunks' words added, {} removed; {} vectors removed, {} queued to be made again",
                     done.words_added, done.words_removed, done.vectors_removed, done.vectors_lost
@@ -53,7 +59,7 @@ impl Engine {
             report
                 .findings
                 .extend(problems.into_iter().map(|problem| DoctorFinding {
-                    workspace: Some(workspace.name.to_string()),
+                    workspace: Some(name.clone()),
                     problem,
                     repaired: repaired.clone(),
                 }));
@@ -62,10 +68,38 @@ impl Engine {
         Ok(report)
     }
 
-    async fn index_problems(&self, scope: &WorkspaceScope) -> Result<Vec<String>> {
-        let open = self.open_index(scope).await?;
+    /// The workspace's index, as far as it can be opened; what follows from its embedder's absence
+    /// is noted.
+    async fn index_to_check(
+        &self,
+        scope: &WorkspaceScope,
+        workspace: &str,
+        report: &mut DoctorReport,
+    ) -> Result<Option<Arc<WorkspaceIndex>>> {
+        let missing = match self.open_index(scope).await {
+            Ok(open) => return Ok(Some(open.index)),
+            Err(error) if error.code() == Code::ModelMissing => error,
+            Err(error) => return Err(error),
+        };
+        let index = self.indexes().open_as_stored(scope).await?;
+        report.unchecked.push(match &index {
+            Some(index) => format!(
+                "{workspace}: whether its vectors, which say that they are of {}, are of its \
+                 embedder ({missing})",
+                index.vector_spec().fingerprint
+            ),
+            None => format!("{workspace}: its words and vectors ({missing})"),
+        });
+        Ok(index)
+    }
+
+    async fn index_problems(
+        &self,
+        scope: &WorkspaceScope,
+        index: &Arc<WorkspaceIndex>,
+    ) -> Result<Vec<String>> {
         let (words, vectors) = {
-            let index = Arc::clone(&open.index);
+            let index = Arc::clone(index);
             blocking("reading an index", move || {
                 Ok((index.word_keys()?, index.vector_keys()?))
             })

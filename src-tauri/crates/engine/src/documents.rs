@@ -117,17 +117,19 @@ impl Engine {
         Ok(self.store().documents().get(scope, id).await?)
     }
 
-    /// Removes a document from the workspace; it is in no search when this returns. A local file
-    /// itself is not touched.
+    /// Removes a document from the workspace; it is in no search when this returns, and its text is
+    /// wiped from the disk soon after. A local file itself is not touched; if it lies in a watched
+    /// folder, it stays away until the user adds it, or the folder, again.
     pub async fn delete_document(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
         let document = self.store().documents().get(scope, id).await?;
         let blob = self.store().documents().blob(scope, id).await?;
         let removed = self.store().documents().delete(scope, id).await?;
         self.queue_words(scope, Vec::new(), &removed);
-        self.flush_words().await?;
+        self.flush_words_or_later().await;
         if let Some(hash) = blob {
             self.release_blob(scope, &hash, &document.path).await;
         }
+        self.wipe_removed(scope).await;
         self.changed(Topic::Documents, Some(scope.workspace()));
         Ok(())
     }
@@ -242,8 +244,10 @@ impl Engine {
         })
     }
 
-    /// Waits until nothing of the workspace is on its way any more, or cannot go on because the disk
-    /// is full. `progress` is told the counts whenever something changes.
+    /// Waits until nothing of the workspace is on its way any more. `progress` is told the counts
+    /// whenever something changes. When what is left waits for a model that is neither here nor
+    /// being fetched, or for room on the disk, it fails with [`Code::ModelMissing`] or
+    /// [`Code::InsufficientStorage`], after everything else is done.
     pub async fn wait_idle(
         &self,
         scope: &WorkspaceScope,
@@ -258,6 +262,24 @@ impl Engine {
             if on_the_way == 0 && jobs.queued == 0 && jobs.running == 0 {
                 self.flush_words().await?;
                 return Ok(());
+            }
+            if jobs.running == 0
+                && let Some(missing) = self.reader().missing_model(scope.workspace())
+                && self.store().jobs().untried(scope).await? == 0
+                && !self.model_set().is_fetching()
+            {
+                return Err(Error::new(
+                    Code::ModelMissing,
+                    format!(
+                        "{on_the_way} {} searchable yet: {missing}. What could be done without \
+                         that is done and kept; the rest goes on by itself when it is here",
+                        if on_the_way == 1 {
+                            "document is not"
+                        } else {
+                            "documents are not"
+                        },
+                    ),
+                ));
             }
             if self.reader().is_disk_full() {
                 return Err(Error::new(

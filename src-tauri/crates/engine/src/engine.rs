@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use docent_domain::{MessageId, Timestamp, WorkspaceId};
 use docent_store::{BootId, Store, StoreOptions};
@@ -31,6 +32,8 @@ pub struct EngineOptions {
     pub models: ModelSource,
     /// Whether jobs run by themselves. Tests that step through them turn it off.
     pub run_jobs: bool,
+    /// How long to wait for another process that is just closing the same data folder.
+    pub patience: Duration,
 }
 
 impl EngineOptions {
@@ -42,6 +45,7 @@ impl EngineOptions {
             config: Config::default(),
             models: ModelSource::Installed,
             run_jobs: true,
+            patience: Duration::from_secs(1),
         }
     }
 }
@@ -80,6 +84,7 @@ impl Engine {
     /// starts the background tasks.
     pub async fn open(options: EngineOptions) -> Result<Arc<Self>> {
         let data_dir = options.data_dir.clone();
+        let patience = options.patience;
         let lock = tokio::task::spawn_blocking(move || {
             for folder in [data_dir.clone(), data_dir.join("blobs"), data_dir.join("indexes"), data_dir.join("incoming")] {
                 std::fs::create_dir_all(&folder).map_err(|error| {
@@ -88,7 +93,7 @@ impl Engine {
                         .with_hint("Check the permissions of the folder above it, or choose another with --data-dir")
                 })?;
             }
-            DataLock::acquire(&data_dir)
+            DataLock::acquire(&data_dir, patience)
         })
         .await
         .map_err(|error| Error::internal("opening the data folder", error))??;
@@ -96,7 +101,14 @@ impl Engine {
             Store::open_with(options.data_dir.join("docent.db"), StoreOptions::from_env()).await?;
         let boot = BootId::generate();
         let recovery = store.jobs().rescue_foreign(boot, Timestamp::now()).await?;
-        tracing::info!(?recovery, "opened {}", options.data_dir.display());
+        tracing::info!(
+            requeued = recovery.requeued.len(),
+            given_up = recovery.dead.len(),
+            jobs_added = recovery.jobs_added,
+            interrupted_answers = recovery.interrupted_messages,
+            "opened {}",
+            options.data_dir.display()
+        );
         let models = Models::open(&options).await?;
         let engine = Arc::new(Self {
             indexes: Indexes::new(options.data_dir.join("indexes")),

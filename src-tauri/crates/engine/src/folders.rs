@@ -86,7 +86,7 @@ impl Engine {
     }
 
     /// Makes the workspace mirror a folder, and begins with a scan. A folder that is watched
-    /// already is scanned again.
+    /// already is scanned again. What the user had removed of it comes back.
     pub async fn add_folder(
         self: &Arc<Self>,
         scope: &WorkspaceScope,
@@ -127,7 +127,8 @@ impl Engine {
         self.watching().remove(id);
         let removed = self.store().folders().remove(scope, id).await?;
         self.queue_words(scope, Vec::new(), &removed.chunks);
-        self.flush_words().await?;
+        self.flush_words_or_later().await;
+        self.wipe_removed(scope).await;
         self.changed(Topic::Folders, Some(scope.workspace()));
         self.changed(Topic::Documents, Some(scope.workspace()));
         Ok(())
@@ -214,8 +215,20 @@ impl Engine {
                     .await;
             }
         };
+        let removed: HashSet<String> = self
+            .store()
+            .documents()
+            .removed_paths(scope)
+            .await?
+            .into_iter()
+            .collect();
+        let wanted = scan
+            .files
+            .into_iter()
+            .filter(|file| !removed.contains(file.path.to_string_lossy().as_ref()))
+            .collect();
         let known = self.store().documents().known_files(scope, id).await?;
-        let difference = compare(&known, scan.files);
+        let difference = compare(&known, wanted);
         for (from, to) in &difference.moved {
             let new = new_document(&to.path, stored_stamp(&to.stamp()), Some(id));
             self.store()
@@ -277,7 +290,7 @@ impl Engine {
                 .delete_all(scope, &difference.gone)
                 .await?;
             self.queue_words(scope, Vec::new(), &removed);
-            self.flush_words().await?;
+            self.flush_words_or_later().await;
         }
         self.set_folder_state(scope, id, FolderState::Watching, None)
             .await

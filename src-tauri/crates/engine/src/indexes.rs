@@ -4,9 +4,9 @@
 //! when it holds the same keys. Words are made again from the rows at once; vectors that are
 //! missing are made again by jobs. Damage therefore costs time, never data.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
 
 use docent_domain::{ChunkKey, Timestamp, WorkspaceId, WorkspaceScope};
 use docent_index::{VectorSpec, WordEntry, WorkspaceIndex};
@@ -14,10 +14,10 @@ use docent_inference::Embedder;
 use roaring::RoaringBitmap;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::answer::query::header;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::retrieve;
+use crate::search::header;
 use crate::types::Topic;
 
 /// Chunks whose words are put into an index in one commit while it is rebuilt.
@@ -49,6 +49,8 @@ impl OpenIndex {
 pub(crate) struct Indexes {
     root: PathBuf,
     open: Mutex<HashMap<WorkspaceId, Arc<OnceCell<Arc<WorkspaceIndex>>>>>,
+    /// Those that were mended and are not filled again yet.
+    emptied: SyncMutex<HashSet<WorkspaceId>>,
     /// By the embedder's fingerprint.
     general: Mutex<HashMap<String, Arc<OnceCell<Arc<Vec<Vec<f32>>>>>>>,
 }
@@ -59,6 +61,8 @@ pub(crate) struct Reconciled {
     pub words_added: u64,
     pub words_removed: u64,
     pub vectors_removed: u64,
+    /// Vectors that the index had and the rows did not know of, since the process ended in between.
+    pub vectors_found: u64,
     /// Vectors that the rows believed in and the index did not have; they are made again.
     pub vectors_lost: u64,
 }
@@ -68,6 +72,7 @@ impl Indexes {
         Self {
             root,
             open: Mutex::default(),
+            emptied: SyncMutex::default(),
             general: Mutex::default(),
         }
     }
@@ -89,6 +94,42 @@ impl Indexes {
             .and_then(|cell| cell.get().cloned())
     }
 
+    /// Those open indexes that were found damaged, or are not filled again yet.
+    pub(crate) async fn damaged(&self) -> Vec<WorkspaceScope> {
+        let open = self.open.lock().await;
+        open.iter()
+            .filter(|(_, cell)| cell.get().is_some_and(|index| index.is_damaged()))
+            .map(|(workspace, _)| *workspace)
+            .chain(self.emptied().iter().copied())
+            .map(WorkspaceScope::new)
+            .collect()
+    }
+
+    fn emptied(&self) -> MutexGuard<'_, HashSet<WorkspaceId>> {
+        self.emptied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn needs_mending(&self, scope: &WorkspaceScope, index: &WorkspaceIndex) -> bool {
+        index.is_damaged() || self.emptied().contains(&scope.workspace())
+    }
+
+    /// An index whose embedder is not here, opened as what it is, for looking at it; `None` when it
+    /// does not say. Nobody else may want it meanwhile.
+    pub(crate) async fn open_as_stored(
+        &self,
+        scope: &WorkspaceScope,
+    ) -> Result<Option<Arc<WorkspaceIndex>>> {
+        if let Some(open) = self.opened(scope).await {
+            return Ok(Some(open));
+        }
+        let folder = self.folder(scope);
+        blocking("opening an index", move || {
+            let opened = WorkspaceIndex::open_as_stored(&folder)?;
+            Ok(opened.map(|(index, _)| Arc::new(index)))
+        })
+        .await
+    }
+
     /// How many are open.
     pub(crate) async fn count(&self) -> usize {
         self.open
@@ -102,6 +143,7 @@ impl Indexes {
     /// Closes and removes a workspace's index.
     pub(crate) async fn destroy(&self, scope: &WorkspaceScope) -> Result<()> {
         self.open.lock().await.remove(&scope.workspace());
+        self.emptied().remove(&scope.workspace());
         let folder = self.folder(scope);
         let removed = blocking("removing an index", move || {
             Ok(WorkspaceIndex::destroy(&folder)?)
@@ -139,8 +181,37 @@ impl Indexes {
 }
 
 impl Engine {
-    /// The workspace's index, opened and reconciled at first use.
+    /// The workspace's index, opened and reconciled at first use, and mended when it was found
+    /// damaged since. Not to be called by who holds the lock on commits.
     pub(crate) async fn open_index(&self, scope: &WorkspaceScope) -> Result<OpenIndex> {
+        let open = self.open_index_as_it_is(scope).await?;
+        if self.indexes().needs_mending(scope, &open.index) {
+            let _committing = self.reader().committing().await;
+            self.mend_index(scope, &open.index).await?;
+        }
+        Ok(open)
+    }
+
+    /// Replaces what was found damaged in use, and fills it again. For who holds the lock on commits.
+    pub(crate) async fn mend_index(
+        &self,
+        scope: &WorkspaceScope,
+        index: &Arc<WorkspaceIndex>,
+    ) -> Result<()> {
+        if !self.indexes().needs_mending(scope, index) {
+            return Ok(());
+        }
+        self.indexes().emptied().insert(scope.workspace());
+        let mending = Arc::clone(index);
+        let report = blocking("mending an index", move || Ok(mending.mend()?)).await?;
+        let done = self.reconcile(scope, index).await?;
+        self.indexes().emptied().remove(&scope.workspace());
+        tracing::warn!(?report, ?done, "mended the index of {}", scope.workspace());
+        Ok(())
+    }
+
+    /// [`Engine::open_index`] for who holds the lock on commits.
+    pub(crate) async fn open_index_as_it_is(&self, scope: &WorkspaceScope) -> Result<OpenIndex> {
         let workspace = self.store().workspaces().get(scope).await?;
         let embedder = self.model_set().embedder(&workspace.embedder).await?;
         let cell = self.indexes().cell(scope).await;
@@ -177,14 +248,22 @@ impl Engine {
         })
     }
 
-    /// Makes an index agree with the rows. Nothing else may write to the workspace's chunks
-    /// meanwhile: it runs while the index is being opened, before anyone has it, or under doctor.
+    /// Makes an index agree with the rows. Nothing else may write to the index meanwhile: it runs
+    /// before anyone has the index, or under the lock on commits.
     pub(crate) async fn reconcile(
         &self,
         scope: &WorkspaceScope,
         index: &Arc<WorkspaceIndex>,
     ) -> Result<Reconciled> {
         let mut done = Reconciled::default();
+        // The index first: rows that come meanwhile are then added twice, not taken for stale.
+        let (words, vectors) = {
+            let index = Arc::clone(index);
+            blocking("reading an index", move || {
+                Ok((index.word_keys()?, index.vector_keys()?))
+            })
+            .await?
+        };
         let chunks = self.store().chunks();
         let wanted: RoaringBitmap = chunks
             .all_keys(scope)
@@ -199,13 +278,6 @@ impl Engine {
             .map(|key| key.0)
             .collect();
         let embedded = &wanted - &waiting;
-        let (words, vectors) = {
-            let index = Arc::clone(index);
-            blocking("reading an index", move || {
-                Ok((index.word_keys()?, index.vector_keys()?))
-            })
-            .await?
-        };
 
         let stale = (&words | &vectors) - &wanted;
         done.words_removed = (&words - &wanted).len();
@@ -219,6 +291,15 @@ impl Engine {
         done.words_added = missing.len() as u64;
         for batch in missing.chunks(REBUILD_BATCH) {
             self.add_words(scope, index, batch).await?;
+        }
+
+        let found: Vec<ChunkKey> = (&waiting & &vectors).iter().map(ChunkKey).collect();
+        done.vectors_found = found.len() as u64;
+        if !found.is_empty() {
+            self.store()
+                .chunks()
+                .adopt_embedded(scope, &found, Timestamp::now())
+                .await?;
         }
 
         let lost: Vec<ChunkKey> = (&embedded - &vectors).iter().map(ChunkKey).collect();

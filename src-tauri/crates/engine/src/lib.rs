@@ -21,14 +21,16 @@ mod indexes;
 mod jobs;
 mod lock;
 mod models;
+pub mod parts;
 mod pipeline;
 mod retrieve;
+mod search;
 mod types;
 mod uploads;
 pub mod worker;
 mod workspaces;
 
-pub use answer::evidence::{CALIBRATION, Calibration, Evidence};
+pub use answer::evidence::{CALIBRATION, Calibration, Evidence, SIGNS};
 pub use config::{Config, ExpansionPolicy, OpenAiConfig};
 pub use engine::{Engine, EngineOptions};
 pub use error::{Code, Error, Result};

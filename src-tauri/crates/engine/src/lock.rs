@@ -2,10 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::error::{Code, Error, Result};
+
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 /// Held for as long as a process uses a data folder; the system releases it when the process dies,
 /// however it dies.
@@ -15,8 +19,8 @@ pub(crate) struct DataLock {
 }
 
 impl DataLock {
-    /// Blocking, but never waits.
-    pub(crate) fn acquire(data_dir: &Path) -> Result<Self> {
+    /// Waits up to `patience` for another process to let go of the folder. Blocking.
+    pub(crate) fn acquire(data_dir: &Path, patience: Duration) -> Result<Self> {
         let path = data_dir.join("docent.lock");
         let file = OpenOptions::new()
             .create(true)
@@ -24,9 +28,18 @@ impl DataLock {
             .write(true)
             .open(&path)
             .map_err(|error| Error::internal(&format!("opening {}", path.display()), error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        let started = Instant::now();
+        let locked = loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if started.elapsed() < patience => {
+                    std::thread::sleep(BETWEEN_TRIES);
+                }
+                tried => break tried,
+            }
+        };
+        match locked {
             Ok(()) => Ok(Self { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::new(
+            Err(Errno::WOULDBLOCK) => Err(Error::new(
                 Code::Conflict,
                 format!("another Docent is using {}", data_dir.display()),
             )
@@ -48,10 +61,14 @@ mod tests {
     #[test]
     fn the_second_process_is_told_and_the_lock_ends_with_its_holder() {
         let folder = tempfile::tempdir().expect("a folder for the test");
-        let first = DataLock::acquire(folder.path()).expect("nobody else uses it");
-        let error = DataLock::acquire(folder.path()).expect_err("it is in use");
+        let first = DataLock::acquire(folder.path(), Duration::ZERO).expect("nobody else uses it");
+        let error = DataLock::acquire(folder.path(), Duration::ZERO).expect_err("it is in use");
         assert_eq!(error.code(), Code::Conflict);
+
+        let path = folder.path().to_owned();
+        let patient = std::thread::spawn(move || DataLock::acquire(&path, Duration::from_mins(5)));
         drop(first);
-        DataLock::acquire(folder.path()).expect("free again");
+        let second = patient.join().expect("no panic").expect("free again");
+        drop(second);
     }
 }

@@ -203,23 +203,26 @@ impl Models {
                 let model = config.generator_model.clone().unwrap_or_default();
                 Arc::new(OpenAiGenerator::new(options, model, config.context_tokens)?)
             }
-            ModelSource::Installed => {
-                let store = self.files.clone();
-                let wanted = id.clone();
-                let path = blocking("finding a model", move || Ok(store.path(&wanted)?)).await?;
-                Arc::new(LlamaGenerator::new(GeneratorOptions {
-                    model_id: id,
-                    model_path: path,
-                    context_tokens: Some(self.config.context_tokens),
-                    threads: self.config.threads,
-                    launch: worker_launch("generator")?,
-                }))
-            }
+            ModelSource::Installed => Arc::new(self.installed_generator(id).await?),
         };
         if let Some(old) = slot.replace(Arc::clone(&generator)) {
             old.unload().await;
         }
         Ok(generator)
+    }
+
+    /// A local generator in a process of its own.
+    pub(crate) async fn installed_generator(&self, id: String) -> Result<LlamaGenerator> {
+        let store = self.files.clone();
+        let wanted = id.clone();
+        let path = blocking("finding a model", move || Ok(store.path(&wanted)?)).await?;
+        Ok(LlamaGenerator::new(GeneratorOptions {
+            model_id: id,
+            model_path: path,
+            context_tokens: Some(self.config.context_tokens),
+            threads: self.config.threads,
+            launch: worker_launch("generator")?,
+        }))
     }
 
     /// Tokens that a text will take in the generator, estimated without asking it: Croatian takes
@@ -319,6 +322,15 @@ impl Models {
             .unwrap_or_else(PoisonError::into_inner)
             .get(id)
             .cloned()
+    }
+
+    /// Whether any model is on its way here.
+    pub(crate) fn is_fetching(&self) -> bool {
+        self.fetches
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .any(|fetch| fetch.running)
     }
 
     fn update_fetch(&self, id: &str, update: impl FnOnce(&mut Fetch)) {

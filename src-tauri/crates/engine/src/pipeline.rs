@@ -5,34 +5,36 @@
 //! hundredth of the work and already makes a document searchable. Killing the process at any point
 //! loses no acknowledged work and costs at most the file in hand.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use docent_domain::{
-    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Progress, Stage, Timestamp,
-    WorkspaceId, WorkspaceScope,
+    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Language, Progress, Stage,
+    Timestamp, WorkspaceId, WorkspaceScope,
 };
-use docent_index::VectorEntry;
+use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
 use docent_ingest::{
-    Bounds, ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, Refusal,
-    Tokens,
+    Bounds, ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, FileStamp,
+    Refusal, Tokens,
 };
 use docent_store::{Claim, DocumentContent, IndexEntry, JobType};
 use docent_worker::Launch;
 use roaring::RoaringBitmap;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::query::header;
 use crate::documents::Layout;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::indexes::blocking;
 use crate::models::Models;
 use crate::retrieve::language;
+use crate::search::header;
 use crate::types::Topic;
 
 /// Readers side by side: one waits for its worker process while the other writes rows.
@@ -41,6 +43,9 @@ const READ_LANES: usize = 2;
 /// Chunks embedded between two looks at whether an answer wants the cores.
 const EMBED_BATCH: usize = 16;
 
+/// Vectors of equal content copied in one commit.
+const COPY_BATCH: usize = 1000;
+
 /// New chunks whose words are put into an index in one commit, which takes some 20 ms however few
 /// they are.
 const WORDS_BATCH: usize = 512;
@@ -48,11 +53,17 @@ const WORDS_BATCH: usize = 512;
 /// Words wait no longer than this for more to come.
 const WORDS_DELAY: Duration = Duration::from_millis(400);
 
+/// Removals are collected for so long before the word index is rewritten without them.
+const WIPE_DELAY: Duration = Duration::from_secs(2);
+
 /// An idle lane looks at the queue this often even when nobody rings; retries fall due by time.
 const IDLE_LOOK: Duration = Duration::from_secs(2);
 
 /// A job that cannot run yet (its model is missing, the disk is full) is tried again after this.
 const NOT_YET: i64 = 10_000;
+
+/// What could not be written (the disk is full) is written again after this.
+const RECORD_AGAIN: Duration = Duration::from_secs(5);
 
 /// How often idle models are unloaded and finished jobs forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
@@ -66,19 +77,23 @@ const HEADER_TOKENS: usize = 64;
 /// Files from this size on take long enough to read for their stage to be worth a write.
 const SLOW_FILE_BYTES: u64 = 1 << 20;
 
-/// Largest chunk in tokens of the embedder. Smaller chunks are found more precisely, larger ones
-/// carry more of their context.
-const CHUNK_TOKENS: usize = 256;
-
 /// Reads files, in worker processes.
 pub(crate) struct Reader {
-    extractor: Extractor,
+    pub(crate) extractor: Extractor,
     running: Mutex<HashMap<JobId, CancellationToken>>,
     /// Read jobs that are being run now.
     busy: AtomicUsize,
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
-    /// Held while changes are committed: a removal must not overtake the addition it undoes.
-    flushing: tokio::sync::Mutex<()>,
+    /// Held while changes are committed: a removal must not overtake the addition it undoes, and an
+    /// index must not be emptied between a vector's arrival there and its row's account of it.
+    committing: tokio::sync::Mutex<()>,
+    /// The last commit of words failed. They are kept, and committed after a while.
+    words_failed: AtomicBool,
+    /// Workspaces whose jobs wait for a model, with what was said about it last.
+    blocked: Mutex<HashMap<WorkspaceId, String>>,
+    /// Workspaces whose word index still holds words of what the user has removed.
+    to_wipe: Mutex<HashSet<WorkspaceId>>,
+    wipe: Notify,
     /// Whether the last thing that was to be written found no room.
     disk_full: AtomicBool,
 }
@@ -116,7 +131,11 @@ impl Reader {
             running: Mutex::default(),
             busy: AtomicUsize::new(0),
             words: Mutex::default(),
-            flushing: tokio::sync::Mutex::default(),
+            committing: tokio::sync::Mutex::default(),
+            words_failed: AtomicBool::new(false),
+            blocked: Mutex::default(),
+            to_wipe: Mutex::default(),
+            wipe: Notify::new(),
             disk_full: AtomicBool::new(false),
         })
     }
@@ -131,6 +150,11 @@ impl Reader {
 
     pub(crate) async fn stop(&self) {
         self.extractor.stop().await;
+    }
+
+    /// The lock on commits to indexes.
+    pub(crate) async fn committing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.committing.lock().await
     }
 
     fn is_busy(&self) -> bool {
@@ -152,6 +176,33 @@ impl Reader {
     fn pending(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, PendingWords>> {
         self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Adds to what waits to be committed.
+    fn wait_on(&self, workspace: WorkspaceId, new: PendingWords) {
+        match self.pending().entry(workspace) {
+            Entry::Occupied(mut waiting) => {
+                let waiting = waiting.get_mut();
+                waiting.added.extend(new.added);
+                waiting.removed |= new.removed;
+            }
+            Entry::Vacant(place) => {
+                place.insert(new);
+            }
+        }
+    }
+
+    /// What the workspace's jobs miss, if the last one that ran could not for want of a model.
+    pub(crate) fn missing_model(&self, workspace: WorkspaceId) -> Option<String> {
+        self.blocked().get(&workspace).cloned()
+    }
+
+    fn blocked(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, String>> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn to_wipe(&self) -> std::sync::MutexGuard<'_, HashSet<WorkspaceId>> {
+        self.to_wipe.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Engine {
@@ -166,6 +217,9 @@ impl Engine {
             .spawn(async move { engine.flush_words_in_time().await });
         let engine = Arc::clone(self);
         self.tasks().spawn(async move { engine.keep_house().await });
+        let engine = Arc::clone(self);
+        self.tasks()
+            .spawn(async move { engine.wipe_in_time().await });
         let engine = Arc::clone(self);
         self.tasks().spawn(async move { engine.open_all().await });
         let engine = Arc::clone(self);
@@ -211,8 +265,8 @@ impl Engine {
             // for ever.
             if matches!(outcome, Ok(true)) {
                 self.ring();
-            } else if !self.reader().pending().is_empty() {
-                self.flush_words().await?;
+            } else {
+                self.flush_words_or_later().await;
             }
         }
         outcome
@@ -258,18 +312,29 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&job.id);
+        if !matches!(job.kind, JobKind::Scan { .. }) {
+            let mut blocked = self.reader().blocked();
+            match &result {
+                Err(error) if error.code() == Code::ModelMissing => {
+                    blocked.insert(job.workspace_id, error.to_string());
+                }
+                _ => {
+                    blocked.remove(&job.workspace_id);
+                }
+            }
+        }
         let recorded = loop {
             match self.record(&scope, claim, &result, &cancel).await {
-                // As long as this process lives, nobody takes the job over.
+                // Left running, the job would be forgotten until the next start.
                 Err(error)
-                    if error.code() == Code::InsufficientStorage
+                    if matches!(error.code(), Code::InsufficientStorage | Code::Overloaded)
                         && !self.stopping().is_cancelled() =>
                 {
-                    self.reader().note_disk_full(true);
-                    tokio::select! {
-                        () = tokio::time::sleep(IDLE_LOOK) => {}
-                        () = self.stopping().cancelled() => {}
+                    tracing::warn!(%error, "what became of a job is recorded later");
+                    if is_full(&error) {
+                        self.reader().note_disk_full(true);
                     }
+                    self.pause(RECORD_AGAIN).await;
                 }
                 recorded => break recorded,
             }
@@ -315,7 +380,6 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<()> {
         let now = Timestamp::now();
-        let is_full = |error: &Error| error.code() == Code::InsufficientStorage;
         self.reader()
             .note_disk_full(result.as_ref().is_err_and(is_full));
         let jobs = self.store().jobs();
@@ -341,9 +405,8 @@ impl Engine {
                     jobs.put_back(scope, claim, later, Some(&error.to_string()), now)
                         .await?;
                 }
-                Code::Conflict | Code::NotFound => {
-                    return Err(Error::new(error.code(), error.to_string()));
-                }
+                // Cancelled, deleted or taken over in the meantime.
+                Code::Conflict | Code::NotFound => {}
                 Code::Internal => {
                     tracing::warn!(%error, "a job failed");
                     jobs.fail(scope, claim, &error.to_string(), true, now)
@@ -376,8 +439,8 @@ impl Engine {
             let path = path.clone();
             blocking("looking at a file", move || Ok(inspect(&path))).await?
         };
-        let (format, hash) = match inspected {
-            Ok(Inspected::Readable(format, hash)) => (format, hash),
+        let (format, hash, stamp) = match inspected {
+            Ok(Inspected::Readable(format, hash, stamp)) => (format, hash, stamp),
             Ok(Inspected::Unsupported(reason)) => {
                 return self.skip(scope, claim, id, &reason).await;
             }
@@ -406,7 +469,25 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         };
-        let max_tokens = chunk_tokens(open.embedder.as_ref());
+        // The text must be that of the bytes under the hash, or the next look at the file would
+        // take a mix of two versions for the newer one.
+        let after = {
+            let path = path.clone();
+            blocking("looking at a file", move || {
+                Ok(FileStamp::of(&path).map_err(Refusal::from))
+            })
+            .await?
+        };
+        match after {
+            Ok(after) if after == stamp => {}
+            Ok(_) => {
+                return self
+                    .refuse(scope, claim, &document, &Refusal::Changed)
+                    .await;
+            }
+            Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
+        }
+        let max_tokens = chunk_tokens(self.config().chunk_tokens, open.embedder.as_ref());
         let title = own_title(&extracted);
         let content = blocking("cutting a document into chunks", move || {
             content_of(extracted, title, format, hash, max_tokens, tokens.as_ref())
@@ -426,7 +507,7 @@ impl Engine {
                 pending.added.len() >= WORDS_BATCH || pending.since.elapsed() >= WORDS_DELAY
             })
         {
-            self.flush_words().await?;
+            self.flush_words_or_later().await;
         }
         Ok(Ran::Recorded)
     }
@@ -490,7 +571,17 @@ impl Engine {
             return Ok(Ran::Finished);
         }
         let total = pending.len() as u64;
-        let mut done = 0;
+        let mut done = self.copy_vectors(scope, claim, id, &open.index).await?;
+        if done == total {
+            return Ok(Ran::Recorded);
+        }
+        let pending = match done {
+            0 => pending,
+            _ => {
+                let chunks = self.store().chunks();
+                chunks.unembedded(scope, Some(id), u32::MAX).await?
+            }
+        };
         for batch in pending.chunks(EMBED_BATCH) {
             if cancel.is_cancelled() {
                 return Err(Error::new(Code::Internal, "stopped"));
@@ -504,38 +595,114 @@ impl Engine {
                 let _cores = self.cores().background().await;
                 open.embedder.embed(EmbedKind::Passage, texts).await?
             };
-            let index = Arc::clone(&open.index);
-            let keys: Vec<ChunkKey> = batch.iter().map(|entry| entry.key).collect();
-            let languages: Vec<_> = batch.iter().map(|entry| entry.language).collect();
-            let entry_keys = keys.clone();
-            blocking("indexing vectors", move || {
-                let entries: Vec<VectorEntry<'_>> = entry_keys
-                    .iter()
-                    .zip(languages)
-                    .zip(&vectors)
-                    .map(|((key, language), vector)| VectorEntry {
-                        key: *key,
-                        language,
-                        dense: &vector.dense,
-                        sparse: vector.sparse.as_deref(),
-                    })
-                    .collect();
-                Ok(index.add_vectors(&entries)?)
-            })
-            .await?;
-            let marked = self
-                .store()
-                .chunks()
-                .mark_embedded(scope, id, &keys, claim, Timestamp::now())
-                .await;
-            if let Err(error) = marked {
-                // The document was deleted or read again meanwhile; its vectors go with it.
-                self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
-                return Err(error.into());
-            }
-            done += keys.len() as u64;
+            let vectors = batch
+                .iter()
+                .zip(vectors)
+                .map(|(entry, vector)| {
+                    let vector = StoredVector {
+                        key: entry.key,
+                        dense: vector.dense,
+                        sparse: vector.sparse,
+                    };
+                    (entry.language, vector)
+                })
+                .collect();
+            self.add_vectors(scope, claim, id, &open.index, vectors)
+                .await?;
+            done += batch.len() as u64;
         }
         Ok(Ran::Recorded)
+    }
+
+    /// Gives a document's chunks the vectors that equal content has already; returns how many.
+    async fn copy_vectors(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        index: &Arc<WorkspaceIndex>,
+    ) -> Result<u64> {
+        let mut copied = 0;
+        let twins = self.store().chunks().embedded_twins(scope, id).await?;
+        for batch in twins.chunks(COPY_BATCH) {
+            let keys: Vec<ChunkKey> = batch.iter().map(|(without, _)| *without).collect();
+            let languages: HashMap<ChunkKey, Language> = self
+                .store()
+                .chunks()
+                .entries_for_keys(scope, &keys)
+                .await?
+                .into_iter()
+                .map(|entry| (entry.key, entry.language))
+                .collect();
+            let stored = {
+                let index = Arc::clone(index);
+                let wanted: RoaringBitmap = batch.iter().map(|(_, with)| with.0).collect();
+                blocking(
+                    "reading vectors",
+                    move || Ok(index.stored_vectors(&wanted)?),
+                )
+                .await?
+            };
+            let stored: HashMap<ChunkKey, StoredVector> = stored
+                .into_iter()
+                .map(|vector| (vector.key, vector))
+                .collect();
+            let vectors: Vec<(Language, StoredVector)> = batch
+                .iter()
+                .filter_map(|(without, with)| {
+                    let vector = StoredVector {
+                        key: *without,
+                        ..stored.get(with)?.clone()
+                    };
+                    Some((*languages.get(without)?, vector))
+                })
+                .collect();
+            if vectors.is_empty() {
+                continue;
+            }
+            copied += vectors.len() as u64;
+            self.add_vectors(scope, claim, id, index, vectors).await?;
+        }
+        Ok(copied)
+    }
+
+    /// Puts vectors into the index, and records it.
+    async fn add_vectors(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        index: &Arc<WorkspaceIndex>,
+        vectors: Vec<(Language, StoredVector)>,
+    ) -> Result<()> {
+        let keys: Vec<ChunkKey> = vectors.iter().map(|(_, vector)| vector.key).collect();
+        let index = Arc::clone(index);
+        let committing = self.reader().committing().await;
+        blocking("indexing vectors", move || {
+            let entries: Vec<VectorEntry<'_>> = vectors
+                .iter()
+                .map(|(language, vector)| VectorEntry {
+                    key: vector.key,
+                    language: *language,
+                    dense: &vector.dense,
+                    sparse: vector.sparse.as_deref(),
+                })
+                .collect();
+            Ok(index.add_vectors(&entries)?)
+        })
+        .await?;
+        let marked = self
+            .store()
+            .chunks()
+            .mark_embedded(scope, id, &keys, claim, Timestamp::now())
+            .await;
+        drop(committing);
+        if let Err(error) = marked {
+            // The document was deleted or read again meanwhile; its vectors go with it.
+            self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Those of the keys that no row has any more.
@@ -569,45 +736,41 @@ impl Engine {
         added: Vec<ChunkKey>,
         removed: &[ChunkKey],
     ) {
-        let mut words = self.reader().pending();
-        let pending = words
-            .entry(scope.workspace())
-            .or_insert_with(|| PendingWords {
-                added: Vec::new(),
-                removed: RoaringBitmap::new(),
-                since: Instant::now(),
-            });
-        pending.added.extend(added);
-        pending.removed.extend(removed.iter().map(|key| key.0));
+        let pending = PendingWords {
+            added,
+            removed: removed.iter().map(|key| key.0).collect(),
+            since: Instant::now(),
+        };
+        self.reader().wait_on(scope.workspace(), pending);
     }
 
-    /// Commits what waits for the indexes. Visible on return. What finds no room on the disk goes on
+    /// Commits what waits for the indexes. Visible on return. What cannot be committed goes on
     /// waiting.
     pub(crate) async fn flush_words(&self) -> Result<()> {
-        let _flushing = self.reader().flushing.lock().await;
+        let _committing = self.reader().committing().await;
         let pending = std::mem::take(&mut *self.reader().pending());
-        let mut first = Ok(());
+        let mut failed = None;
         for (workspace, pending) in pending {
-            let scope = WorkspaceScope::new(workspace);
-            let committed = self.commit_words(&scope, &pending).await;
-            if let Err(error) = committed {
-                if error.code() == Code::InsufficientStorage {
-                    let removed: Vec<ChunkKey> = pending.removed.iter().map(ChunkKey).collect();
-                    self.queue_words(&scope, pending.added, &removed);
+            match self.commit(&WorkspaceScope::new(workspace), &pending).await {
+                Ok(()) => self.changed(Topic::Documents, Some(workspace)),
+                // A workspace deleted in the meantime has no index to keep.
+                Err(error) if error.code() == Code::NotFound => {}
+                Err(error) => {
+                    self.reader().wait_on(workspace, pending);
+                    failed.get_or_insert(error);
                 }
-                first = first.and(Err(error));
             }
         }
-        first
+        self.reader()
+            .words_failed
+            .store(failed.is_some(), Ordering::SeqCst);
+        failed.map_or(Ok(()), Err)
     }
 
-    async fn commit_words(&self, scope: &WorkspaceScope, pending: &PendingWords) -> Result<()> {
-        // A workspace deleted in the meantime has no index to keep.
-        let open = match self.open_index(scope).await {
-            Ok(open) => open,
-            Err(error) if error.code() == Code::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
+    /// For the lock's holder.
+    async fn commit(&self, scope: &WorkspaceScope, pending: &PendingWords) -> Result<()> {
+        let open = self.open_index_as_it_is(scope).await?;
+        self.mend_index(scope, &open.index).await?;
         if !pending.removed.is_empty() {
             let index = Arc::clone(&open.index);
             let removed = pending.removed.clone();
@@ -620,31 +783,82 @@ impl Engine {
         if !pending.added.is_empty() {
             self.add_words(scope, &open.index, &pending.added).await?;
         }
-        self.changed(Topic::Documents, Some(scope.workspace()));
         Ok(())
     }
 
+    /// Commits what waits for the indexes, unless that has just failed. The rows have it, so that
+    /// failing now fails nobody: it is tried again.
+    pub(crate) async fn flush_words_or_later(&self) {
+        let is_idle = self.reader().pending().is_empty();
+        if is_idle || self.reader().words_failed.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Err(error) = self.flush_words().await {
+            tracing::warn!(%error, "words are indexed later");
+        }
+    }
+
     async fn flush_words_in_time(self: Arc<Self>) {
+        while !self.stopping().is_cancelled() {
+            self.pause(WORDS_DELAY).await;
+            let mut failed = None;
+            if !self.reader().pending().is_empty() {
+                failed = self.flush_words().await.err();
+            }
+            for scope in self.indexes().damaged().await {
+                failed = self.open_index(&scope).await.err().or(failed);
+            }
+            if let Some(error) = failed {
+                tracing::warn!(%error, "an index is not up to date yet");
+                if is_full(&error) {
+                    self.reader().note_disk_full(true);
+                }
+                self.pause(RECORD_AGAIN).await;
+            }
+        }
+    }
+
+    /// Waits, but not longer than the engine runs.
+    async fn pause(&self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = self.stopping().cancelled() => {}
+        }
+    }
+
+    /// Sees to it that what was just removed is on no disk any more: from the database at once, from
+    /// the word index in the background, where it costs more. Failing is no failure of the removal.
+    pub(crate) async fn wipe_removed(&self, scope: &WorkspaceScope) {
+        if let Err(error) = self.store().checkpoint().await {
+            tracing::warn!(%error, "the database's journal could not be emptied");
+        }
+        let mut to_wipe = self.reader().to_wipe();
+        to_wipe.insert(scope.workspace());
+        self.reader().wipe.notify_one();
+    }
+
+    async fn wipe_in_time(self: Arc<Self>) {
         let stopping = self.stopping().clone();
         while !stopping.is_cancelled() {
             tokio::select! {
-                () = tokio::time::sleep(WORDS_DELAY) => {}
+                () = self.reader().wipe.notified() => {}
                 () = stopping.cancelled() => {}
             }
-            if self.reader().pending().is_empty() {
-                continue;
+            // One rewriting serves all that is removed within this time.
+            tokio::select! {
+                () = tokio::time::sleep(WIPE_DELAY) => {}
+                () = stopping.cancelled() => {}
             }
-            if let Err(error) = self.flush_words().await {
-                if error.code() == Code::InsufficientStorage {
-                    self.reader().note_disk_full(true);
-                    tokio::select! {
-                        () = tokio::time::sleep(IDLE_LOOK) => {}
-                        () = stopping.cancelled() => {}
-                    }
+            let workspaces = std::mem::take(&mut *self.reader().to_wipe());
+            for workspace in workspaces {
+                let scope = WorkspaceScope::new(workspace);
+                let Some(index) = self.indexes().opened(&scope).await else {
                     continue;
+                };
+                let wiped = blocking("wiping removed words", move || Ok(index.forget_removed()?));
+                if let Err(error) = wiped.await {
+                    tracing::warn!(%error, "removed words are still in the index's files");
                 }
-                // The rows have it; the next start puts it right if nothing does before.
-                tracing::error!(%error, "words could not be indexed");
             }
         }
     }
@@ -715,7 +929,8 @@ impl Engine {
 
 /// What a look at a file says.
 enum Inspected {
-    Readable(Format, docent_domain::ContentHash),
+    /// With the stamp of the file as it was hashed.
+    Readable(Format, docent_domain::ContentHash, FileStamp),
     Unsupported(String),
 }
 
@@ -726,8 +941,8 @@ fn inspect(path: &Path) -> Result<Inspected, Refusal> {
         Detection::Supported(format) => {
             // Before all of it is read for its hash.
             Bounds::default().check_size(format, inspection.stamp.size_bytes)?;
-            let (hash, _) = docent_ingest::hash_stable(path)?;
-            Ok(Inspected::Readable(format, hash))
+            let (hash, stamp) = docent_ingest::hash_stable(path)?;
+            Ok(Inspected::Readable(format, hash, stamp))
         }
         Detection::Unsupported { reason } => Ok(Inspected::Unsupported(reason)),
     }
@@ -773,12 +988,16 @@ impl Tokens for CountedBy<'_> {
     }
 }
 
-fn chunk_tokens(embedder: &dyn Embedder) -> usize {
-    CHUNK_TOKENS.min(embedder.max_tokens().saturating_sub(HEADER_TOKENS))
+fn is_full(error: &Error) -> bool {
+    error.code() == Code::InsufficientStorage
+}
+
+fn chunk_tokens(wanted: usize, embedder: &dyn Embedder) -> usize {
+    wanted.min(embedder.max_tokens().saturating_sub(HEADER_TOKENS))
 }
 
 /// What the embedder reads of a chunk: where it stands, then its text.
-fn embedded_text(entry: &IndexEntry) -> String {
+pub(crate) fn embedded_text(entry: &IndexEntry) -> String {
     format!(
         "{}\n{}",
         header(&entry.title, &entry.heading_path),

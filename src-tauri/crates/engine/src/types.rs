@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use crate::answer::evidence::Evidence;
 use docent_domain::{
     ChatId, Citation, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, Format, Job,
     JobId, Language, MessageId, NearPassage, Span, Timings, Workspace, WorkspaceId,
 };
+
 use serde::{Deserialize, Serialize};
 
 /// A workspace with what a list of workspaces shows beside its name.
@@ -181,9 +183,20 @@ pub struct QueryOutcome {
 pub struct SearchRequest {
     pub text: String,
     pub k: usize,
-    /// Let the local model widen the question first.
+    /// Let the local model widen the question first, as it does for an answer.
     pub expand: bool,
     pub language: Option<Language>,
+    pub legs: Legs,
+}
+
+/// What a search goes by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Legs {
+    /// Meaning, words, and learned sparse weights where the embedder gives them.
+    #[default]
+    Hybrid,
+    /// Cosine alone: the baseline that the others are measured against.
+    Dense,
 }
 
 #[derive(Clone, Debug)]
@@ -191,6 +204,10 @@ pub struct SearchResponse {
     pub language_detected: Language,
     pub expansion: Option<Expansion>,
     pub hits: Vec<SearchHit>,
+    /// Signs for and against the documents answering the question.
+    pub evidence: Evidence,
+    /// What they add up to, 0 to 1.
+    pub confidence: f32,
     /// Time from the question's embedding to the hits.
     pub retrieval_ms: f64,
     /// Time for the embedding itself.
@@ -316,6 +333,8 @@ pub struct DoctorReport {
     pub documents: u64,
     pub chunks: u64,
     pub findings: Vec<DoctorFinding>,
+    /// What could not be looked at, and why.
+    pub unchecked: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -5,6 +5,9 @@ use std::io;
 use std::path::PathBuf;
 
 use docent_domain::ChunkKey;
+use heed::MdbError;
+use tantivy::TantivyError;
+use tantivy::directory::error::{LockError, OpenDirectoryError, OpenReadError, OpenWriteError};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -61,12 +64,9 @@ pub enum Error {
     Dimensions { expected: usize, got: usize },
     #[error("the vector of {0} has no direction: it is zero, infinite or not a number")]
     NoDirection(VectorOf),
-    /// What is on disk contradicts itself. The part is marked; the next open moves it aside and
-    /// starts it empty, so that it can be filled again from the documents.
-    #[error(
-        "the {part} of this workspace are damaged on disk ({detail}); \
-         your documents are safe, and opening the workspace again rebuilds them"
-    )]
+    /// What is on disk contradicts itself. Mending the index, or opening it the next time, moves the
+    /// part aside and starts it empty, so that it can be filled again from the documents.
+    #[error("the {part} of this workspace are damaged on disk: {detail}")]
     Damaged { part: Part, detail: String },
 }
 
@@ -117,9 +117,102 @@ impl Error {
         }
     }
 
-    /// Whether the index must be opened again before it is of use.
+    /// Whether the index must be mended, or opened again, before it is of use.
     #[must_use]
     pub const fn is_damage(&self) -> bool {
         matches!(self.fault(), Fault::Data)
+    }
+
+    /// Whether the disk had no room. Nothing that was there before is lost, and the same call
+    /// succeeds when there is room again.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::DiskFull(_) => true,
+            Self::Folder { source, .. } | Self::Destroy { source, .. } => is_full(source),
+            Self::OpenWords(error) | Self::WriteWords(error) | Self::SearchWords(error) => {
+                words_were_full(error)
+            }
+            Self::OpenVectors(error)
+            | Self::WriteVectors(error)
+            | Self::ReadVectors(error)
+            | Self::BuildTrees(error) => vectors_were_full(error),
+            Self::InUse { .. }
+            | Self::Dimensions { .. }
+            | Self::NoDirection(_)
+            | Self::Damaged { .. } => false,
+        }
+    }
+}
+
+/// A file may also be as large as its owner, or the file system, lets it be.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// tantivy keeps the system's errors in variants of many kinds, and out of `source`.
+fn words_were_full(error: &TantivyError) -> bool {
+    match error {
+        TantivyError::IoError(source)
+        | TantivyError::LockFailure(LockError::IoError(source), _)
+        | TantivyError::OpenDirectoryError(
+            OpenDirectoryError::IoError {
+                io_error: source, ..
+            }
+            | OpenDirectoryError::FailedToCreateTempDir(source),
+        )
+        | TantivyError::OpenReadError(OpenReadError::IoError {
+            io_error: source, ..
+        })
+        | TantivyError::OpenWriteError(OpenWriteError::IoError {
+            io_error: source, ..
+        }) => is_full(source),
+        _ => false,
+    }
+}
+
+/// The map is the vectors' share of the address space; it is full only when it cannot grow.
+fn vectors_were_full(error: &arroy::Error) -> bool {
+    match error {
+        arroy::Error::Heed(heed::Error::Mdb(error)) => *error == MdbError::MapFull,
+        arroy::Error::Heed(heed::Error::Io(source)) | arroy::Error::Io(source) => is_full(source),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_from_other_trouble() {
+        let io = |kind| io::Error::from(kind);
+        let words = |kind| Error::WriteWords(TantivyError::IoError(Arc::new(io(kind))));
+        let open = |kind| {
+            let error = OpenWriteError::wrap_io_error(io(kind), PathBuf::from("x"));
+            Error::WriteWords(TantivyError::OpenWriteError(error))
+        };
+        let vectors = |kind| Error::WriteVectors(arroy::Error::Heed(heed::Error::Io(io(kind))));
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert!(
+                words(kind).is_disk_full() && open(kind).is_disk_full(),
+                "{kind}"
+            );
+            assert!(vectors(kind).is_disk_full(), "{kind}");
+        }
+        for kind in [io::ErrorKind::PermissionDenied, io::ErrorKind::NotFound] {
+            assert!(
+                !words(kind).is_disk_full() && !open(kind).is_disk_full(),
+                "{kind}"
+            );
+            assert!(!vectors(kind).is_disk_full(), "{kind}");
+        }
+        let no_space = io::Error::from_raw_os_error(28);
+        assert!(is_full(&no_space), "what the system calls ENOSPC");
     }
 }

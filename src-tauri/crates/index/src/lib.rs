@@ -16,6 +16,7 @@ mod languages;
 mod lmdb_check;
 mod quarantine;
 mod room;
+mod slot;
 mod sync;
 mod vectors;
 mod words;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 use docent_domain::{ChunkKey, Language};
 use roaring::RoaringBitmap;
 
+use crate::slot::Slot;
 use crate::vectors::Vectors;
 use crate::words::Words;
 
@@ -65,6 +67,15 @@ pub struct VectorEntry<'a> {
     pub dense: &'a [f32],
     /// Learned weights by token, from an embedder that gives them.
     pub sparse: Option<&'a [(u32, f32)]>,
+}
+
+/// What the vector index holds of a chunk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredVector {
+    pub key: ChunkKey,
+    /// Of length 1.
+    pub dense: Vec<f32>,
+    pub sparse: Option<Vec<(u32, f32)>>,
 }
 
 /// A chunk that was found. Hits come best first; equal scores in ascending order of key.
@@ -110,6 +121,9 @@ pub struct Tuning {
     pub rescored: usize,
     /// First size of the vectors' map, in bytes.
     pub map_bytes: usize,
+    /// The size that the vectors may grow to; beyond, writing fails as on a full disk. A fault point
+    /// for tests.
+    pub max_map_bytes: Option<usize>,
     /// From this many vectors on, trees are built; `vectors::trees` has the measurement.
     pub trees_from: u64,
     /// How many items the trees are asked to look at, counting an item once for each tree.
@@ -122,6 +136,7 @@ impl Default for Tuning {
             exact_limit: 4096,
             rescored: 500,
             map_bytes: 256 << 20,
+            max_map_bytes: None,
             trees_from: 5_000_000,
             trees_look_at: 5000,
         }
@@ -132,8 +147,9 @@ impl Default for Tuning {
 pub struct WorkspaceIndex {
     dir: PathBuf,
     spec: VectorSpec,
-    words: Words,
-    vectors: Vectors,
+    tuning: Tuning,
+    words: Slot<Words>,
+    vectors: Slot<Vectors>,
     /// Last, so that the folder is unlocked after the rest is closed.
     _lock: File,
 }
@@ -143,6 +159,19 @@ impl WorkspaceIndex {
     /// about a second for each gigabyte that isn't in memory.
     pub fn open(dir: &Path, spec: VectorSpec) -> Result<(Self, OpenReport)> {
         Self::open_tuned(dir, spec, Tuning::default())
+    }
+
+    /// [`Self::open`] with whatever spec the vectors in `dir` have, for looking at an index whose
+    /// embedder is not here. `None` when there are no vectors that say what they are.
+    pub fn open_as_stored(dir: &Path) -> Result<Option<(Self, OpenReport)>> {
+        let spec = {
+            if !dir.exists() {
+                return Ok(None);
+            }
+            let _lock = lock_folder(dir)?;
+            Vectors::stored_spec(dir)?
+        };
+        spec.map(|spec| Self::open(dir, spec)).transpose()
     }
 
     /// [`Self::open`] with other limits.
@@ -157,8 +186,9 @@ impl WorkspaceIndex {
         let index = Self {
             dir: dir.to_owned(),
             spec,
-            words,
-            vectors,
+            tuning,
+            words: Slot::new(Part::Words, words),
+            vectors: Slot::new(Part::Vectors, vectors),
             _lock: lock,
         };
         let report = OpenReport {
@@ -166,6 +196,27 @@ impl WorkspaceIndex {
             vectors: vectors_state,
         };
         Ok((index, report))
+    }
+
+    /// Whether damage was found since opening, so that [`Self::mend`] has something to do.
+    pub fn is_damaged(&self) -> bool {
+        self.words.is_damaged() || self.vectors.is_damaged()
+    }
+
+    /// Moves parts that were found damaged aside and starts them empty, for the caller to fill
+    /// again. Waits for calls under way; others wait for it. A part that cannot be started fails all
+    /// calls until a later mending succeeds.
+    pub fn mend(&self) -> Result<OpenReport> {
+        self.stop_building();
+        let aside = |part| move |reason| quarantine::move_aside(&self.dir, part, reason);
+        Ok(OpenReport {
+            words: self
+                .words
+                .mend(aside(Part::Words), || Words::open(&self.dir))?,
+            vectors: self.vectors.mend(aside(Part::Vectors), || {
+                Vectors::open(&self.dir, &self.spec, self.tuning)
+            })?,
+        })
     }
 
     /// Deletes the index in `dir`, which nobody may have open, with everything moved aside there.
@@ -188,36 +239,41 @@ impl WorkspaceIndex {
 
     /// The chunks that are searchable by words.
     pub fn word_keys(&self) -> Result<RoaringBitmap> {
-        Ok(self.words.languages().all())
+        self.words.with(|words| Ok(words.languages().all()))
     }
 
     /// The chunks that are searchable by meaning.
     pub fn vector_keys(&self) -> Result<RoaringBitmap> {
-        Ok(self.vectors.keys())
+        self.vectors.with(|vectors| Ok(vectors.keys()))
     }
 
     /// The chunks of either part by language.
     pub fn languages(&self) -> Languages {
-        let mut languages = self.words.languages();
-        languages.extend(&self.vectors.languages());
+        let mut languages = self.words.peek(Words::languages);
+        languages.extend(&self.vectors.peek(Vectors::languages));
         languages
     }
 
     /// Adds chunks to the word index, or replaces them.
     pub fn add_words(&self, entries: &[WordEntry<'_>]) -> Result<()> {
-        self.words.add(entries)
+        self.words.with(|words| words.add(entries))
     }
 
     /// Adds chunks to the vector index, or replaces them.
     pub fn add_vectors(&self, entries: &[VectorEntry<'_>]) -> Result<()> {
-        self.vectors.add(entries)
+        self.vectors.with(|vectors| vectors.add(entries))
+    }
+
+    /// What is stored of those of `keys` that have a vector, in ascending order.
+    pub fn stored_vectors(&self, keys: &RoaringBitmap) -> Result<Vec<StoredVector>> {
+        self.vectors.with(|vectors| vectors.stored(keys))
     }
 
     /// Removes chunks from both parts; keys that aren't there are ignored. The vectors go first,
     /// so that a failure between the two leaves no vector whose words are gone.
     pub fn remove(&self, keys: &RoaringBitmap) -> Result<()> {
-        self.vectors.remove(keys)?;
-        self.words.remove(keys)
+        self.vectors.with(|vectors| vectors.remove(keys))?;
+        self.words.with(|words| words.remove(keys))
     }
 
     /// The `k` chunks that match the words of `query` best, among those in `filter`.
@@ -227,7 +283,7 @@ impl WorkspaceIndex {
         k: usize,
         filter: Option<&RoaringBitmap>,
     ) -> Result<Vec<Hit>> {
-        self.words.search(query, k, filter)
+        self.words.with(|words| words.search(query, k, filter))
     }
 
     /// The `k` chunks whose vectors are nearest to `query`, among those in `filter`. Exact in
@@ -238,7 +294,8 @@ impl WorkspaceIndex {
         k: usize,
         filter: Option<&RoaringBitmap>,
     ) -> Result<Vec<Hit>> {
-        self.vectors.search(query, k, filter)
+        self.vectors
+            .with(|vectors| vectors.search(query, k, filter))
     }
 
     /// [`Self::search_dense`] by reading every vector: the yardstick of recall.
@@ -248,44 +305,52 @@ impl WorkspaceIndex {
         k: usize,
         filter: Option<&RoaringBitmap>,
     ) -> Result<Vec<Hit>> {
-        self.vectors.search_exact(query, k, filter)
+        self.vectors
+            .with(|vectors| vectors.search_exact(query, k, filter))
     }
 
     /// The dot products of the learned sparse weights of `keys` with those of a question, in the
     /// order of `keys`; 0 for a chunk without weights.
     pub fn sparse_scores(&self, query: &[(u32, f32)], keys: &[ChunkKey]) -> Result<Vec<f32>> {
-        self.vectors.sparse_scores(query, keys)
+        self.vectors
+            .with(|vectors| vectors.sparse_scores(query, keys))
     }
 
     /// Background upkeep of the vectors: builds trees where the workspace is large enough, and
     /// takes the codes' centre again when it has grown. Takes minutes in the largest workspaces;
     /// searches go on, writes wait for seconds at a time.
     pub fn maybe_build_trees(&self) -> Result<TreeReport> {
-        self.vectors.maybe_build_trees()
+        self.vectors.with(Vectors::maybe_build_trees)
     }
 
     /// Makes a running [`Self::maybe_build_trees`] return soon.
     pub fn stop_building(&self) {
-        self.vectors.stop_building();
+        self.vectors.peek(Vectors::stop_building);
     }
 
     /// Background upkeep of the words: one segment instead of many, without removed chunks.
     pub fn optimise(&self) -> Result<()> {
-        self.words.optimise()
+        self.words.with(Words::optimise)
+    }
+
+    /// Writes anew what still holds words of removed chunks, so that they are on no disk any more.
+    /// Takes about as long as indexing the chunks beside them did.
+    pub fn forget_removed(&self) -> Result<()> {
+        self.words.with(Words::forget_removed)
     }
 
     /// Gives back the memory that only writing needs; for workspaces that lie idle.
     pub fn release_memory(&self) -> Result<()> {
-        self.words.release()
+        self.words.with(Words::release)
     }
 
     #[must_use]
     pub fn stats(&self) -> IndexStats {
-        let counts = self.vectors.counts();
+        let counts = self.vectors.peek(Vectors::counts);
         IndexStats {
-            words: self.words.languages().len(),
-            word_segments: self.words.segments(),
-            has_writer: self.words.has_writer(),
+            words: self.words.peek(|words| words.languages().len()),
+            word_segments: self.words.peek(Words::segments),
+            has_writer: self.words.peek(Words::has_writer),
             vectors: counts.vectors,
             sparse: counts.sparse,
             in_trees: counts.in_trees,

@@ -13,7 +13,10 @@ use crate::{Error, Result};
 const APPLICATION_ID: i32 = 0x4443_4e54;
 
 /// In order; a released one is never edited, only followed.
-const MIGRATIONS: &[&str] = &[include_str!("../migrations/0001_first.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_first.sql"),
+    include_str!("../migrations/0002_removed_files.sql"),
+];
 
 /// The schema that this version writes.
 pub const SCHEMA_VERSION: u32 = MIGRATIONS.len() as u32;

@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod codegen;
 mod corpus;
+mod eval;
 mod fence;
 mod models;
 mod packages;
@@ -66,6 +67,15 @@ enum Command {
         /// Names of single benchmarks; none means all.
         names: Vec<String>,
     },
+    /// Measure retrieval, and answers on request, on real documents and questions.
+    Eval {
+        /// With the questions widened by the local model too (some ten minutes).
+        #[arg(long)]
+        expand: bool,
+        /// Answer the natural questions as well (an hour on two cores).
+        #[arg(long)]
+        answers: bool,
+    },
     /// Fetch the public documents that tests and benchmarks read.
     Corpus,
 }
@@ -79,6 +89,7 @@ fn main() -> Result<()> {
         Command::Codegen { check } => codegen::codegen(&repo, check),
         Command::Models { ids, tests } => models::command(&repo, &ids, tests),
         Command::Bench { names } => bench::bench(&repo, &names),
+        Command::Eval { expand, answers } => eval::eval(&repo, expand, answers),
         Command::Corpus => corpus::command(&repo),
     }
 }

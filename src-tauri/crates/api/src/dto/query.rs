@@ -243,6 +243,8 @@ pub struct SearchResponse {
     #[schema(required)]
     pub expansion: Option<Expansion>,
     pub hits: Vec<SearchHit>,
+    /// How likely it is that the documents answer the question, 0 to 1.
+    pub confidence: f32,
     /// From the question's embedding to the hits.
     pub retrieval_ms: f64,
     /// The embedding itself.
@@ -258,6 +260,7 @@ impl From<engine::SearchResponse> for SearchResponse {
                 .zip(response.hits)
                 .map(|(rank, hit)| SearchHit::ranked(rank, hit))
                 .collect(),
+            confidence: response.confidence,
             retrieval_ms: response.retrieval_ms,
             embed_ms: response.embed_ms,
         }

@@ -1,6 +1,6 @@
 use axum::Json;
 use axum::extract::State;
-use docent_engine::SearchRequest;
+use docent_engine::{Legs, SearchRequest};
 
 use crate::ApiState;
 use crate::dto::{SearchParameters, SearchResponse};
@@ -38,6 +38,7 @@ pub(super) async fn search(
         k: parameters.k,
         expand: parameters.expand,
         language: parameters.language.into(),
+        legs: Legs::Hybrid,
     };
     Ok(Json(state.engine.search(&scope, request).await?.into()))
 }

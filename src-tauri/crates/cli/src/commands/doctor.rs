@@ -32,8 +32,13 @@ pub async fn run(settings: &Settings, output: Output, command: Doctor) -> Result
                 None => writeln!(text),
             };
         }
-        if report.findings.is_empty() {
-            text.push_str("everything agrees\n");
+        for unchecked in &report.unchecked {
+            let _ = writeln!(text, "not checked: {unchecked}");
+        }
+        match (report.findings.is_empty(), report.unchecked.is_empty()) {
+            (true, true) => text.push_str("everything agrees\n"),
+            (true, false) => text.push_str("everything that was checked agrees\n"),
+            (false, _) => {}
         }
         text
     })?;

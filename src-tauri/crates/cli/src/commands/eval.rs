@@ -4,16 +4,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
+use docent_api::dto::Expansion;
 use docent_api::error::Code;
 use docent_domain::{Language, WorkspaceScope};
-use docent_engine::{Engine, QueryRequest, SearchHit, SearchRequest};
+use docent_engine::{Engine, Legs, QueryRequest, SearchHit, SearchRequest};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Jobs, with_engine};
 use crate::args::{Eval, Settings};
-use crate::eval::metrics::{AnswerOutcome, Figures, Outcome, figures, first_right};
+use crate::eval::calibrate::{self, calibrate};
+use crate::eval::metrics::{
+    AnswerOutcome, Figures, Found, Outcome, Retrieval, RetrievalFigures, figures, first_right,
+};
 use crate::eval::questions::{Question, parse};
 use crate::failure::Failure;
 use crate::output::Output;
@@ -26,6 +30,7 @@ const DEPTH: usize = 50;
 const MAX_RESULTS: usize = 5;
 
 type Figure = fn(&Figures) -> Option<f64>;
+type RetrievalFigure = fn(&RetrievalFigures) -> Option<f64>;
 
 #[derive(Serialize)]
 struct Evaluation {
@@ -34,6 +39,9 @@ struct Evaluation {
     overall: Figures,
     /// By the language of the question.
     languages: BTreeMap<String, Figures>,
+    /// By the question's note, where there are several.
+    kinds: BTreeMap<String, Figures>,
+    calibration: Option<calibrate::Report>,
     questions: Vec<Outcome>,
 }
 
@@ -55,21 +63,26 @@ pub async fn run(settings: &Settings, output: Output, command: Eval) -> Result<(
             bar.inc(1);
         }
         bar.finish_and_clear();
-        let mut languages: BTreeMap<String, Vec<&Outcome>> = BTreeMap::new();
-        for outcome in &outcomes {
-            languages
-                .entry(outcome.language.clone())
-                .or_default()
-                .push(outcome);
-        }
         Ok(Evaluation {
             workspace: command.workspace.workspace.clone(),
             expanded: command.expand,
             overall: figures(&outcomes),
-            languages: languages
-                .into_iter()
-                .map(|(language, outcomes)| (language, figures(outcomes)))
-                .collect(),
+            languages: by(&outcomes, |outcome| Some(outcome.language.clone())),
+            kinds: by(&outcomes, |outcome| outcome.kind.clone()),
+            calibration: if command.calibrate {
+                let report = calibrate(&outcomes).ok_or_else(|| {
+                    Failure::new(
+                        Code::BadRequest,
+                        format!(
+                            "{name} has too few questions that can be answered, or too few that \
+                             cannot, to fit a confidence"
+                        ),
+                    )
+                })?;
+                Some(report)
+            } else {
+                None
+            },
             questions: outcomes,
         })
     })
@@ -88,13 +101,32 @@ async fn outcome(
         .parse()
         .ok()
         .filter(|language| *language != Language::Undetermined);
-    let request = SearchRequest {
-        text: question.question.clone(),
-        k: DEPTH,
-        expand: command.expand,
-        language,
-    };
-    let response = engine.search(scope, request).await?;
+    let mut ways = vec![
+        (Retrieval::Dense, Legs::Dense, false),
+        (Retrieval::Hybrid, Legs::Hybrid, false),
+    ];
+    if command.expand {
+        ways.push((Retrieval::Widened, Legs::Hybrid, true));
+    }
+    let mut found = BTreeMap::new();
+    for (way, legs, expand) in ways {
+        let request = SearchRequest {
+            text: question.question.clone(),
+            k: DEPTH,
+            expand,
+            language,
+            legs,
+        };
+        let response = engine.search(scope, request).await?;
+        let one = Found {
+            rank: rank(question, &response.hits),
+            retrieval_ms: response.retrieval_ms,
+            confidence: response.confidence,
+            evidence: response.evidence,
+            expansion: response.expansion.map(Expansion::from),
+        };
+        found.insert(way, one);
+    }
     let answer = if command.retrieval_only {
         None
     } else {
@@ -103,12 +135,25 @@ async fn outcome(
     Ok(Outcome {
         id: question.id.clone(),
         language: question.language.clone(),
+        kind: question.note.clone(),
         answerable: question.answerable,
-        rank: rank(question, &response.hits),
         expects_passages: !question.expected.is_empty(),
-        retrieval_ms: response.retrieval_ms,
+        found,
         answer,
     })
+}
+
+fn by(outcomes: &[Outcome], key: impl Fn(&Outcome) -> Option<String>) -> BTreeMap<String, Figures> {
+    let mut groups: BTreeMap<String, Vec<&Outcome>> = BTreeMap::new();
+    for outcome in outcomes {
+        if let Some(key) = key(outcome) {
+            groups.entry(key).or_default().push(outcome);
+        }
+    }
+    groups
+        .into_iter()
+        .map(|(key, outcomes)| (key, figures(outcomes)))
+        .collect()
 }
 
 fn rank(question: &Question, hits: &[SearchHit]) -> Option<usize> {
@@ -154,36 +199,56 @@ async fn answer(
 }
 
 fn table(evaluation: &Evaluation) -> String {
+    let kinds = (evaluation.kinds.len() > 1).then_some(&evaluation.kinds);
+    let groups = evaluation
+        .languages
+        .iter()
+        .chain(kinds.into_iter().flatten());
     let columns: Vec<(&str, &Figures)> = std::iter::once(("all", &evaluation.overall))
-        .chain(
-            evaluation
-                .languages
-                .iter()
-                .map(|(language, figures)| (language.as_str(), figures)),
-        )
+        .chain(groups.map(|(name, figures)| (name.as_str(), figures)))
         .collect();
     let mut text = format!("{:<20}", "");
     for (name, _) in &columns {
-        let _ = write!(text, "{name:>8}");
+        let _ = write!(text, "{name:>10}");
     }
     text.push('\n');
     let mut counts = |name: &str, count: fn(&Figures) -> u64| {
         let _ = write!(text, "{name:<20}");
         for (_, figures) in &columns {
-            let _ = write!(text, "{:>8}", count(figures));
+            let _ = write!(text, "{:>10}", count(figures));
         }
         text.push('\n');
     };
     counts("questions", |figures| figures.questions);
     counts("ranked", |figures| figures.ranked);
-    let rows: [(&str, Figure); 13] = [
+
+    let ways = [
+        (Retrieval::Dense, "dense alone"),
+        (Retrieval::Hybrid, "hybrid"),
+        (Retrieval::Widened, "hybrid, widened"),
+    ];
+    let rows: [(&str, RetrievalFigure); 7] = [
         ("recall@1", |figures| figures.recall_at_1),
         ("recall@5", |figures| figures.recall_at_5),
         ("recall@10", |figures| figures.recall_at_10),
         ("MRR", |figures| figures.mrr),
         ("nDCG@10", |figures| figures.ndcg_at_10),
-        ("retrieval ms p50", |figures| figures.retrieval_ms_p50),
-        ("retrieval ms p95", |figures| figures.retrieval_ms_p95),
+        ("ms p50", |figures| figures.retrieval_ms_p50),
+        ("ms p95", |figures| figures.retrieval_ms_p95),
+    ];
+    for (way, title) in ways {
+        if !evaluation.overall.retrieval.contains_key(&way) {
+            continue;
+        }
+        let _ = writeln!(text, "{title}");
+        for (name, figure) in rows {
+            let values = columns
+                .iter()
+                .map(|(_, figures)| figures.retrieval.get(&way).and_then(figure));
+            row(&mut text, &format!("  {name}"), values);
+        }
+    }
+    let rows: [(&str, Figure); 6] = [
         ("citation precision", |figures| figures.citation_precision),
         ("citation recall", |figures| figures.citation_recall),
         ("refusal precision", |figures| figures.refusal_precision),
@@ -192,17 +257,24 @@ fn table(evaluation: &Evaluation) -> String {
         ("answer correct", |figures| figures.answer_correct),
     ];
     for (name, figure) in rows {
-        if columns.iter().all(|(_, figures)| figure(figures).is_none()) {
-            continue;
+        let values = columns.iter().map(|(_, figures)| figure(figures));
+        if values.clone().any(|value| value.is_some()) {
+            row(&mut text, name, values);
         }
-        let _ = write!(text, "{name:<20}");
-        for (_, figures) in &columns {
-            let _ = match figure(figures) {
-                Some(value) => write!(text, "{value:>8.3}"),
-                None => write!(text, "{:>8}", "–"),
-            };
-        }
-        text.push('\n');
+    }
+    if let Some(report) = &evaluation.calibration {
+        text.push_str(&calibrate::text(report));
     }
     text
+}
+
+fn row(text: &mut String, name: &str, values: impl Iterator<Item = Option<f64>>) {
+    let _ = write!(text, "{name:<20}");
+    for value in values {
+        let _ = match value {
+            Some(value) => write!(text, "{value:>10.3}"),
+            None => write!(text, "{:>10}", "–"),
+        };
+    }
+    text.push('\n');
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use docent_api::dto::{Expansion, Language};
-use docent_engine::{SearchHit, SearchRequest};
+use docent_engine::{Legs, SearchHit, SearchRequest};
 use serde::Serialize;
 
 use super::{Jobs, with_engine};
@@ -20,6 +20,8 @@ struct Found {
     language_detected: Language,
     expansion: Option<Expansion>,
     hits: Vec<Hit>,
+    /// How likely it is that the documents answer the question, 0 to 1.
+    confidence: f32,
     embed_ms: f64,
     retrieval_ms: f64,
 }
@@ -70,6 +72,7 @@ pub async fn run(settings: &Settings, output: Output, command: Search) -> Result
             k: command.k.into(),
             expand: command.expand,
             language: command.language.into(),
+            legs: Legs::Hybrid,
         };
         let response = engine.search(&scope, request).await?;
         Ok(Found {
@@ -80,6 +83,7 @@ pub async fn run(settings: &Settings, output: Output, command: Search) -> Result
                 .zip(response.hits)
                 .map(|(rank, hit)| Hit::ranked(rank, hit))
                 .collect(),
+            confidence: response.confidence,
             embed_ms: response.embed_ms,
             retrieval_ms: response.retrieval_ms,
         })

@@ -22,39 +22,44 @@ pub async fn run(settings: &Settings, output: Output, command: Serve) -> Result<
         let server = Server::bind(engine.clone(), options)
             .await
             .map_err(|error| failure(&error))?;
+        // Whoever reads the address may end the program at once.
+        let stop = stop_signal();
         let started = json!({
             "url": server.url(),
             "address": server.address().to_string(),
             "token": server.token().as_str(),
         });
-        output.result(&started, |_| {
-            let mut text = format!("Docent is at {}", server.url());
-            if !has_window {
-                text.push_str("\nThe window's pages are not built; this serves the API alone.");
-            }
-            text
-        })?;
-        server
-            .run(stop_signal())
-            .await
-            .map_err(|error| failure(&error))
+        output.result(&started, |_| format!("Docent is at {}", server.url()))?;
+        if !has_window {
+            eprintln!("docent: the window's pages are not built; this serves the API alone");
+        }
+        server.run(stop).await.map_err(|error| failure(&error))
     })
     .await
 }
 
-/// Ctrl-C, or being told to end.
-async fn stop_signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+/// Ctrl-C, or being told to end; heard from this call on.
+#[cfg(unix)]
+fn stop_signal() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    let [interrupt, terminate] =
+        [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
+    let heard = async |signal: Option<Signal>| match signal {
+        Some(mut signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    };
+    async move {
+        tokio::select! {
+            () = heard(interrupt) => {}
+            () = heard(terminate) => {}
         }
     }
+}
+
+#[cfg(not(unix))]
+async fn stop_signal() {
     let _ = tokio::signal::ctrl_c().await;
 }
 

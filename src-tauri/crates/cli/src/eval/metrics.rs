@@ -4,6 +4,10 @@
 //! hit. With one relevant result nDCG is the discount of that rank (Järvelin and Kekäläinen 2002,
 //! with log2(rank + 1)).
 
+use std::collections::BTreeMap;
+
+use docent_api::dto::Expansion;
+use docent_engine::Evidence;
 use serde::Serialize;
 
 /// The rank, from 1, of the first right hit.
@@ -47,18 +51,41 @@ pub fn percentile(mut values: Vec<f64>, share: f64) -> Option<f64> {
     values.get(rank.max(1) - 1).copied()
 }
 
+/// A way to retrieve, each measured on the same questions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Retrieval {
+    /// By cosine alone: the baseline.
+    Dense,
+    /// By meaning and words, as asked.
+    Hybrid,
+    /// The same with the question widened by the local model.
+    Widened,
+}
+
 /// What became of one question.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
     pub id: String,
     pub language: String,
+    pub kind: Option<String>,
     pub answerable: bool,
+    pub expects_passages: bool,
+    pub found: BTreeMap<Retrieval, Found>,
+    pub answer: Option<AnswerOutcome>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Found {
     /// Of the first right hit, from 1; `null` where none was found. Questions that cannot be
     /// answered, or that expect no passage, have none.
     pub rank: Option<usize>,
-    pub expects_passages: bool,
+    /// From the question's embedding to the hits.
     pub retrieval_ms: f64,
-    pub answer: Option<AnswerOutcome>,
+    /// How likely the documents are to answer it, 0 to 1, and the signs that say so.
+    pub confidence: f32,
+    pub evidence: Evidence,
+    pub expansion: Option<Expansion>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -81,13 +108,11 @@ pub struct Figures {
     pub questions: u64,
     /// Questions that the retrieval figures are about: answerable ones that expect a passage.
     pub ranked: u64,
-    pub recall_at_1: Option<f64>,
-    pub recall_at_5: Option<f64>,
-    pub recall_at_10: Option<f64>,
-    pub mrr: Option<f64>,
-    pub ndcg_at_10: Option<f64>,
-    pub retrieval_ms_p50: Option<f64>,
-    pub retrieval_ms_p95: Option<f64>,
+    /// As an answer would retrieve: widened where that was asked for, else hybrid.
+    #[serde(flatten)]
+    pub main: RetrievalFigures,
+    /// Every way that was measured.
+    pub retrieval: BTreeMap<Retrieval, RetrievalFigures>,
     /// Of all citations of ranked questions, the share that was expected.
     pub citation_precision: Option<f64>,
     /// Of the ranked questions, the share whose answer cites an expected passage.
@@ -101,6 +126,49 @@ pub struct Figures {
     pub answer_correct: Option<f64>,
 }
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RetrievalFigures {
+    pub recall_at_1: Option<f64>,
+    pub recall_at_5: Option<f64>,
+    pub recall_at_10: Option<f64>,
+    pub mrr: Option<f64>,
+    pub ndcg_at_10: Option<f64>,
+    pub retrieval_ms_p50: Option<f64>,
+    pub retrieval_ms_p95: Option<f64>,
+}
+
+fn retrieval_figures(
+    way: Retrieval,
+    all: &[&Outcome],
+    ranked: &[&Outcome],
+) -> Option<RetrievalFigures> {
+    let found = |outcome: &Outcome| outcome.found.get(&way).cloned();
+    let times: Vec<f64> = all
+        .iter()
+        .filter_map(|outcome| Some(found(outcome)?.retrieval_ms))
+        .collect();
+    if times.is_empty() {
+        return None;
+    }
+    let over_ranked = |figure: &dyn Fn(Option<usize>) -> f64| {
+        mean(
+            ranked
+                .iter()
+                .map(|outcome| figure(found(outcome).and_then(|found| found.rank))),
+        )
+    };
+    let recall = |k| over_ranked(&|rank| share(is_within(rank, k)));
+    Some(RetrievalFigures {
+        recall_at_1: recall(1),
+        recall_at_5: recall(5),
+        recall_at_10: recall(10),
+        mrr: over_ranked(&reciprocal_rank),
+        ndcg_at_10: over_ranked(&|rank| discounted_gain(rank, 10)),
+        retrieval_ms_p50: percentile(times.clone(), 0.5),
+        retrieval_ms_p95: percentile(times, 0.95),
+    })
+}
+
 #[must_use]
 pub fn figures<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Figures {
     let outcomes: Vec<&Outcome> = outcomes.into_iter().collect();
@@ -109,17 +177,10 @@ pub fn figures<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Figures {
         .copied()
         .filter(|outcome| outcome.answerable && outcome.expects_passages)
         .collect();
-    let over_ranked = |figure: &dyn Fn(Option<usize>) -> f64| {
-        mean(ranked.iter().map(|outcome| figure(outcome.rank)))
-    };
-    let recall = |k| over_ranked(&|rank| share(is_within(rank, k)));
-    let times = || {
-        outcomes
-            .iter()
-            .map(|outcome| outcome.retrieval_ms)
-            .collect::<Vec<_>>()
-    };
-
+    let retrieval: BTreeMap<_, _> = [Retrieval::Dense, Retrieval::Hybrid, Retrieval::Widened]
+        .into_iter()
+        .filter_map(|way| Some((way, retrieval_figures(way, &outcomes, &ranked)?)))
+        .collect();
     let answers = || ranked.iter().filter_map(|outcome| outcome.answer.as_ref());
     let cited: u64 = answers().map(|answer| answer.cited).sum();
     let cited_rightly: u64 = answers().map(|answer| answer.cited_rightly).sum();
@@ -139,13 +200,11 @@ pub fn figures<'a>(outcomes: impl IntoIterator<Item = &'a Outcome>) -> Figures {
     Figures {
         questions: outcomes.len() as u64,
         ranked: ranked.len() as u64,
-        recall_at_1: recall(1),
-        recall_at_5: recall(5),
-        recall_at_10: recall(10),
-        mrr: over_ranked(&reciprocal_rank),
-        ndcg_at_10: over_ranked(&|rank| discounted_gain(rank, 10)),
-        retrieval_ms_p50: percentile(times(), 0.5),
-        retrieval_ms_p95: percentile(times(), 0.95),
+        main: retrieval
+            .last_key_value()
+            .map(|(_, figures)| figures.clone())
+            .unwrap_or_default(),
+        retrieval,
         citation_precision: ratio(cited_rightly, cited),
         citation_recall: mean(answers().map(|answer| share(answer.cited_rightly > 0))),
         refusal_precision: refusals.precision(),
@@ -165,7 +224,8 @@ const fn share(is_so: bool) -> f64 {
     if is_so { 1.0 } else { 0.0 }
 }
 
-fn ratio(part: u64, whole: u64) -> Option<f64> {
+#[must_use]
+pub fn ratio(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 / whole as f64)
 }
 
@@ -206,10 +266,21 @@ mod tests {
         Outcome {
             id: String::new(),
             language: "en".to_owned(),
+            kind: None,
             answerable: true,
-            rank,
             expects_passages: true,
-            retrieval_ms: 1.0,
+            found: [(Retrieval::Dense, None), (Retrieval::Hybrid, rank)]
+                .map(|(way, rank)| {
+                    let found = Found {
+                        rank,
+                        retrieval_ms: 1.0,
+                        confidence: 0.5,
+                        evidence: Evidence::default(),
+                        expansion: None,
+                    };
+                    (way, found)
+                })
+                .into(),
             answer: None,
         }
     }
@@ -243,23 +314,31 @@ mod tests {
         // Ranks 1, 3, 10, none.
         let outcomes = [found(Some(1)), found(Some(3)), found(Some(10)), found(None)];
         let figures = figures(&outcomes);
-        close(figures.recall_at_1, 0.25);
-        close(figures.recall_at_5, 0.5);
-        close(figures.recall_at_10, 0.75);
-        close(figures.mrr, (1.0 + 1.0 / 3.0 + 0.1) / 4.0);
+        close(figures.main.recall_at_1, 0.25);
+        close(figures.main.recall_at_5, 0.5);
+        close(figures.main.recall_at_10, 0.75);
+        close(figures.main.mrr, (1.0 + 1.0 / 3.0 + 0.1) / 4.0);
         // log2(2) = 1, log2(4) = 2, log2(11) = 3.459431618637297.
         close(
-            figures.ndcg_at_10,
+            figures.main.ndcg_at_10,
             (1.0 + 0.5 + 1.0 / 3.459_431_618_637_297) / 4.0,
         );
     }
 
     #[test]
+    fn every_way_is_counted_by_itself() {
+        let figures = figures(&[found(Some(1))]);
+        close(figures.retrieval[&Retrieval::Dense].recall_at_10, 0.0);
+        close(figures.retrieval[&Retrieval::Hybrid].recall_at_10, 1.0);
+        assert!(!figures.retrieval.contains_key(&Retrieval::Widened));
+    }
+
+    #[test]
     fn what_lies_beyond_ten_counts_for_the_reciprocal_rank_alone() {
         let figures = figures(&[found(Some(20))]);
-        close(figures.recall_at_10, 0.0);
-        close(figures.ndcg_at_10, 0.0);
-        close(figures.mrr, 0.05);
+        close(figures.main.recall_at_10, 0.0);
+        close(figures.main.ndcg_at_10, 0.0);
+        close(figures.main.mrr, 0.05);
     }
 
     #[test]
@@ -270,7 +349,7 @@ mod tests {
         };
         let figures = figures(&[found(Some(1)), unanswerable]);
         assert_eq!((figures.questions, figures.ranked), (2, 1));
-        close(figures.recall_at_1, 1.0);
+        close(figures.main.recall_at_1, 1.0);
         assert_eq!(figures.refusal_f1, None, "nothing was answered");
     }
 

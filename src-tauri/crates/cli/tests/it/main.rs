@@ -106,6 +106,39 @@ fn ingesting_without_the_embedder_says_what_to_fetch() {
     assert_eq!(failure["error"]["code"], "NOT_FOUND");
 }
 
+/// The embedder of a workspace need not be the one that new workspaces get.
+#[test]
+fn ingesting_into_a_workspace_whose_embedder_is_gone_ends() {
+    let docent = Docent::new();
+    docent.json(&["workspaces", "create", "W", "--embedder", "bge-m3"]);
+    let file = docent.data().join("a.txt");
+    std::fs::write(&file, "text").unwrap();
+    let (success, failure) = docent.json(&["ingest", file.to_str().unwrap(), "--workspace", "W"]);
+    assert!(!success);
+    assert_eq!(failure["error"]["code"], "MODEL_MISSING");
+    let message = failure["error"]["message"].as_str().unwrap();
+    assert!(message.contains("1 document"), "{message}");
+    let (_, listed) = docent.json(&["documents", "list", "--workspace", "W"]);
+    assert_eq!(listed[0]["status"], "queued", "it waits for the model");
+}
+
+#[test]
+fn the_doctor_needs_no_models() {
+    let docent = Docent::new();
+    docent.json(&["workspaces", "create", "W"]);
+    let (success, report) = docent.json(&["doctor"]);
+    assert!(success, "{report}");
+    assert_eq!(report["findings"], json!([]));
+    let unchecked = report["unchecked"][0].as_str().unwrap();
+    assert!(
+        unchecked.starts_with("W: its words and vectors"),
+        "{unchecked}"
+    );
+    let text = docent.run(&["doctor"]);
+    let printed = String::from_utf8_lossy(&text.stdout);
+    assert!(printed.contains("\nnot checked: W: "), "{printed}");
+}
+
 #[test]
 fn a_workspace_is_deleted_only_when_meant() {
     let docent = Docent::new();

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use super::support;
+
 /// No list of numbers in brackets is longer; anything else in brackets is ordinary text.
 const LONGEST_REFERENCE: usize = 24;
 
@@ -217,6 +219,32 @@ fn ends_with_abbreviation(text: &str) -> bool {
         )
 }
 
+/// A sentence for comparison: its letters and digits in lower case, without references.
+#[must_use]
+pub fn folded(sentence: &str) -> String {
+    support::without_references(sentence)
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// Shorter sentences may rightly come twice ("Click OK.").
+const SHORTEST_REPEATED_CHARS: usize = 24;
+
+/// Whether the last whole sentence of a text has been said before in it.
+#[must_use]
+pub fn repeats(text: &str) -> bool {
+    if !text.trim_end().ends_with(['.', '!', '?', ']', ':']) {
+        return false;
+    }
+    let pieces: Vec<String> = sentences(text).into_iter().map(folded).collect();
+    let Some((last, before)) = pieces.split_last() else {
+        return false;
+    };
+    last.chars().count() >= SHORTEST_REPEATED_CHARS && before.contains(last)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,5 +299,20 @@ mod tests {
         );
         assert_eq!(pieces.concat(), answer);
         assert_eq!(sentences("One. [1] Two [2]."), ["One. [1]", " Two [2]."]);
+    }
+
+    #[test]
+    fn a_model_that_goes_in_circles_is_noticed() {
+        let once = "Open the Activities overview [1]. Start typing Settings [1].";
+        assert!(!repeats(once));
+        let circling = format!(
+            "{once} You can find the address in the panel [1]. You can find the address in the panel [2]."
+        );
+        assert!(repeats(&circling));
+        assert!(!repeats("Click OK. Click OK."), "short ones may come twice");
+        assert!(
+            !repeats(&circling[..circling.len() - 5]),
+            "not before it is whole"
+        );
     }
 }

@@ -2,50 +2,45 @@
 //! model says: small models asked to refuse do so always, or never.
 //!
 //! No single sign tells a near miss from an answerable question well, so several are combined by
-//! a logistic model. Its coefficients are set by hand; they have not been fitted on questions yet.
+//! a logistic model, fitted by `cargo xtask eval --expand` on natural questions in both languages
+//! over help pages and manuals: area under the curve 0.92, where the best sign alone has 0.91 and
+//! cosine 0.80.
 
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
+
+/// How many signs there are.
+pub const SIGNS: usize = 3;
 
 /// What retrieval says about a question.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Best dense score, in standard deviations above unrelated text.
     pub dense_z: f32,
-    /// By how much the best dense score exceeds the tenth.
-    pub dense_gap: f32,
     /// Share of the question's weight of words found in the best three passages, 0 to 1.
     pub coverage: f32,
     /// Share of the question's weight of words found in the single best passage, 0 to 1.
     pub best_coverage: f32,
-    /// 1 when the best passage by meaning is among the best three by words.
-    pub agreement: f32,
 }
 
 /// Coefficients of the logistic model, in the order of [`Evidence`]'s fields.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     pub intercept: f32,
-    pub weights: [f32; 5],
+    pub weights: [f32; SIGNS],
 }
 
 /// For any embedder, because dense scores are counted against its own background.
 pub const CALIBRATION: Calibration = Calibration {
-    intercept: -6.0,
-    weights: [1.2, 0.4, 1.5, 1.5, 0.4],
+    intercept: -8.31,
+    weights: [1.02, 1.02, 5.49],
 };
 
 impl Evidence {
     #[must_use]
-    pub const fn as_array(&self) -> [f32; 5] {
-        [
-            self.dense_z,
-            self.dense_gap,
-            self.coverage,
-            self.best_coverage,
-            self.agreement,
-        ]
+    pub const fn as_array(&self) -> [f32; SIGNS] {
+        [self.dense_z, self.coverage, self.best_coverage]
     }
 
     /// Chance, 0 to 1, that the documents answer the question.
@@ -159,10 +154,8 @@ mod tests {
         };
         let strong = Evidence {
             dense_z: 4.5,
-            dense_gap: 1.0,
             coverage: 0.9,
             best_coverage: 0.8,
-            agreement: 1.0,
         };
         assert!(weak.confidence(&CALIBRATION) < 0.5);
         assert!(strong.confidence(&CALIBRATION) > 0.5);

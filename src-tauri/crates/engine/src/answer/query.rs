@@ -14,20 +14,15 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::citations::{self, CitationFilter};
-use super::evidence::{self, CALIBRATION, Evidence};
+use super::evidence::{CALIBRATION, Evidence};
 use super::prompt::{self, NumberedPassage, PastTurn};
 use super::verify;
 use crate::config::ExpansionPolicy;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::indexes::OpenIndex;
-use crate::retrieve::expand::{self, Plan};
-use crate::retrieve::fuse::Scored;
-use crate::retrieve::{self, Wording, language};
-use crate::types::{
-    Expansion, QueryEvent, QueryOutcome, QueryRequest, RetrievalStage, SearchHit, SearchRequest,
-    SearchResponse, Topic,
-};
+use crate::retrieve::Wording;
+use crate::types::{QueryEvent, QueryOutcome, QueryRequest, RetrievalStage, Topic};
 
 /// Longer texts are pasted documents, not questions; the embedder would cut them anyway.
 const LONGEST_QUESTION_CHARS: usize = 4000;
@@ -37,12 +32,6 @@ const NEAREST_PASSAGES: usize = 3;
 
 /// Pieces of an answer between two saves, so that a crash loses a sentence and not the answer.
 const PIECES_PER_SAVE: usize = 48;
-
-/// First results with less evidence than this are worth a few seconds of widening.
-const WEAK_EVIDENCE: f32 = 0.6;
-
-/// The best passage by meaning agrees with the words when it is among this many best by words.
-const AGREEMENT_DEPTH: usize = 3;
 
 /// A question being answered.
 struct Turn {
@@ -103,7 +92,12 @@ impl Engine {
             }
         };
         let history = self.past_turns(scope, chat).await?;
-        let language = self.language_of(&open, &question, request.language, &history);
+        let language = self.language_of(
+            &open,
+            &question,
+            request.language,
+            history.last().map(|turn| turn.language),
+        );
         let (user_message, message) = self.begin_turn(scope, chat, &question).await?;
         self.name_chat(scope, chat, &title_of(&question)).await?;
         self.changed(Topic::Chats, Some(scope.workspace()));
@@ -156,70 +150,6 @@ impl Engine {
         }
         self.answering().cancel(message);
         Ok(())
-    }
-
-    /// Ranked passages for a question, without an answer.
-    pub async fn search(
-        self: &Arc<Self>,
-        scope: &WorkspaceScope,
-        request: SearchRequest,
-    ) -> Result<SearchResponse> {
-        let question = request.text.trim();
-        if question.is_empty() {
-            return Err(Error::invalid("the question is empty"));
-        }
-        let open = self.open_index(scope).await?;
-        let language = self.language_of(&open, question, request.language, &[]);
-        let interactive = self.cores().interactive();
-        let mut wordings = vec![Wording::question(question)];
-        let mut expansion = None;
-        if request.expand {
-            let plan = Plan {
-                translate_to: other_language(&open, language),
-                hypothetical: Some(
-                    retrieve::present_languages(&open.index)
-                        .first()
-                        .copied()
-                        .unwrap_or(language),
-                ),
-            };
-            interactive.ready().await;
-            if let Ok(generator) = self.model_set().generator().await {
-                expansion = self
-                    .expander()
-                    .expand(&generator, question, plan, &CancellationToken::new())
-                    .await;
-            }
-            if let Some(expansion) = &expansion {
-                wordings.extend(expand::wordings(expansion));
-            }
-        }
-        let embedding = Instant::now();
-        let probes = retrieve::embed(&open.embedder, wordings).await?;
-        let embed_ms = embedding.elapsed().as_secs_f64() * 1000.0;
-        let ranking = retrieve::rank(&open, probes).await?;
-        let ranked_ms = ranking.milliseconds;
-        let hydrating = Instant::now();
-        let k = request.k.clamp(1, 200);
-        let best: Vec<Scored> = ranking.scored.into_iter().take(k).collect();
-        let hits = self
-            .hydrate(scope, &best)
-            .await?
-            .into_iter()
-            .zip(&best)
-            .map(|(citation, scored)| SearchHit {
-                citation,
-                dense_score: scored.dense,
-                word_score: scored.words,
-            })
-            .collect();
-        Ok(SearchResponse {
-            language_detected: language,
-            expansion,
-            hits,
-            retrieval_ms: ranked_ms + hydrating.elapsed().as_secs_f64() * 1000.0,
-            embed_ms,
-        })
     }
 
     /// Stores the question and an empty answer in one transaction.
@@ -290,69 +220,38 @@ impl Engine {
         let started = Instant::now();
         let mut wordings = vec![Wording::question(&turn.question)];
         if let Some(previous) = turn.history.last().filter(|_| continues(&turn.question)) {
-            wordings.push(Wording {
-                weight: 1.0,
-                ..Wording::question(format!("{} {}", previous.question, turn.question))
-            });
+            wordings.push(Wording::question(format!(
+                "{} {}",
+                previous.question, turn.question
+            )));
         }
-        let mut probes = retrieve::embed(&open.embedder, wordings).await?;
-        let ranking = retrieve::rank(open, probes.clone()).await?;
-        let mut scored = ranking.scored;
-        let mut passages = self.hydrate_best(turn, &scored).await?;
-        let texts: Vec<String> = probes
-            .iter()
-            .map(|probe| probe.wording.text.clone())
-            .collect();
-        let mut evidence = weigh(&texts, &scored, &passages);
+        let mut found = self
+            .retrieve(&turn.scope, open, wordings, turn.max_results)
+            .await?;
         turn.send(QueryEvent::Retrieved {
-            passages: passages.clone(),
+            passages: found.passages.clone(),
             stage: RetrievalStage::First,
         })
         .await;
         let retrieval_ms = elapsed_ms(started);
-
-        if let Some(expansion) = self.widen(turn, open, &evidence).await {
-            let added = retrieve::embed(&open.embedder, expand::wordings(&expansion)).await?;
-            let texts: Vec<String> = texts.into_iter().chain(expansion.translation).collect();
-            probes.extend(added);
-            scored = retrieve::rank(open, probes).await?.scored;
-            passages = self.hydrate_best(turn, &scored).await?;
-            evidence = weigh(&texts, &scored, &passages);
-            turn.send(QueryEvent::Retrieved {
-                passages: passages.clone(),
-                stage: RetrievalStage::Expanded,
-            })
-            .await;
+        if self.config().expansion != ExpansionPolicy::Never {
+            let expansion = self.widen(open, turn.language, &found, &turn.cancel).await;
+            if let Some(expansion) = expansion {
+                found = self
+                    .retrieve_widened(&turn.scope, open, found, &expansion, turn.max_results)
+                    .await?;
+                turn.send(QueryEvent::Retrieved {
+                    passages: found.passages.clone(),
+                    stage: RetrievalStage::Expanded,
+                })
+                .await;
+            }
         }
         Ok(Found {
-            passages,
-            evidence,
+            passages: found.passages,
+            evidence: found.evidence,
             retrieval_ms,
         })
-    }
-
-    async fn widen(
-        self: &Arc<Self>,
-        turn: &Turn,
-        open: &OpenIndex,
-        evidence: &Evidence,
-    ) -> Option<Expansion> {
-        if self.config().expansion == ExpansionPolicy::Never {
-            return None;
-        }
-        let translate_to = other_language(open, turn.language);
-        let weak = evidence.confidence(&CALIBRATION) < WEAK_EVIDENCE;
-        let plan = Plan {
-            translate_to,
-            hypothetical: (weak && translate_to.is_none()).then_some(turn.language),
-        };
-        if plan.is_empty() {
-            return None;
-        }
-        let generator = self.model_set().generator().await.ok()?;
-        self.expander()
-            .expand(&generator, &turn.question, plan, &turn.cancel)
-            .await
     }
 
     async fn write(
@@ -416,15 +315,21 @@ impl Engine {
         let messages =
             prompt::conversation(&history, &turn.question, turn.language, &prompt_passages);
         let request = GenerationRequest {
-            stop: vec!["\n\n[".into(), "\nPitanje:".into(), "\nQuestion:".into()],
+            stop: vec![
+                "<passage".into(),
+                "</passage".into(),
+                "\nPitanje:".into(),
+                "\nQuestion:".into(),
+            ],
             ..GenerationRequest::greedy(messages, config.answer_tokens)
         };
         let (generation, mut streamed) = self.stream(turn, generator, request, &citations).await?;
-        let interrupted = generation.finish == Finish::Cancelled;
+        let interrupted = generation.finish == Finish::Cancelled && !streamed.is_circling;
         let mut text = streamed.text.clone();
         if !interrupted {
             let checker = verify::Checker {
                 embedder: &open.embedder,
+                general: open.general().await?,
                 question: &turn.question,
                 language: turn.language,
                 citations: &citations,
@@ -475,7 +380,8 @@ impl Engine {
         let (pieces, mut received) = mpsc::channel::<String>(64);
         let mut filter = CitationFilter::new(citations.iter().map(|citation| citation.n));
         let mut streamed = Streamed::default();
-        let generate = generator.generate(request, pieces, turn.cancel.clone());
+        let ended = turn.cancel.child_token();
+        let generate = generator.generate(request, pieces, ended.clone());
         let forward = async {
             let mut unsaved = 0;
             while let Some(piece) = received.recv().await {
@@ -485,6 +391,12 @@ impl Engine {
                     continue;
                 }
                 streamed.text.push_str(&text);
+                if citations::repeats(&streamed.text) {
+                    // What follows would be the same again, to the end of the room.
+                    streamed.is_circling = true;
+                    ended.cancel();
+                    break;
+                }
                 turn.send(QueryEvent::Token { text }).await;
                 unsaved += 1;
                 if unsaved >= PIECES_PER_SAVE {
@@ -498,7 +410,7 @@ impl Engine {
         let (generation, forwarded) = tokio::join!(generate, forward);
         forwarded?;
         let rest = filter.finish();
-        if !rest.is_empty() {
+        if !rest.is_empty() && !streamed.is_circling {
             streamed.text.push_str(&rest);
             turn.send(QueryEvent::Token { text: rest }).await;
         }
@@ -601,72 +513,14 @@ impl Engine {
         }
         Ok(turns)
     }
-
-    fn language_of(
-        &self,
-        open: &OpenIndex,
-        question: &str,
-        asked_for: Option<Language>,
-        history: &[PastTurn],
-    ) -> Language {
-        let detected = asked_for.unwrap_or_else(|| language::of_question(question));
-        if detected != Language::Undetermined {
-            return detected;
-        }
-        // "HP 1320?" tells nothing: the chat's language, else the documents', else English.
-        history
-            .last()
-            .map(|turn| turn.language)
-            .or_else(|| retrieve::present_languages(&open.index).first().copied())
-            .unwrap_or(Language::English)
-    }
-
-    async fn hydrate_best(&self, turn: &Turn, scored: &[Scored]) -> Result<Vec<Citation>> {
-        let best = scored.get(..turn.max_results).unwrap_or(scored);
-        self.hydrate(&turn.scope, best).await
-    }
-
-    /// The passages of ranked chunks, in their order, numbered from 1. Chunks whose document was
-    /// deleted in the meantime are left out.
-    pub(crate) async fn hydrate(
-        &self,
-        scope: &WorkspaceScope,
-        scored: &[Scored],
-    ) -> Result<Vec<Citation>> {
-        let keys: Vec<_> = scored.iter().map(|scored| scored.key).collect();
-        let passages = self.store().chunks().get_many(scope, &keys).await?;
-        let mut by_key: HashMap<_, _> = passages
-            .into_iter()
-            .map(|passage| (passage.chunk.key, passage))
-            .collect();
-        let mut citations = Vec::with_capacity(scored.len());
-        for scored in scored {
-            let Some(passage) = by_key.remove(&scored.key) else {
-                continue;
-            };
-            let content = passage.chunk.content;
-            citations.push(Citation {
-                n: citations.len() as u32 + 1,
-                used: false,
-                document_id: passage.chunk.document_id,
-                chunk: scored.key,
-                title: header(&passage.title, &content.heading_path),
-                path: passage.path,
-                text: content.text,
-                span: content.span,
-                page: content.page,
-                boxes: content.boxes,
-                score: scored.score,
-            });
-        }
-        Ok(citations)
-    }
 }
 
 #[derive(Default)]
 struct Streamed {
     text: String,
     first_token: Option<Instant>,
+    /// It was ended because the model had begun to repeat itself.
+    is_circling: bool,
 }
 
 impl Turn {
@@ -727,50 +581,6 @@ impl Turn {
     }
 }
 
-/// The signs for and against an answer in what was found for any of the wordings.
-fn weigh(wordings: &[String], scored: &[Scored], passages: &[Citation]) -> Evidence {
-    let Some(top) = scored
-        .iter()
-        .map(|scored| scored.dense_z)
-        .max_by(f32::total_cmp)
-    else {
-        return Evidence::default();
-    };
-    let tenth = scored.get(9).map_or(0.0, |scored| scored.dense_z);
-    let best_three: String = passages
-        .iter()
-        .take(3)
-        .map(|passage| passage.title.clone() + "\n" + &passage.text + "\n")
-        .collect();
-    let over_wordings = |passage: &str| {
-        wordings
-            .iter()
-            .map(|wording| evidence::coverage(wording, passage))
-            .fold(0.0, f32::max)
-    };
-    let mut by_words: Vec<&Scored> = scored.iter().collect();
-    by_words.sort_by(|a, b| b.words.total_cmp(&a.words));
-    let by_meaning = scored
-        .iter()
-        .max_by(|a, b| a.dense.total_cmp(&b.dense))
-        .map(|scored| scored.key);
-    let agrees = by_words
-        .iter()
-        .take(AGREEMENT_DEPTH)
-        .any(|scored| Some(scored.key) == by_meaning && scored.words > 0.0);
-    Evidence {
-        dense_z: top,
-        dense_gap: top - tenth,
-        coverage: over_wordings(&best_three),
-        best_coverage: passages
-            .iter()
-            .take(3)
-            .map(|passage| over_wordings(&format!("{}\n{}", passage.title, passage.text)))
-            .fold(0.0, f32::max),
-        agreement: f32::from(u8::from(agrees)),
-    }
-}
-
 /// Whether a question leans on the one before it: short, or beginning as continuations do.
 fn continues(question: &str) -> bool {
     const BEGINNINGS: &[&str] = &[
@@ -802,23 +612,6 @@ fn continues(question: &str) -> bool {
             .iter()
             .any(|beginning| lower.starts_with(beginning))
         || (words.len() <= 8 && words.iter().any(|word| BACKWARD.contains(word)))
-}
-
-fn other_language(open: &OpenIndex, language: Language) -> Option<Language> {
-    retrieve::present_languages(&open.index)
-        .into_iter()
-        .find(|present| *present != language)
-}
-
-/// Title and headings, outermost first, each once.
-pub(crate) fn header(title: &str, heading_path: &[String]) -> String {
-    let mut parts = vec![title];
-    for heading in heading_path {
-        if parts.last() != Some(&heading.as_str()) {
-            parts.push(heading);
-        }
-    }
-    parts.join(" > ")
 }
 
 fn title_of(question: &str) -> String {

@@ -11,15 +11,16 @@ use docent_inference::{EmbedKind, Embedder};
 
 use super::{citations, evidence, prompt, support};
 use crate::error::Result;
-use crate::retrieve::language;
+use crate::retrieve::fuse::Background;
+use crate::retrieve::{self, language};
 
 /// Wording that a supporting passage shares with a sentence. Paraphrases by small models keep more
 /// than half of a passage's word stems; unrelated passages of one manual share up to a fifth.
 const SUPPORTED_WORDING: f32 = 0.45;
 
-/// Cosine, in standard deviations above the other passages of the prompt, that counts as support
-/// where the sentence and the passage are in different languages.
-const SUPPORTED_COSINE: f32 = 0.80;
+/// Cosine, in standard deviations above that of unrelated sentences, that counts as support where
+/// the sentence and the passage are in different languages.
+const SUPPORTED_Z: f32 = 3.0;
 
 /// Shorter pieces ("Da.", a list's bullet) claim nothing by themselves.
 const SHORTEST_CLAIM_CHARS: usize = 18;
@@ -29,6 +30,8 @@ const QUOTE_CHARS: usize = 420;
 
 pub(super) struct Checker<'a> {
     pub embedder: &'a Arc<dyn Embedder>,
+    /// The vectors of sentences about nothing in particular.
+    pub general: Arc<Vec<Vec<f32>>>,
     pub question: &'a str,
     pub language: Language,
     /// The prompt's passages under their numbers.
@@ -39,14 +42,19 @@ impl Checker<'_> {
     /// The answer as it may be shown: with a number on every supported sentence, or a quotation.
     pub(super) async fn check(&self, answer: &str) -> Result<String> {
         let pieces = citations::sentences(answer);
-        let claims = pieces.iter().filter(|piece| is_claim(piece)).count();
         let mut checked = String::with_capacity(answer.len() + 16);
         let mut supported = 0;
+        let mut said: Vec<String> = Vec::new();
         for piece in &pieces {
             if !is_claim(piece) {
                 checked.push_str(piece);
                 continue;
             }
+            let bare = citations::folded(piece);
+            if said.contains(&bare) {
+                continue;
+            }
+            said.push(bare);
             let (_, numbers) = citations::resolve(piece, self.numbers());
             let best = self.best_support(piece).await?;
             let cited_holds = match &best {
@@ -72,7 +80,8 @@ impl Checker<'_> {
                 None => checked.push_str(piece),
             }
         }
-        if claims > 0 && supported * 2 >= claims {
+        if !said.is_empty() && supported * 2 >= said.len() {
+            checked.truncate(checked.trim_end().len());
             return Ok(checked);
         }
         Ok(self.quotation(answer))
@@ -94,20 +103,18 @@ impl Checker<'_> {
         if let Some(best) = Support::of(&scored, SUPPORTED_WORDING) {
             return Ok(Some(best));
         }
-        let foreign: Vec<&Citation> = self
+        let foreign: Vec<(&Citation, Language)> = self
             .citations
             .iter()
-            .filter(|citation| {
-                let of_passage = language::of_document(&citation.text);
-                of_passage != Language::Undetermined && of_passage != self.language
-            })
-            .filter(|citation| support::foreign_numbers(&bare, &citation.text).is_empty())
+            .map(|citation| (citation, language::of_document(&citation.text)))
+            .filter(|(_, passage)| *passage != Language::Undetermined && *passage != self.language)
+            .filter(|(citation, _)| support::foreign_numbers(&bare, &citation.text).is_empty())
             .collect();
         if foreign.is_empty() {
             return Ok(None);
         }
         let mut texts = vec![bare];
-        texts.extend(foreign.iter().map(|citation| citation.text.clone()));
+        texts.extend(foreign.iter().map(|(citation, _)| citation.text.clone()));
         let vectors = self.embedder.embed(EmbedKind::Passage, texts).await?;
         let Some((sentence, passages)) = vectors.split_first() else {
             return Ok(None);
@@ -115,21 +122,42 @@ impl Checker<'_> {
         let scored: Vec<(u32, f32)> = foreign
             .iter()
             .zip(passages)
-            .map(|(citation, passage)| (citation.n, dot(&sentence.dense, &passage.dense)))
+            .map(|((citation, language), passage)| {
+                let unrelated: Vec<f32> = retrieve::general_of(&self.general, *language)
+                    .iter()
+                    .map(|general| dot(&sentence.dense, general))
+                    .collect();
+                let background = Background::of(&unrelated);
+                let cosine = dot(&sentence.dense, &passage.dense);
+                (
+                    citation.n,
+                    (cosine - background.mean) / background.deviation,
+                )
+            })
             .collect();
-        Ok(Support::of(&scored, SUPPORTED_COSINE))
+        tracing::debug!(?scored, "support across languages");
+        Ok(Support::of(&scored, SUPPORTED_Z))
     }
 
-    /// The passage that covers the question best, in its own words. Where the words say nothing,
-    /// as across languages, the ranking decides.
+    /// Verbatim from a passage that the answer points to, or else from any: the one that covers the
+    /// question best. Where the words say nothing, as across languages, the ranking decides.
     fn quotation(&self, answer: &str) -> String {
-        let fitness = |citation: &Citation| {
+        let fitness = |citation: &&Citation| {
             evidence::coverage(self.question, &citation.text) + citation.score
         };
-        let best = self
-            .citations
-            .iter()
-            .max_by(|a, b| fitness(a).total_cmp(&fitness(b)));
+        let best_of = |among: &mut dyn Iterator<Item = &Citation>| -> Option<Citation> {
+            among
+                .max_by(|a, b| fitness(a).total_cmp(&fitness(b)))
+                .cloned()
+        };
+        let (_, pointed) = citations::resolve(answer, self.numbers());
+        let best = best_of(
+            &mut self
+                .citations
+                .iter()
+                .filter(|citation| pointed.contains(&citation.n)),
+        )
+        .or_else(|| best_of(&mut self.citations.iter()));
         match best {
             Some(citation) => format!(
                 "{} „{}” [{}]",

@@ -3,8 +3,8 @@
 //! Scores of different kinds cannot be added as they are. A dense score is counted in standard
 //! deviations above what an unrelated chunk of the same language scores for the same question, so
 //! that the embedder's liking for its question's own language cancels out; a word score is counted
-//! against the best one. Their weighted sum, about 0.7 to 0.3, beat reciprocal ranks and every
-//! single leg on parallel English and Croatian help pages.
+//! against the best one of its language. Their weighted sum, about 0.7 to 0.3, beat reciprocal ranks
+//! and every single leg on parallel English and Croatian help pages.
 
 use std::collections::HashMap;
 
@@ -97,11 +97,6 @@ pub fn fuse(
     weights: Weights,
     mut dense_of: impl FnMut(&[ChunkKey]) -> Vec<Option<f32>>,
 ) -> Vec<Scored> {
-    let best_words = groups
-        .iter()
-        .flat_map(|group| &group.words)
-        .map(|hit| hit.score)
-        .fold(f32::MIN_POSITIVE, f32::max);
     let mut fused = Vec::new();
     for group in groups {
         let mut found: HashMap<ChunkKey, (Option<f32>, f32)> = HashMap::new();
@@ -122,6 +117,13 @@ pub fn fuse(
                 entry.0 = score;
             }
         }
+        // Against the best of its own language: a question shares few words with texts in another
+        // one, and those few are the telling ones.
+        let best_words = group
+            .words
+            .iter()
+            .map(|hit| hit.score)
+            .fold(f32::MIN_POSITIVE, f32::max);
         let deviation = group.background.deviation.max(1e-6);
         for (key, (dense, words)) in found {
             // Without a vector a chunk counts as unrelated by meaning.
@@ -247,6 +249,24 @@ mod tests {
             ChunkKey(2),
             "it stands out further in its own language"
         );
+    }
+
+    #[test]
+    fn the_telling_words_of_another_language_count_in_full() {
+        let own = Group {
+            dense: vec![hit(1, 0.76)],
+            words: vec![hit(1, 20.0)],
+            background: BACKGROUND,
+        };
+        let other = Group {
+            dense: vec![hit(2, 0.77)],
+            words: vec![hit(2, 5.0)],
+            background: BACKGROUND,
+        };
+        let fused = fuse(&[own, other], Weights::default(), |keys| {
+            vec![None; keys.len()]
+        });
+        assert_eq!(fused[0].key, ChunkKey(2));
     }
 
     #[test]

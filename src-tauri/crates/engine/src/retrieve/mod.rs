@@ -10,7 +10,6 @@ pub mod language;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use docent_domain::{ChunkKey, Language};
 use docent_index::WorkspaceIndex;
@@ -115,8 +114,8 @@ pub(crate) async fn embed(
     Ok(probes)
 }
 
-/// Sentences about nothing in particular, in both languages: the background of small workspaces.
-const GENERAL_SENTENCES: &[&str] = &[
+/// Sentences about nothing in particular: the background of small workspaces.
+const GENERAL_ENGLISH: [&str; 12] = [
     "The train to the coast leaves every two hours and stops at most villages.",
     "She put the kettle on and looked for the blue cups.",
     "Prices rose slightly in the second quarter of the year.",
@@ -129,6 +128,9 @@ const GENERAL_SENTENCES: &[&str] = &[
     "Press the button for three seconds until the light turns green.",
     "The report describes the methods and the results of the study.",
     "Our customers can return the goods within fourteen days.",
+];
+
+const GENERAL_CROATIAN: [&str; 12] = [
     "Vlak za obalu polazi svaka dva sata i staje u većini mjesta.",
     "Pristavila je čaj i potražila plave šalice.",
     "Cijene su u drugom tromjesečju blago porasle.",
@@ -143,25 +145,29 @@ const GENERAL_SENTENCES: &[&str] = &[
     "Kupci mogu vratiti robu u roku od četrnaest dana.",
 ];
 
-/// The vectors of [`GENERAL_SENTENCES`] for an embedder.
+/// The vectors of the general sentences for an embedder, the English ones first.
 pub(crate) async fn general_background(embedder: &Arc<dyn Embedder>) -> Result<Vec<Vec<f32>>> {
-    let texts = GENERAL_SENTENCES
-        .iter()
-        .map(|&text| text.to_owned())
+    let texts = GENERAL_ENGLISH
+        .into_iter()
+        .chain(GENERAL_CROATIAN)
+        .map(str::to_owned)
         .collect();
     let vectors = embedder.embed(EmbedKind::Passage, texts).await?;
     Ok(vectors.into_iter().map(|vector| vector.dense).collect())
 }
 
-/// Ranked chunks, and how long ranking took once the vectors were there.
-#[derive(Clone, Debug)]
-pub(crate) struct Ranking {
-    pub scored: Vec<Scored>,
-    pub milliseconds: f64,
+/// Of the [`general_background`], the sentences in a language.
+pub(crate) fn general_of(general: &[Vec<f32>], language: Language) -> &[Vec<f32>] {
+    let (english, croatian) = general.split_at(GENERAL_ENGLISH.len().min(general.len()));
+    match language {
+        Language::Croatian => croatian,
+        Language::English => english,
+        Language::Undetermined => general,
+    }
 }
 
 /// Ranks the chunks of an index for all probes together.
-pub(crate) async fn rank(open: &OpenIndex, probes: Vec<Probe>) -> Result<Ranking> {
+pub(crate) async fn rank(open: &OpenIndex, probes: Vec<Probe>) -> Result<Vec<Scored>> {
     let index = Arc::clone(&open.index);
     let general = open.general().await?;
     tokio::task::spawn_blocking(move || rank_blocking(&index, &probes, &general))
@@ -174,19 +180,14 @@ pub(crate) fn rank_blocking(
     index: &WorkspaceIndex,
     probes: &[Probe],
     general: &[Vec<f32>],
-) -> Result<Ranking> {
-    let started = Instant::now();
+) -> Result<Vec<Scored>> {
     let mut rankings = Vec::with_capacity(probes.len());
     for probe in probes {
         rankings.push((probe.wording.weight, rank_one(index, probe, general)?));
     }
-    let scored = match rankings.len() {
+    Ok(match rankings.len() {
         1 => rankings.swap_remove(0).1,
         _ => fuse::join(&rankings),
-    };
-    Ok(Ranking {
-        scored,
-        milliseconds: started.elapsed().as_secs_f64() * 1000.0,
     })
 }
 

@@ -47,7 +47,7 @@ use crate::quarantine::{self, PartState};
 use crate::room;
 use crate::sync::{lock, read, write};
 use crate::words::top::{Scored, Top};
-use crate::{Hit, Tuning, VectorEntry, VectorSpec};
+use crate::{Hit, StoredVector, Tuning, VectorEntry, VectorSpec};
 
 /// arroy's index of the items that no tree holds.
 const OPEN: u16 = 0;
@@ -154,6 +154,40 @@ impl Vectors {
                 detail,
             }),
         }
+    }
+
+    /// What the stored vectors say they are made by; `None` when there are none, or they may be
+    /// damaged.
+    pub fn stored_spec(index_dir: &Path) -> Result<Option<VectorSpec>> {
+        let dir = index_dir.join(Part::Vectors.folder());
+        if !dir.join(DATA_FILE).exists() || suspect(&dir)?.is_some() {
+            return Ok(None);
+        }
+        let read = || -> heed::Result<Option<Format>> {
+            let mut options = EnvOpenOptions::new().read_txn_without_tls();
+            options.max_dbs(4);
+            // SAFETY: as in `open_env`.
+            let env = unsafe { options.open(&dir)? };
+            let meta = env
+                .open_databases_and_commit(env.read_txn()?, |opener, rtxn| -> heed::Result<_> {
+                    let meta: Option<Database<'_, Str, Bytes>> =
+                        opener.open_database(rtxn, Some("meta"))?;
+                    Ok(CommitOrAbort::<_, ()>::Commit(meta))
+                })?
+                .commit()
+                .flatten();
+            let rtxn = env.read_txn()?;
+            let format = match meta {
+                Some(meta) => meta.get(&rtxn, FORMAT)?.and_then(Format::decode),
+                None => None,
+            };
+            Ok(format.filter(|format| format.layout == LAYOUT))
+        };
+        let format = read().map_err(|error| Error::OpenVectors(error.into()))?;
+        Ok(format.map(|format| VectorSpec {
+            fingerprint: format.fingerprint,
+            dimensions: format.dimensions,
+        }))
     }
 
     fn attempt(dir: &Path, spec: &VectorSpec, tuning: Tuning) -> Result<Attempt> {
@@ -486,6 +520,42 @@ impl Vectors {
         }
     }
 
+    /// What is stored of those of `keys` that are there, in ascending order.
+    pub fn stored(&self, keys: &RoaringBitmap) -> Result<Vec<StoredVector>> {
+        let mut stored = Vec::new();
+        self.each_vector(keys, |key, vector| {
+            stored.push(StoredVector {
+                key: ChunkKey(key),
+                dense: vector.to_vec(),
+                sparse: None,
+            });
+        })?;
+        let with_sparse = read(&self.resident).with_sparse.clone();
+        let _map = read(&self.map);
+        let mut read_sparse = || -> arroy::Result<Option<u32>> {
+            let rtxn = self.env.read_txn()?;
+            for vector in &mut stored {
+                let key = vector.key.0;
+                if !with_sparse.contains(key) {
+                    continue;
+                }
+                let record = self.databases.sparse.get(&rtxn, &key)?;
+                vector.sparse = record.and_then(records::decode_sparse);
+                if vector.sparse.is_none() {
+                    return Ok(Some(key));
+                }
+            }
+            Ok(None)
+        };
+        match read_sparse() {
+            Ok(None) => Ok(stored),
+            Ok(Some(key)) => {
+                Err(self.damaged(format!("the sparse weights of chunk {key} are not intact")))
+            }
+            Err(error) => Err(self.reading_failed(error)),
+        }
+    }
+
     /// The learned sparse weights' scores of `keys`; 0 for a key without any.
     pub fn sparse_scores(&self, question: &[(u32, f32)], keys: &[ChunkKey]) -> Result<Vec<f32>> {
         let mut question = question.to_vec();
@@ -670,10 +740,17 @@ impl Vectors {
                 }
             };
             match result {
-                Err(arroy::Error::Heed(heed::Error::Mdb(MdbError::MapFull))) => self.grow_map()?,
+                Err(arroy::Error::Heed(heed::Error::Mdb(MdbError::MapFull))) if self.may_grow() => {
+                    self.grow_map()?;
+                }
                 other => return other,
             }
         }
+    }
+
+    fn may_grow(&self) -> bool {
+        let bytes = self.env.info().map_size * 2;
+        self.tuning.max_map_bytes.is_none_or(|max| bytes <= max)
     }
 
     fn grow_map(&self) -> heed::Result<()> {
@@ -710,6 +787,7 @@ impl Vectors {
 }
 
 /// Figures for [`crate::IndexStats`].
+#[derive(Default)]
 pub(crate) struct Counts {
     pub vectors: u64,
     pub sparse: u64,

@@ -151,6 +151,18 @@ pub(crate) fn encode_sparse(weights: &[(u32, f32)]) -> Vec<u8> {
     seal(bytes)
 }
 
+pub(crate) fn decode_sparse(record: &[u8]) -> Option<Vec<(u32, f32)>> {
+    let (pairs, rest) = unseal(record)?.as_chunks::<8>();
+    rest.is_empty().then(|| {
+        pairs
+            .iter()
+            .map(|&[a, b, c, d, weight @ ..]| {
+                (u32::from_le_bytes([a, b, c, d]), f32::from_le_bytes(weight))
+            })
+            .collect()
+    })
+}
+
 /// The sum over common tokens of the products of their weights. `question` ascends by token.
 pub(crate) fn sparse_score(question: &[(u32, f32)], record: &[u8]) -> Option<f32> {
     let (pairs, rest) = unseal(record)?.as_chunks::<8>();

@@ -22,6 +22,7 @@ use std::sync::{Mutex, RwLock};
 use docent_domain::ChunkKey;
 use roaring::RoaringBitmap;
 use tantivy::directory::error::{OpenReadError, OpenWriteError};
+use tantivy::index::SegmentId;
 use tantivy::merge_policy::LogMergePolicy;
 use tantivy::query::{BooleanQuery, BoostQuery, Occur, Query, TermQuery};
 use tantivy::schema::{
@@ -314,22 +315,37 @@ impl Words {
 
     /// Merges all segments into one, without holding up writers meanwhile.
     pub fn optimise(&self) -> Result<()> {
+        let segments = self
+            .index
+            .searchable_segment_ids()
+            .map_err(Error::WriteWords)?;
+        if segments.len() < 2 {
+            return self.forget_removed();
+        }
+        self.merge(&segments)
+    }
+
+    /// Writes the segments that still hold words of removed chunks anew, without holding up writers
+    /// meanwhile.
+    pub fn forget_removed(&self) -> Result<()> {
+        let segments: Vec<SegmentId> = self
+            .reader
+            .searcher()
+            .segment_readers()
+            .iter()
+            .filter(|segment| segment.has_deletes())
+            .map(tantivy::SegmentReader::segment_id)
+            .collect();
+        self.merge(&segments)
+    }
+
+    fn merge(&self, segments: &[SegmentId]) -> Result<()> {
+        if segments.is_empty() {
+            return Ok(());
+        }
         let merge = {
             let mut writer = lock(&self.writer);
-            let segments = self
-                .index
-                .searchable_segment_ids()
-                .map_err(Error::WriteWords)?;
-            let has_deletes = self
-                .reader
-                .searcher()
-                .segment_readers()
-                .iter()
-                .any(tantivy::SegmentReader::has_deletes);
-            if segments.len() < 2 && !has_deletes {
-                return Ok(());
-            }
-            self.writer(&mut writer)?.merge(&segments)
+            self.writer(&mut writer)?.merge(segments)
         };
         match merge.wait() {
             Ok(_) => {}
@@ -337,10 +353,11 @@ impl Words {
             Err(TantivyError::InvalidArgument(_)) => return Ok(()),
             Err(error) => return Err(Error::WriteWords(error)),
         }
+        // What the reader still has open is not deleted.
+        self.reader.reload().map_err(Error::WriteWords)?;
         let mut writer = lock(&self.writer);
         let collected = self.writer(&mut writer)?.garbage_collect_files().wait();
-        collected.map_err(Error::WriteWords)?;
-        self.reader.reload().map_err(Error::WriteWords)
+        collected.map(drop).map_err(Error::WriteWords)
     }
 
     /// Ends the writer and gives its memory back; the next write opens it again.
@@ -367,7 +384,13 @@ impl Words {
     ) -> Result<()> {
         let writer = self.writer(slot)?;
         let result = write(writer).and_then(|()| writer.commit());
-        if let Err(error) = result {
+        if let Err(mut error) = result {
+            // The indexing thread has ended, and whoever commits next is told of what.
+            if matches!(error, TantivyError::ErrorInThread(_))
+                && let Err(cause) = writer.prepare_commit()
+            {
+                error = cause;
+            }
             // A writer that failed may be half dead (its thread ended on a full disk), and what it
             // took in but didn't commit must not ride along with the next commit.
             *slot = None;

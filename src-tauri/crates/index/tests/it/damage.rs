@@ -302,3 +302,40 @@ fn the_newest_quarantine_is_kept() {
         .count();
     assert_eq!(quarantined, 1);
 }
+
+/// Damage that only a search comes upon, as of a page that rots while the program runs.
+#[test]
+fn a_damaged_part_is_mended_in_use() {
+    let filled = Filled::new(5);
+    let index = filled.bench.open();
+    let vector: Vec<u8> = filled.vectors[299]
+        .iter()
+        .flat_map(|x| x.to_le_bytes())
+        .collect();
+    let mut bytes = fs::read(filled.data()).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - vector.len())
+        .filter(|&at| bytes[at..].starts_with(&vector))
+        .collect();
+    assert!(!places.is_empty(), "control: the vector is in the file");
+    for at in places {
+        bytes[at] ^= 0x40;
+    }
+    // In place, since LMDB has the file mapped.
+    use std::io::Write as _;
+    let mut file = fs::File::options().write(true).open(filled.data()).unwrap();
+    file.write_all(&bytes).unwrap();
+
+    assert!(!index.is_damaged(), "nobody has looked yet");
+    let error = index
+        .search_dense_exact(&filled.question, 10, None)
+        .unwrap_err();
+    assert!(error.is_damage() && index.is_damaged(), "{error}");
+    let report = index.mend().unwrap();
+    assert!(report.vectors.is_emptied(), "{report:?}");
+    assert_eq!(report.words, PartState::Opened, "the words are whole");
+    assert!(!index.is_damaged());
+    assert!(index.vector_keys().unwrap().is_empty());
+    filled.fill(&index);
+    let dense = index.search_dense(&filled.question, 10, None).unwrap();
+    assert_eq!(keys(&dense), keys(&filled.dense));
+}

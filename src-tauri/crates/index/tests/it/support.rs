@@ -136,6 +136,7 @@ pub fn small_tuning() -> Tuning {
         exact_limit: 64,
         rescored: 60,
         map_bytes: 1 << 20,
+        max_map_bytes: None,
         trees_from: u64::MAX,
         trees_look_at: 1_000_000,
     }

@@ -389,3 +389,83 @@ fn one_folder_is_open_once() {
     assert!(!bench.dir.path().exists());
     WorkspaceIndex::destroy(bench.dir.path()).unwrap();
 }
+
+#[test]
+fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room() {
+    let mut bench = Bench::new(64);
+    bench.tuning.map_bytes = 256 << 10;
+    bench.tuning.max_map_bytes = Some(256 << 10);
+    let index = bench.open();
+    let mut random = Random(3);
+    let vectors: Vec<Vec<f32>> = (0..2000)
+        .map(|_| (0..64).map(|_| random.normal()).collect())
+        .collect();
+    let mut written = RoaringBitmap::new();
+    let error = loop {
+        let from = written.len() as usize;
+        let batch: Vec<_> = (from..from + 20)
+            .map(|key| dense(key as u32, &vectors[key]))
+            .collect();
+        match index.add_vectors(&batch) {
+            Ok(()) => written.extend(batch.iter().map(|entry| entry.key.0)),
+            Err(error) => break error,
+        }
+        assert!(written.len() < 1900, "the fault point does not work");
+    };
+    assert!(error.is_disk_full(), "{error}");
+    assert!(!error.is_damage() && !index.is_damaged());
+    assert_eq!(index.vector_keys().unwrap(), written);
+    assert_eq!(
+        index.search_dense(&vectors[0], 1, None).unwrap()[0].key.0,
+        0
+    );
+
+    drop(index);
+    bench.tuning.max_map_bytes = None;
+    let index = bench.open();
+    let batch: Vec<_> = (0..2000)
+        .map(|key| dense(key as u32, &vectors[key]))
+        .collect();
+    index.add_vectors(&batch).unwrap();
+    assert_eq!(index.vector_keys().unwrap().len(), 2000);
+}
+
+#[test]
+fn an_index_can_be_opened_as_what_it_is() {
+    let bench = Bench::new(8);
+    assert!(
+        WorkspaceIndex::open_as_stored(bench.dir.path())
+            .unwrap()
+            .is_none(),
+        "nothing is made where nothing is"
+    );
+    let index = bench.open();
+    index.add_vectors(&[dense(3, &[1.0; 8])]).unwrap();
+    let spec = index.vector_spec().clone();
+    drop(index);
+    let (index, report) = WorkspaceIndex::open_as_stored(bench.dir.path())
+        .unwrap()
+        .expect("its vectors say what they are");
+    assert_eq!(index.vector_spec(), &spec);
+    assert!(!report.vectors.is_emptied());
+    assert_eq!(index.vector_keys().unwrap().len(), 1);
+}
+
+#[test]
+fn stored_vectors_can_be_read_back() {
+    let bench = Bench::new(4);
+    let index = bench.open();
+    let sparse = [(9, 0.5), (3, 1.5)];
+    let mut weighted = dense(1, &[0.0, 3.0, 4.0, 0.0]);
+    weighted.sparse = Some(&sparse);
+    index
+        .add_vectors(&[weighted, dense(2, &[1.0, 0.0, 0.0, 0.0])])
+        .unwrap();
+    let stored = index
+        .stored_vectors(&RoaringBitmap::from_iter([1, 2, 7]))
+        .unwrap();
+    assert_eq!(stored.len(), 2);
+    assert_eq!(stored[0].dense, [0.0, 0.6, 0.8, 0.0]);
+    assert_eq!(stored[0].sparse, Some(vec![(3, 1.5), (9, 0.5)]));
+    assert_eq!((stored[1].key.0, &stored[1].sparse), (2, &None));
+}

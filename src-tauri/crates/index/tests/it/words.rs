@@ -294,3 +294,41 @@ fn what_was_added_is_there_after_reopening() {
     );
     assert_eq!(index.word_keys().unwrap(), (1..6).collect());
 }
+
+#[test]
+fn words_of_removed_chunks_can_be_wiped_from_the_disk() {
+    let bench = Bench::new(8);
+    let index = bench.open();
+    // tantivy only notes a removal in such a file, beside the words.
+    let noted_removals = || {
+        std::fs::read_dir(bench.dir.path().join("words"))
+            .unwrap()
+            .filter(|file| file.as_ref().unwrap().path().extension() == Some("del".as_ref()))
+            .count()
+    };
+    for key in 0..3 {
+        let text = format!("chapter number{key} about gardening");
+        index.add_words(&[word(key, "", &text, English)]).unwrap();
+    }
+    // One of ten is too few for tantivy to merge the segment of its own accord.
+    let last: Vec<_> = (7..17)
+        .map(|key| word(key, "", "gardening again", English))
+        .collect();
+    index.add_words(&last).unwrap();
+    index.remove(&RoaringBitmap::from_iter([7])).unwrap();
+    assert_eq!(
+        noted_removals(),
+        1,
+        "control: removing alone leaves the words"
+    );
+    let before = index.stats();
+    index.forget_removed().unwrap();
+    assert_eq!(noted_removals(), 0);
+    let after = index.stats();
+    assert!(after.words_disk_bytes < before.words_disk_bytes);
+    assert_eq!(after.word_segments, before.word_segments, "the others stay");
+    let left = index.search_words("gardening", 99, None).unwrap();
+    assert_eq!(left.len(), 12);
+    index.forget_removed().unwrap();
+    assert_eq!(index.stats(), after, "there is nothing more to wipe");
+}

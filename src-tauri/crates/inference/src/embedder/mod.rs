@@ -9,6 +9,7 @@ pub(crate) mod protocol;
 pub(crate) mod session;
 mod tokens;
 mod turns;
+mod unigram;
 
 use std::path::{Path, PathBuf};
 

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use tokenizers::Tokenizer;
+use tokenizers::{Encoding, Tokenizer};
 
+use super::unigram::{self, Compact};
 use crate::{Error, TokenCounter};
 
 /// A text is tokenised piece by piece, each about this long and cut at white space, which no token
@@ -11,25 +12,45 @@ use crate::{Error, TokenCounter};
 /// take gigabytes.
 const PIECE_BYTES: usize = 32 << 10;
 
-/// A model's own tokenizer, from its `tokenizer.json`.
+/// A model's own tokenizer, from its `tokenizer.json`. Some 10 MB for a unigram vocabulary of
+/// 250,000 pieces.
 pub struct TokenizerCounter {
-    tokenizer: Tokenizer,
+    tokenizer: Vocabulary,
+}
+
+enum Vocabulary {
+    Compact(Box<Compact>),
+    Whole(Box<Tokenizer>),
 }
 
 impl TokenizerCounter {
-    /// Reads the vocabulary; half a second for one of 250,000 pieces.
+    /// Reads the vocabulary; a tenth of a second for one of 250,000 pieces. Blocking.
     pub fn open(tokenizer_json: &Path) -> Result<Self, Error> {
         let failed = |reason: String| Error::Load {
             path: tokenizer_json.to_owned(),
             reason,
         };
-        let mut tokenizer =
-            Tokenizer::from_file(tokenizer_json).map_err(|error| failed(error.to_string()))?;
-        tokenizer.with_padding(None);
-        tokenizer
-            .with_truncation(None)
-            .map_err(|error| failed(error.to_string()))?;
+        let json = std::fs::read(tokenizer_json).map_err(|error| failed(error.to_string()))?;
+        let tokenizer = match unigram::open(&json).map_err(failed)? {
+            Some(compact) => Vocabulary::Compact(Box::new(compact)),
+            None => {
+                let mut whole =
+                    Tokenizer::from_bytes(&json).map_err(|error| failed(error.to_string()))?;
+                whole.with_padding(None);
+                whole
+                    .with_truncation(None)
+                    .map_err(|error| failed(error.to_string()))?;
+                Vocabulary::Whole(Box::new(whole))
+            }
+        };
         Ok(Self { tokenizer })
+    }
+
+    fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {
+        match &self.tokenizer {
+            Vocabulary::Compact(compact) => compact.encode(text, false),
+            Vocabulary::Whole(whole) => whole.encode(text, false),
+        }
     }
 }
 
@@ -41,7 +62,7 @@ impl TokenCounter for TokenizerCounter {
         let mut start = 0;
         while start < text.len() {
             let end = piece_end(text, start);
-            match self.tokenizer.encode(&text[start..end], false) {
+            match self.encode(&text[start..end]) {
                 Ok(encoding) => offsets.extend(
                     encoding
                         .get_offsets()

@@ -35,7 +35,28 @@ const CHUNK_TIME: Duration = Duration::from_millis(200);
 const TOP_K: i32 = 40;
 const TOP_P: f32 = 0.9;
 
-const SEQUENCE: i32 = 0;
+/// Cells that auxiliary work has in the context, beside the conversation's: a translation takes some
+/// 200.
+pub(crate) const AUXILIARY_TOKENS: u32 = 768;
+
+/// Whose state: each lane is a sequence of llama.cpp's, so that a translation between two turns does
+/// not displace what the conversation holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Conversation,
+    Auxiliary,
+}
+
+/// Sequences that a context must have room for.
+pub(crate) const LANES: u32 = 2;
+
+impl Lane {
+    const ALL: [Self; LANES as usize] = [Self::Conversation, Self::Auxiliary];
+
+    const fn sequence(self) -> i32 {
+        self as i32
+    }
+}
 
 /// What a generation tells while it goes on.
 pub(crate) enum Progress {
@@ -57,8 +78,9 @@ pub(crate) struct Session<'model> {
     model_id: String,
     context: LlamaContext<'model>,
     batch: LlamaBatch<'static>,
-    /// The tokens whose state the context holds, from position 0 on.
-    held: Vec<LlamaToken>,
+    /// By lane, the tokens whose state the context holds, from position 0 on.
+    held: [Vec<LlamaToken>; LANES as usize],
+    lane: Lane,
     chunk: usize,
     pace: Pace,
     /// Of the context at hand; `pace` may want another number.
@@ -84,7 +106,8 @@ impl<'model> Session<'model> {
             model_id,
             context: make_context(threads)?,
             batch: LlamaBatch::new(MAX_CHUNK, 1),
-            held: Vec::new(),
+            held: [const { Vec::new() }; LANES as usize],
+            lane: Lane::Conversation,
             chunk: FIRST_CHUNK,
             pace,
             threads,
@@ -94,8 +117,17 @@ impl<'model> Session<'model> {
 
     /// Forgets all state, after something went wrong in the middle of a change.
     pub(crate) fn clear(&mut self) {
-        self.held.clear();
+        self.held.iter_mut().for_each(Vec::clear);
         self.context.clear_kv_cache();
+    }
+
+    /// The tokens held of the lane at work.
+    fn held(&mut self) -> &mut Vec<LlamaToken> {
+        &mut self.held[self.lane as usize]
+    }
+
+    fn held_tokens(&self) -> usize {
+        self.held[self.lane as usize].len()
     }
 
     /// Generates an answer; `tell` hears how it goes, `is_cancelled` is asked between chunks and
@@ -115,6 +147,12 @@ impl<'model> Session<'model> {
         )?;
         let mut sampler = Sampler::new(self.model, request)?;
         let mut text = TextStream::new(&request.stop);
+        let needed = tokens.len() + request.max_tokens as usize;
+        self.lane = if request.auxiliary && needed < AUXILIARY_TOKENS as usize {
+            Lane::Auxiliary
+        } else {
+            Lane::Conversation
+        };
         let reused = self.keep_common_beginning(&tokens)?;
         let has_read = self.read(&tokens, &mut tell, &is_cancelled)?;
         let prompt_time = started.elapsed();
@@ -143,7 +181,7 @@ impl<'model> Session<'model> {
             prompt_tokens: if has_read {
                 tokens.len()
             } else {
-                self.held.len()
+                self.held_tokens()
             } as u32,
             reused_tokens: reused as u32,
             generated_tokens: generated,
@@ -181,7 +219,7 @@ impl<'model> Session<'model> {
             if text.is_stopped() {
                 return Ok(Finish::Stop);
             }
-            if *generated >= request.max_tokens || self.held.len() >= self.context_tokens() {
+            if *generated >= request.max_tokens || self.held_tokens() >= self.context_tokens() {
                 return Ok(Finish::Length);
             }
             self.decode(&[token])?;
@@ -206,6 +244,7 @@ impl<'model> Session<'model> {
             ));
         }
         let longest = choices.iter().map(Vec::len).max().unwrap_or(0);
+        self.lane = Lane::Conversation;
         self.check_room(tokens.len() + longest)?;
         self.keep_common_beginning(&tokens)?;
         if !self.read(&tokens, &mut |_| Ok(()), &is_cancelled)? {
@@ -235,6 +274,7 @@ impl<'model> Session<'model> {
         prompt_tokens: u32,
         generated_tokens: u32,
     ) -> Result<Benchmark, Error> {
+        self.lane = Lane::Conversation;
         self.check_room((prompt_tokens + generated_tokens) as usize)?;
         self.clear();
         let vocab = self.model.vocab();
@@ -267,8 +307,12 @@ impl<'model> Session<'model> {
         })
     }
 
+    /// Room of the lane at work.
     fn context_tokens(&self) -> usize {
-        self.context.n_ctx() as usize
+        match self.lane {
+            Lane::Conversation => (self.context.n_ctx() - AUXILIARY_TOKENS) as usize,
+            Lane::Auxiliary => AUXILIARY_TOKENS as usize,
+        }
     }
 
     fn check_room(&self, needed: usize) -> Result<(), Error> {
@@ -285,31 +329,37 @@ impl<'model> Session<'model> {
         // One more for the first token of the answer.
         self.check_room(tokens.len() + 1)?;
         let common = self
-            .held
+            .held()
             .iter()
             .zip(tokens)
             .take_while(|(held, wanted)| held == wanted)
             .count()
             .min(tokens.len().saturating_sub(1));
         self.forget_after(common)?;
-        Ok(self.held.len())
+        Ok(self.held_tokens())
     }
 
     fn forget_after(&mut self, kept: usize) -> Result<(), Error> {
-        if kept >= self.held.len() {
+        if kept >= self.held_tokens() {
             return Ok(());
         }
-        let is_cut = self
-            .context
-            .clear_kv_cache_seq(Some(SEQUENCE as u32), Some(kept as u32), None)
-            .map_err(|error| Error::Inference(error.to_string()))?;
-        if is_cut && kept > 0 {
-            self.held.truncate(kept);
+        let sequence = Some(self.lane.sequence() as u32);
+        let is_cut = self.forget(sequence, kept)?;
+        if is_cut {
+            self.held().truncate(kept);
         } else {
             // Models with a running state cannot go back, only start again.
-            self.clear();
+            self.forget(sequence, 0)?;
+            self.held().clear();
         }
         Ok(())
+    }
+
+    /// False when the model cannot forget a part of a sequence.
+    fn forget(&mut self, sequence: Option<u32>, from: usize) -> Result<bool, Error> {
+        self.context
+            .clear_kv_cache_seq(sequence, Some(from as u32), None)
+            .map_err(|error| Error::Inference(error.to_string()))
     }
 
     /// Reads what is not held yet; false when cancelled before the end.
@@ -319,11 +369,11 @@ impl<'model> Session<'model> {
         tell: &mut impl FnMut(Progress) -> Result<(), Error>,
         is_cancelled: &impl Fn() -> bool,
     ) -> Result<bool, Error> {
-        while self.held.len() < tokens.len() {
+        while self.held_tokens() < tokens.len() {
             if is_cancelled() {
                 return Ok(false);
             }
-            let chunk = &tokens[self.held.len()..];
+            let chunk = &tokens[self.held_tokens()..];
             let chunk = &chunk[..chunk.len().min(self.chunk)];
             let started = Instant::now();
             self.decode(chunk)?;
@@ -331,7 +381,7 @@ impl<'model> Session<'model> {
                 self.chunk = next_chunk(chunk.len(), started.elapsed());
             }
             tell(Progress::Reading(PromptProgress {
-                read: self.held.len() as u32,
+                read: self.held_tokens() as u32,
                 total: tokens.len() as u32,
             }))?;
         }
@@ -361,14 +411,17 @@ impl<'model> Session<'model> {
     /// in place. Takes some milliseconds, and when it fails all stays as it is.
     fn change_threads(&mut self, threads: u32) {
         let changed = (self.make_context)(threads).and_then(|mut context| {
-            if !self.held.is_empty() {
-                let failed =
-                    |error: llama_cpp_2::StateSeqError| Error::Inference(error.to_string());
+            let failed = |error: llama_cpp_2::StateSeqError| Error::Inference(error.to_string());
+            for lane in Lane::ALL {
+                if self.held[lane as usize].is_empty() {
+                    continue;
+                }
+                let sequence = lane.sequence();
                 let state = self
                     .context
-                    .state_seq_get(SEQUENCE, LlamaStateSeqFlags::empty())
+                    .state_seq_get(sequence, LlamaStateSeqFlags::empty())
                     .map_err(failed)?;
-                context.state_seq_set(&state, SEQUENCE).map_err(failed)?;
+                context.state_seq_set(&state, sequence).map_err(failed)?;
             }
             Ok(context)
         });
@@ -391,16 +444,21 @@ impl<'model> Session<'model> {
     fn run(&mut self, tokens: &[LlamaToken]) -> Result<(), Error> {
         self.batch.clear();
         for (number, token) in tokens.iter().enumerate() {
-            let position = (self.held.len() + number) as i32;
+            let position = (self.held_tokens() + number) as i32;
             self.batch
-                .add(*token, position, &[SEQUENCE], number + 1 == tokens.len())
+                .add(
+                    *token,
+                    position,
+                    &[self.lane.sequence()],
+                    number + 1 == tokens.len(),
+                )
                 .map_err(|error| Error::Inference(error.to_string()))?;
         }
         if let Err(error) = self.context.decode(&mut self.batch) {
             self.clear();
             return Err(Error::Inference(error.to_string()));
         }
-        self.held.extend_from_slice(tokens);
+        self.held().extend_from_slice(tokens);
         Ok(())
     }
 }
@@ -575,7 +633,9 @@ mod tests {
         let model: &'static LlamaModel = Box::leak(Box::new(model.unwrap()));
         let make = move |threads| {
             let params = LlamaContextParams::default()
-                .with_n_ctx(NonZeroU32::new(512))
+                .with_n_ctx(NonZeroU32::new(512 + AUXILIARY_TOKENS))
+                .with_n_seq_max(LANES)
+                .with_kv_unified(true)
                 .with_n_batch(MAX_CHUNK as u32)
                 .with_n_ubatch(MAX_CHUNK as u32)
                 .with_n_threads(threads as i32)

@@ -12,7 +12,7 @@ use llama_cpp_2::model::params::LlamaModelParams;
 
 use super::prompt;
 use super::protocol::{Failure, ModelSpec, Reply, Request, Task};
-use super::session::{MAX_CHUNK, Session};
+use super::session::{AUXILIARY_TOKENS, LANES, MAX_CHUNK, Session};
 use super::{file, log};
 use crate::Error;
 
@@ -158,7 +158,10 @@ impl Loaded {
 
     fn context(&'static self, threads: u32) -> Result<LlamaContext<'static>, Error> {
         let params = LlamaContextParams::default()
-            .with_n_ctx(NonZeroU32::new(self.spec.context_tokens))
+            .with_n_ctx(NonZeroU32::new(self.spec.context_tokens + AUXILIARY_TOKENS))
+            .with_n_seq_max(LANES)
+            // One pool of cells for both lanes; otherwise each would have half of it.
+            .with_kv_unified(true)
             .with_n_batch(MAX_CHUNK as u32)
             .with_n_ubatch(MAX_CHUNK as u32)
             .with_n_threads(threads as i32)

@@ -141,6 +141,44 @@ async fn a_second_turn_reads_only_what_is_new() {
 }
 
 #[tokio::test]
+async fn work_beside_the_conversation_leaves_it_as_it_is() {
+    let generator = generator(SMOL);
+    let mut messages = vec![
+        ChatTurn::system(prose(300)),
+        ChatTurn::user("What is beside the river?"),
+    ];
+    let first = GenerationRequest::greedy(messages.clone(), 16);
+    let (first, _) = generate(&generator, first).await.unwrap();
+
+    let aside = GenerationRequest {
+        auxiliary: true,
+        ..ask("Name three colours.", 12)
+    };
+    let (before, _) = generate(&generator, aside.clone()).await.unwrap();
+    let (again, _) = generate(&generator, aside).await.unwrap();
+    assert_eq!(again.text, before.text);
+    assert_eq!(again.reused_tokens, again.prompt_tokens - 1);
+
+    messages.push(ChatTurn::assistant(&first.text));
+    messages.push(ChatTurn::user("And what is green?"));
+    let second = GenerationRequest::greedy(messages, 16);
+    let (second, _) = generate(&generator, second).await.unwrap();
+    let share = f64::from(second.reused_tokens) / f64::from(second.prompt_tokens);
+    assert!(share >= 0.8, "{second:?}");
+
+    // What is too long for the room beside displaces the conversation rather than failing.
+    let long = GenerationRequest {
+        auxiliary: true,
+        ..ask(&prose(900), 8)
+    };
+    let (long, _) = generate(&generator, long).await.unwrap();
+    assert!(
+        long.prompt_tokens > 800 && long.generated_tokens > 0,
+        "{long:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_prompt_is_cancelled_between_two_chunks() {
     let generator = generator(SMOL);
     let request = ask(&prose(1500), 8);

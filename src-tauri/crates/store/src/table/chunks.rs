@@ -3,6 +3,8 @@
 //! Keys grow per workspace and are never given out twice, and a chunk's text never changes under its
 //! key. `embedded` says that the vector index has the chunk's vector.
 
+use std::collections::HashMap;
+
 use docent_domain::{
     Chunk, ChunkKey, DocumentId, FolderId, Format, JobKind, Language, NewChunk, Origin, Progress,
     Span, Stage, Timestamp, WorkspaceScope,
@@ -294,6 +296,78 @@ impl<'a> Chunks<'a> {
         }
         tx.commit().await?;
         Ok(progress)
+    }
+
+    /// For chunks of a document that lack a vector, the chunks of other documents of the same content
+    /// that have one: (without, with). The text and the headings are the same; the documents' titles
+    /// may differ.
+    pub async fn embedded_twins(
+        &self,
+        scope: &WorkspaceScope,
+        document: DocumentId,
+    ) -> Result<Vec<(ChunkKey, ChunkKey)>> {
+        sqlx::query(
+            "SELECT c.chunk_key, min(t.chunk_key) AS twin
+             FROM documents d
+             CROSS JOIN documents o ON o.workspace_id = d.workspace_id
+                  AND o.content_hash = d.content_hash AND o.id <> d.id
+             CROSS JOIN chunks c INDEXED BY chunks_unembedded
+                  ON c.workspace_id = d.workspace_id AND c.document_id = d.id AND c.embedded = 0
+             CROSS JOIN chunks t ON t.workspace_id = d.workspace_id AND t.document_id = o.id
+                  AND t.ordinal = c.ordinal AND t.embedded = 1 AND t.text = c.text
+                  AND t.heading_path = c.heading_path
+             WHERE d.workspace_id = ?1 AND d.id = ?2
+             GROUP BY c.chunk_key ORDER BY c.chunk_key",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(document))
+        .fetch_all(self.store.reader())
+        .await?
+        .iter()
+        .map(|row| Ok((key(row)?, row::number(row, "twin").map(ChunkKey)?)))
+        .collect()
+    }
+
+    /// Records that the vector index holds these chunks although nobody came to say so: the process
+    /// ended in between. Returns how many chunks it was.
+    pub async fn adopt_embedded(
+        &self,
+        scope: &WorkspaceScope,
+        keys: &[ChunkKey],
+        now: Timestamp,
+    ) -> Result<u64> {
+        let workspace = blob(scope.workspace());
+        let mut tx = self.store.write().await?;
+        let rows = sqlx::query(
+            "UPDATE chunks SET embedded = 1
+             WHERE workspace_id = ?1 AND embedded = 0
+               AND chunk_key IN (SELECT value FROM json_each(?2)) RETURNING document_id",
+        )
+        .bind(&workspace)
+        .bind(serde_json::to_string(keys)?)
+        .fetch_all(tx.connection())
+        .await?;
+        let mut adopted: HashMap<DocumentId, i64> = HashMap::new();
+        for row in &rows {
+            *adopted.entry(row::id(row, "document_id")?).or_default() += 1;
+        }
+        for (document, count) in adopted {
+            // Its job finds nothing left to do.
+            sqlx::query(
+                "UPDATE documents SET embedded_count = embedded_count + ?3, updated_at = ?4,
+                     status = CASE WHEN status = 'words' AND embedded_count + ?3 = chunk_count
+                              THEN 'ready' ELSE status END
+                 WHERE workspace_id = ?1 AND id = ?2",
+            )
+            .bind(&workspace)
+            .bind(blob(document))
+            .bind(count)
+            .bind(now.0)
+            .execute(tx.connection())
+            .await?;
+        }
+        tx.commit().await?;
+        Ok(rows.len() as u64)
     }
 
     /// Takes back what [`Chunks::mark_embedded`] recorded, because the vectors are lost: the

@@ -14,7 +14,7 @@ use sqlx::{QueryBuilder, Row as _};
 use super::jobs::{
     self, Claim, Completed, JobType, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
 };
-use super::{chunks, workspaces};
+use super::{chunks, removed_files, workspaces};
 use crate::connection::WriteTx;
 use crate::row::{self, blob, word};
 use crate::{Entity, Error, Result, Store, fold};
@@ -151,7 +151,8 @@ impl<'a> Documents<'a> {
         Self { store }
     }
 
-    /// Makes a file known and, unless it is as it was when last read, queues it for reading.
+    /// Makes a file known and, unless it is as it was when last read, queues it for reading. A file
+    /// of a folder that the user has removed is not found.
     pub async fn register(
         &self,
         scope: &WorkspaceScope,
@@ -160,13 +161,16 @@ impl<'a> Documents<'a> {
     ) -> Result<(Document, Registered)> {
         let mut tx = self.store.write().await?;
         workspaces::require_in_tx(&mut tx, scope).await?;
-        let (id, registered) = register_in_tx(&mut tx, scope, new, now).await?;
+        let (id, registered) = register_in_tx(&mut tx, scope, new, now)
+            .await?
+            .ok_or(Error::NotFound(Entity::Document))?;
         let document = get_in_tx(&mut tx, scope, id).await?;
         tx.commit().await?;
         Ok((document, registered))
     }
 
-    /// [`Documents::register`] for many files in one transaction; results in the order given.
+    /// [`Documents::register`] for many files in one transaction; results in the order given,
+    /// without the files of folders that the user has removed.
     pub async fn register_all(
         &self,
         scope: &WorkspaceScope,
@@ -177,7 +181,7 @@ impl<'a> Documents<'a> {
         workspaces::require_in_tx(&mut tx, scope).await?;
         let mut registered = Vec::with_capacity(files.len());
         for new in files {
-            registered.push(register_in_tx(&mut tx, scope, new, now).await?);
+            registered.extend(register_in_tx(&mut tx, scope, new, now).await?);
         }
         tx.commit().await?;
         Ok(registered)
@@ -307,6 +311,11 @@ impl<'a> Documents<'a> {
             })
         })
         .collect()
+    }
+
+    /// Paths in watched folders that the user has removed, for scans to leave out.
+    pub async fn removed_paths(&self, scope: &WorkspaceScope) -> Result<Vec<String>> {
+        removed_files::list(self.store.reader(), scope).await
     }
 
     /// A page of the list. Pages are cut by the last row's place in the order, so rows that come
@@ -623,10 +632,14 @@ impl<'a> Documents<'a> {
         Ok(document)
     }
 
-    /// Deletes a document with its text, chunks and jobs. Returns the keys to take out of the
-    /// indexes.
+    /// Deletes a document with its text, chunks and jobs, because the user says so: if it lies in a
+    /// watched folder, scans leave it out from now on. Returns the keys to take out of the indexes.
     pub async fn delete(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<Vec<ChunkKey>> {
         let mut tx = self.store.write().await?;
+        let document = get_in_tx(&mut tx, scope, id).await?;
+        if document.origin != Origin::Upload {
+            removed_files::remember_in_tx(&mut tx, scope, &document.path).await?;
+        }
         let removed = delete_in_tx(&mut tx, scope, id)
             .await?
             .ok_or(Error::NotFound(Entity::Document))?;
@@ -634,7 +647,8 @@ impl<'a> Documents<'a> {
         Ok(removed)
     }
 
-    /// [`Documents::delete`] for many in one transaction; those that are gone already are no error.
+    /// Deletes documents whose files are gone, in one transaction; those that are gone already are
+    /// no error. Files that appear again are read again.
     pub async fn delete_all(
         &self,
         scope: &WorkspaceScope,
@@ -650,13 +664,21 @@ impl<'a> Documents<'a> {
     }
 }
 
+/// `None` for a file of a folder that the user has removed.
 async fn register_in_tx(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
     new: &NewDocument,
     now: Timestamp,
-) -> Result<(DocumentId, Registered)> {
+) -> Result<Option<(DocumentId, Registered)>> {
     let workspace = blob(scope.workspace());
+    match new.origin {
+        Origin::File => removed_files::forget_in_tx(tx, scope, &new.path).await?,
+        Origin::Folder if removed_files::contains_in_tx(tx, scope, &new.path).await? => {
+            return Ok(None);
+        }
+        Origin::Folder | Origin::Upload => {}
+    }
     let priority = match new.origin {
         Origin::File | Origin::Upload => PRIORITY_HAND_ADDED,
         Origin::Folder => PRIORITY_FOLDER,
@@ -698,7 +720,7 @@ async fn register_in_tx(
             now,
         )
         .await?;
-        return Ok((id, Registered::Created));
+        return Ok(Some((id, Registered::Created)));
     };
 
     let id: DocumentId = row::id(&known, "id")?;
@@ -727,7 +749,7 @@ async fn register_in_tx(
         }
     };
     if same && (status.is_settled() || has_job_in_tx(tx, scope, id).await?) {
-        return Ok((id, Registered::Unchanged));
+        return Ok(Some((id, Registered::Unchanged)));
     }
     sqlx::query(
         "UPDATE documents SET size_bytes = ?3, modified_at = ?4, modified_ns = ?5,
@@ -754,7 +776,7 @@ async fn register_in_tx(
     )
     .await?;
     settle_in_tx(tx, scope, id, None, now).await?;
-    Ok((id, Registered::Changed))
+    Ok(Some((id, Registered::Changed)))
 }
 
 async fn insert_in_tx(

@@ -4,7 +4,7 @@ use docent_domain::{ChunkKey, Folder, FolderId, FolderState, JobId, Timestamp, W
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::{chunks, jobs, workspaces};
+use super::{chunks, jobs, removed_files, workspaces};
 use crate::row::{self, blob, word};
 use crate::{Entity, Error, Result, Store};
 
@@ -30,7 +30,7 @@ impl<'a> Folders<'a> {
     }
 
     /// Adds a folder and the job of its first scan; a path that is watched already is returned as
-    /// it is, and scanned again.
+    /// it is, and scanned again. Files in it that the user had removed come back with the scan.
     pub async fn add(
         &self,
         scope: &WorkspaceScope,
@@ -60,6 +60,7 @@ impl<'a> Folders<'a> {
         .fetch_one(tx.connection())
         .await?;
         let folder = folder(&row)?;
+        removed_files::forget_below_in_tx(&mut tx, scope, path).await?;
         jobs::enqueue_scan_in_tx(&mut tx, scope, folder.id, now).await?;
         tx.commit().await?;
         Ok((folder, created))
@@ -167,6 +168,7 @@ impl<'a> Folders<'a> {
         if done.rows_affected() == 0 {
             return Err(Error::NotFound(Entity::Folder));
         }
+        removed_files::forget_unwatched_in_tx(&mut tx, scope).await?;
         tx.commit().await?;
         Ok(FolderRemoved { documents, chunks })
     }

@@ -541,6 +541,18 @@ impl<'a> Jobs<'a> {
         Ok(counts)
     }
 
+    /// How many queued jobs have not been tried since they were queued last.
+    pub async fn untried(&self, scope: &WorkspaceScope) -> Result<u64> {
+        let row = sqlx::query(
+            "SELECT count(*) AS jobs FROM jobs
+             WHERE workspace_id = ?1 AND state = 'queued' AND reason IS NULL",
+        )
+        .bind(blob(scope.workspace()))
+        .fetch_one(self.store.reader())
+        .await?;
+        row::number(&row, "jobs")
+    }
+
     /// Forgets jobs of every workspace that were done or cancelled before `finished_before`.
     pub async fn prune(&self, finished_before: Timestamp) -> Result<u64> {
         let mut tx = self.store.write().await?;

@@ -9,5 +9,6 @@ pub mod flags;
 pub mod folders;
 pub mod jobs;
 pub mod limits;
+pub mod removed_files;
 pub mod settings;
 pub mod workspaces;

@@ -153,3 +153,47 @@ async fn index_entries_come_by_key() {
     let texts: Vec<&str> = entries.iter().map(|e| e.text.as_str()).collect();
     assert_eq!(texts, ["dva", "jedan"]);
 }
+
+#[tokio::test]
+async fn equal_content_has_equal_chunks() {
+    let f = Fixture::new().await;
+    let (_, having) = f.ready("/a.pdf", &["jedan", "dva"]).await;
+    let id = f.register("/kopija.pdf").await.id;
+    let lacking = f.read(id, &["jedan", "dva"]).await.added;
+    let other = f.register("/drugo.pdf").await.id;
+    f.read(other, &["jedan", "četiri"]).await;
+    let chunks = f.store.chunks();
+    let twins: Vec<_> = lacking.into_iter().zip(having).collect();
+    assert_eq!(chunks.embedded_twins(&f.scope, id).await.unwrap(), twins);
+    assert_eq!(
+        chunks.embedded_twins(&f.scope, other).await.unwrap(),
+        [],
+        "a chunk that is alike makes no equal content"
+    );
+}
+
+#[tokio::test]
+async fn vectors_that_nobody_recorded_are_adopted() {
+    let f = Fixture::new().await;
+    let id = f.register("/a.pdf").await.id;
+    let keys = f.read(id, &["jedan", "dva"]).await.added;
+    let chunks = f.store.chunks();
+    let adopt = async |keys| chunks.adopt_embedded(&f.scope, keys, NOW).await.unwrap();
+    assert_eq!(adopt(&keys[..1]).await, 1);
+    assert_eq!(f.get(id).await.status, DocumentStatus::Words);
+    assert_eq!(adopt(&keys).await, 1);
+    assert_eq!(adopt(&keys).await, 0);
+    let document = f.get(id).await;
+    assert_eq!(document.status, DocumentStatus::Ready);
+    assert_eq!(document.embedded_count, 2);
+    // The job that is still queued has nothing to do.
+    let job = f.claim(JobType::Embed).await;
+    assert_eq!(chunks.unembedded(&f.scope, Some(id), 9).await.unwrap(), []);
+    f.store
+        .jobs()
+        .finish(&f.scope, Claim::from(&job), NOW)
+        .await
+        .unwrap();
+    assert_eq!(f.get(id).await.status, DocumentStatus::Ready);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}

@@ -106,7 +106,7 @@ async fn a_newer_database_is_refused_and_left_alone() {
             refused,
             Error::NewerVersion {
                 found: 99,
-                supported: 1
+                supported: docent_store::SCHEMA_VERSION
             }
         ),
         "{refused:?}"

@@ -1,7 +1,7 @@
 use docent_domain::{FolderState, JobKind};
-use docent_store::{Claim, Entity, Error, JobType};
+use docent_store::{Claim, Entity, Error, JobType, Registered};
 
-use crate::fixture::{Fixture, NOW, file, in_folder, later, workspace};
+use crate::fixture::{Fixture, NOW, file, in_folder, later, touched, workspace};
 
 #[tokio::test]
 async fn adding_twice_is_adding_once_and_scans_are_queued() {
@@ -117,4 +117,114 @@ async fn removing_takes_the_folders_documents_and_no_others() {
     ));
     assert_eq!(documents.get(&f.scope, b.id).await.unwrap().folder_id, None);
     assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+/// What a scan gets for a file: registered or left out.
+async fn scanned(f: &Fixture, new: &docent_store::NewDocument) -> Option<Registered> {
+    let registered = f
+        .store
+        .documents()
+        .register_all(&f.scope, std::slice::from_ref(new), NOW)
+        .await
+        .unwrap();
+    registered.first().map(|(_, registered)| *registered)
+}
+
+#[tokio::test]
+async fn what_the_user_removes_stays_away_until_it_is_added_again() {
+    let mut f = Fixture::new().await;
+    let (folder, _) = f.store.folders().add(&f.scope, "/m", NOW).await.unwrap();
+    let new = in_folder("/m/a.pdf", folder.id);
+    assert_eq!(scanned(&f, &new).await, Some(Registered::Created));
+    let id = f
+        .store
+        .documents()
+        .known_files(&f.scope, folder.id)
+        .await
+        .unwrap()[0]
+        .id;
+    f.store.documents().delete(&f.scope, id).await.unwrap();
+    f.restart().await;
+    let removed = f.store.documents().removed_paths(&f.scope).await.unwrap();
+    assert_eq!(removed, ["/m/a.pdf"]);
+    assert_eq!(scanned(&f, &new).await, None);
+    assert_eq!(
+        scanned(&f, &touched(new.clone())).await,
+        None,
+        "a change of the file is no wish of the user's"
+    );
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+
+    f.register("/m/a.pdf").await;
+    assert_eq!(
+        f.store.documents().removed_paths(&f.scope).await.unwrap(),
+        [""; 0],
+        "added by hand"
+    );
+    let id = f
+        .store
+        .documents()
+        .find_by_path(&f.scope, "/m/a.pdf")
+        .await
+        .unwrap()
+        .unwrap()
+        .id;
+    f.store.documents().delete(&f.scope, id).await.unwrap();
+    assert_eq!(
+        scanned(&f, &new).await,
+        None,
+        "added by hand and removed again, it still lies in a watched folder"
+    );
+    f.store.folders().add(&f.scope, "/m", NOW).await.unwrap();
+    assert_eq!(
+        scanned(&f, &new).await,
+        Some(Registered::Created),
+        "its folder was added again"
+    );
+}
+
+#[tokio::test]
+async fn removals_are_forgotten_with_the_folders_that_would_bring_them_back() {
+    let f = Fixture::new().await;
+    let folders = f.store.folders();
+    let removed = async || f.store.documents().removed_paths(&f.scope).await.unwrap();
+    let (outer, _) = folders.add(&f.scope, "/m", NOW).await.unwrap();
+    let (inner, _) = folders.add(&f.scope, "/m/in", NOW).await.unwrap();
+    for path in ["/m/in/a.pdf", "/m/b.pdf", "/mb.pdf"] {
+        let id = f.register(path).await.id;
+        f.store.documents().delete(&f.scope, id).await.unwrap();
+    }
+    assert_eq!(
+        removed().await,
+        ["/m/b.pdf", "/m/in/a.pdf"],
+        "no scan brings back what lies in no watched folder"
+    );
+    folders.remove(&f.scope, inner.id).await.unwrap();
+    assert_eq!(removed().await, ["/m/b.pdf", "/m/in/a.pdf"]);
+    folders.add(&f.scope, "/m/in", NOW).await.unwrap();
+    assert_eq!(removed().await, ["/m/b.pdf"]);
+    folders.remove(&f.scope, outer.id).await.unwrap();
+    assert_eq!(removed().await, [""; 0]);
+}
+
+/// A folder whose files vanish and come back (a disk that is unplugged) is nobody's wish.
+#[tokio::test]
+async fn what_a_scan_removes_may_come_back() {
+    let f = Fixture::new().await;
+    let (folder, _) = f.store.folders().add(&f.scope, "/m", NOW).await.unwrap();
+    let new = in_folder("/m/a.pdf", folder.id);
+    scanned(&f, &new).await;
+    let id = f
+        .store
+        .documents()
+        .known_files(&f.scope, folder.id)
+        .await
+        .unwrap()[0]
+        .id;
+    f.store
+        .documents()
+        .delete_all(&f.scope, &[id])
+        .await
+        .unwrap();
+    assert_eq!(scanned(&f, &new).await, Some(Registered::Created));
 }

@@ -20,6 +20,7 @@ async fn rows(f: &Fixture, scope: &WorkspaceScope) -> Vec<String> {
         "chats",
         "messages",
         "folders",
+        "removed_files",
         "documents",
         "document_texts",
         "chunks",
@@ -82,6 +83,12 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         .await
         .unwrap();
     let read = Claim::from(&f.claim(JobType::Read).await);
+    let (unwanted, _) = store
+        .documents()
+        .register(&own, &in_folder("/m/unwanted.pdf", folder.id), NOW)
+        .await
+        .unwrap();
+    store.documents().delete(&own, unwanted.id).await.unwrap();
     let (ready, keys) = {
         let (id, keys) = {
             let id = f.register("/b.pdf").await.id;
@@ -174,6 +181,7 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             .await
             .map(|k| k.len()),
     );
+    empty("removed paths", documents.removed_paths(foreign).await);
     let page = documents
         .list(foreign, &DocumentQuery::default())
         .await
@@ -212,6 +220,8 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         "mark",
         chunks.mark_embedded(foreign, ready, &keys, embed, at).await,
     );
+    empty("twins", chunks.embedded_twins(foreign, ready).await);
+    empty("adopt", chunks.adopt_embedded(foreign, &keys, at).await);
     empty("reset", chunks.reset_embedded(foreign, &keys, at).await);
 
     let jobs = store.jobs();
@@ -266,6 +276,7 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             .await,
     );
 
+    empty("untried jobs", store.jobs().untried(foreign).await);
     empty("flag", store.flags().get(foreign, "x").await);
     empty("flags", store.flags().list(foreign).await);
     empty("clear", store.flags().clear(foreign, "x").await);
@@ -278,10 +289,9 @@ async fn a_foreign_scope_is_like_a_missing_row() {
 
     // The same paths and names, and then the end of the whole workspace.
     store.folders().add(foreign, "/m", at).await.unwrap();
-    documents
-        .register(foreign, &file("/b.pdf"), at)
-        .await
-        .unwrap();
+    for path in ["/b.pdf", "/m/unwanted.pdf"] {
+        documents.register(foreign, &file(path), at).await.unwrap();
+    }
     store
         .flags()
         .set(foreign, "x", false, &json!({}), at)

@@ -449,3 +449,24 @@ async fn no_job_is_claimed_twice() {
     claimed.dedup();
     assert_eq!(claimed.len(), 60);
 }
+
+#[tokio::test]
+async fn a_job_that_was_put_back_has_been_tried() {
+    let f = Fixture::new().await;
+    f.register("/a.pdf").await;
+    f.register("/b.pdf").await;
+    assert_eq!(f.store.jobs().untried(&f.scope).await.unwrap(), 2);
+    let job = f.claim(JobType::Read).await;
+    f.store
+        .jobs()
+        .put_back(
+            &f.scope,
+            Claim::from(&job),
+            later(10),
+            Some("no model"),
+            NOW,
+        )
+        .await
+        .unwrap();
+    assert_eq!(f.store.jobs().untried(&f.scope).await.unwrap(), 1);
+}

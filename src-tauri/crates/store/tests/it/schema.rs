@@ -1,8 +1,11 @@
 //! The schema on the disk is what it was when it was released.
 
+use docent_domain::WorkspaceScope;
 use docent_store::{SCHEMA_VERSION, Store};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, NOW, in_folder};
 
 #[tokio::test]
 async fn the_schema_is_the_snapshot() {
@@ -28,6 +31,48 @@ async fn the_schema_is_the_snapshot() {
         actual == include_str!("schema.sql"),
         "the schema differs from {path}. A released migration must not change: add a new one, then run with UPDATE_SNAPSHOTS=1"
     );
+}
+
+/// What a user of the first version has is there after the upgrade, and works.
+#[tokio::test]
+async fn the_first_version_is_upgraded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("docent.db");
+    let mut old = SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true)
+        .connect()
+        .await
+        .unwrap();
+    for statement in [
+        include_str!("../../migrations/0001_first.sql"),
+        "PRAGMA application_id = 1145261652; PRAGMA user_version = 1",
+        "INSERT INTO workspaces (id, name, folded_name, status, plan, embedder, created_at, updated_at)
+         VALUES (x'0198c0de000070008000000000000001', 'Ured', 'ured', 'active', 'local', 'e5', 1, 1)",
+        "INSERT INTO folders (workspace_id, id, path, state, created_at)
+         VALUES (x'0198c0de000070008000000000000001', x'0198c0de000070008000000000000002', '/m',
+                 'watching', 1)",
+    ] {
+        old.execute(sqlx::raw_sql(statement)).await.unwrap();
+    }
+    old.close().await.unwrap();
+
+    let store = Store::open(&path).await.unwrap();
+    let report = store.check().await.unwrap();
+    assert_eq!(
+        (report.schema_version, report.findings),
+        (SCHEMA_VERSION, vec![])
+    );
+    let folder = &store.folders().list_all().await.unwrap()[0];
+    let scope = WorkspaceScope::new(folder.workspace_id);
+    let (document, _) = store
+        .documents()
+        .register(&scope, &in_folder("/m/a.pdf", folder.id), NOW)
+        .await
+        .unwrap();
+    store.documents().delete(&scope, document.id).await.unwrap();
+    let removed = store.documents().removed_paths(&scope).await.unwrap();
+    assert_eq!(removed, ["/m/a.pdf"]);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
--- schema 1
+-- schema 2
 CREATE TABLE chat_permissions (
     workspace_id BLOB    NOT NULL,
     id           BLOB    NOT NULL CHECK (length(id) = 16),
@@ -166,6 +166,11 @@ CREATE TABLE messages (
     created_at   INTEGER NOT NULL,
     UNIQUE (workspace_id, id),
     FOREIGN KEY (workspace_id, chat_id) REFERENCES chats (workspace_id, id) ON DELETE CASCADE
+) STRICT;
+CREATE TABLE removed_files (
+    workspace_id BLOB NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    path         TEXT NOT NULL,
+    PRIMARY KEY (workspace_id, path)
 ) STRICT;
 CREATE TABLE settings (
     key        TEXT    NOT NULL PRIMARY KEY,

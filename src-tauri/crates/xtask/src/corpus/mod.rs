@@ -4,6 +4,7 @@
 //! - `known-item/{en,hr}/*.html`: the same pages without description and without the title in the
 //!   text, and `known-item/{question}-{documents}.jsonl`: each page's description as the question
 //!   whose answer is that page;
+//! - `translations/{language}/*.html`: the help pages in all other languages there are, for bulk;
 //! - `manuals/*.pdf` and the same or similar manuals as text, HTML and EPUB;
 //! - `natural/{en,hr,manuals}`: the help pages and some of the manuals, under the paths that
 //!   `tests/corpora/questions.jsonl` expects. They are links to the files above.
@@ -102,7 +103,9 @@ pub fn fetch(repo: &Repo) -> Result<()> {
     for package in PACKAGES {
         unpack(repo, &packages, package)?;
     }
-    help(&packages.join("gnome-user-docs/usr/share/help"), &corpus)?;
+    let pages = packages.join("gnome-user-docs/usr/share/help");
+    help(&pages, &corpus)?;
+    translations(&pages, &corpus.join("translations"))?;
     manuals(repo, &packages, &corpus.join("manuals"))?;
     natural(&corpus)?;
     fs::write(made, LAYOUT)?;
@@ -200,11 +203,33 @@ fn help(source: &Path, corpus: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Converts the help pages of the languages that are not ours.
+fn translations(source: &Path, translations: &Path) -> Result<()> {
+    for entry in fs::read_dir(source)? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if LANGUAGES.iter().any(|(_, folder)| *folder == name) {
+            continue;
+        }
+        let folder = translations.join(&name);
+        fs::create_dir_all(&folder)?;
+        let pages = pages(&source.join(&name))?;
+        for (file, page) in &pages {
+            fs::write(folder.join(file), page.html(&name))?;
+        }
+        println!("{} help pages in {name}", pages.len());
+    }
+    Ok(())
+}
+
 /// All pages of a language by the file name they get, sorted.
 fn pages(folder: &Path) -> Result<Vec<(String, Page)>> {
     let mut pages: Vec<(String, Page)> = Vec::new();
     for guide in GUIDES {
         let folder = folder.join(guide);
+        // Some languages have the one guide and not the other.
+        if !folder.is_dir() {
+            continue;
+        }
         let mut files: Vec<PathBuf> = fs::read_dir(&folder)
             .with_context(|| format!("reading {}", folder.display()))?
             .map(|entry| entry.map(|entry| entry.path()))

@@ -49,6 +49,40 @@ fn spec(id: &str, threads: usize) -> ModelSpec {
     }
 }
 
+/// The counter keeps its vocabulary in a way of its own, but splits as the model's tokenizer does.
+#[test]
+fn tokens_are_counted_as_the_model_splits_them() {
+    for id in ["multilingual-e5-small", "all-minilm-l6-v2"] {
+        let path = store(&[id]).file(id, "tokenizer.json").expect("tokenizer");
+        let counter = TokenizerCounter::open(&path).expect("tokenizer");
+        let mut whole = tokenizers::Tokenizer::from_file(&path).expect("tokenizer");
+        whole.with_padding(None);
+        whole.with_truncation(None).expect("no truncation");
+        let texts = [
+            include_str!("tests.rs"),
+            include_str!("../../../../../ARCHITECTURE.md"),
+            "Zakašnjenje u plaćanju računa obračunava se po stopi od 5,25 % – čl. 29. st. 2.",
+            "Đurđevac,\tŠibenik;\r\n  Ćićarija\u{a0}ž\u{30c} ﬁnanc\u{ad}ije",
+            "<s> </s> <unk> <mask> [CLS] ▁ ▁▁a \u{0}\u{7f}\u{200b}",
+            "漢字とかな 한국어 العربية 🦀👩‍👩‍👧 \u{10ffff} ⟦⟧",
+            "",
+            "   \n\n ",
+        ];
+        for text in texts {
+            for piece in [text, &text.to_uppercase(), &text.replace(' ', "")] {
+                let piece = &piece[..piece.floor_char_boundary(30_000)];
+                let expected = whole.encode(piece, false).expect("tokens");
+                assert_eq!(
+                    counter.token_offsets(piece),
+                    expected.get_offsets(),
+                    "{id}: {:.80}",
+                    piece
+                );
+            }
+        }
+    }
+}
+
 fn dense(model: &mut EmbeddingModel, kind: EmbedKind, texts: &[&str]) -> Vec<Vec<f32>> {
     let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
     let embeddings = model.embed(kind, &texts, &never).expect("embed");

@@ -1,0 +1,145 @@
+//! Documents that come, change and go.
+
+use std::path::PathBuf;
+
+use docent_engine::{Code, ModelSource};
+
+use crate::Test;
+use crate::support::{Bench, files_holding, let_worker_replace, run};
+
+pub const TESTS: &[Test] = &[
+    ("removed_documents_stay_away", removed_documents_stay_away),
+    ("removed_text_is_wiped", removed_text_is_wiped),
+    (
+        "a_file_written_while_it_is_read_is_read_again",
+        a_file_written_while_it_is_read_is_read_again,
+    ),
+    (
+        "waiting_ends_when_a_model_is_missing",
+        waiting_ends_when_a_model_is_missing,
+    ),
+];
+
+fn removed_documents_stay_away() {
+    run(async {
+        let bench = Bench::open().await;
+        let (unwanted, folder) = (bench.write("unwanted.txt", "Tajna."), bench.files());
+        bench.write("wanted.txt", "Javno.");
+        bench.add(&[&folder]).await;
+        assert_eq!(bench.titles().await, ["unwanted", "wanted"]);
+        let id = bench.document(&unwanted).await.id;
+        bench
+            .engine
+            .delete_document(&bench.scope, id)
+            .await
+            .unwrap();
+        bench.scan().await;
+        assert_eq!(bench.titles().await, ["wanted"]);
+        bench.write("unwanted.txt", "Tajna, dulja nego prije.");
+        bench.scan().await;
+        assert_eq!(bench.titles().await, ["wanted"], "its content changed");
+        let bench = bench.restart(|_| {}).await;
+        bench.idle().await;
+        assert_eq!(bench.titles().await, ["wanted"], "after a restart");
+        bench.assert_healthy().await;
+
+        bench.add(&[&unwanted]).await;
+        assert_eq!(bench.titles().await, ["unwanted", "wanted"], "by hand");
+        let id = bench.document(&unwanted).await.id;
+        bench
+            .engine
+            .delete_document(&bench.scope, id)
+            .await
+            .unwrap();
+        bench.scan().await;
+        assert_eq!(bench.titles().await, ["wanted"]);
+        bench.add(&[&folder]).await;
+        assert_eq!(bench.titles().await, ["unwanted", "wanted"], "its folder");
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn removed_text_is_wiped() {
+    run(async {
+        let bench = Bench::open().await;
+        let secret = ["kanarinac", "4711"].concat();
+        let none: [PathBuf; 0] = [];
+        let unwanted = bench.write("a.txt", &format!("Lozinka je {secret}."));
+        bench.write("b.txt", "Ništa posebno.");
+        bench.add(&[&bench.files()]).await;
+        assert_ne!(files_holding(&bench.data(), &secret), none, "control");
+        let id = bench.document(&unwanted).await.id;
+        bench
+            .engine
+            .delete_document(&bench.scope, id)
+            .await
+            .unwrap();
+        assert!(
+            bench
+                .search(&secret)
+                .await
+                .iter()
+                .all(|text| !text.contains(&secret))
+        );
+        let bench = bench
+            .restart(|data| assert_eq!(files_holding(data, &secret), none))
+            .await;
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn a_file_written_while_it_is_read_is_read_again() {
+    run(async {
+        let bench = Bench::open().await;
+        let file = bench.write("a.txt", "Prva rečenica.\n");
+        let newer = bench.write("newer", "Druga rečenica.\n");
+        let_worker_replace(&file, &newer);
+        bench.add(&[&file]).await;
+        let document = bench.document(&file).await;
+        let now = std::fs::read(&file).unwrap();
+        assert!(!newer.exists(), "control: it was replaced");
+        assert_eq!(
+            document.content_hash.unwrap().to_string(),
+            blake3::hash(&now).to_hex().to_string(),
+            "what is indexed is the file as it is, under its hash"
+        );
+        let text = bench
+            .engine
+            .document_text(&bench.scope, document.id)
+            .await
+            .unwrap();
+        assert_eq!(text.text.trim().as_bytes(), now.trim_ascii());
+        let jobs = bench.engine.jobs(&bench.scope, None).await.unwrap();
+        let read = jobs
+            .items
+            .iter()
+            .find(|job| matches!(job.kind, docent_domain::JobKind::Read { .. }));
+        assert!(read.unwrap().attempts > 1, "control: it was read twice");
+        bench.engine.shutdown().await;
+    });
+}
+
+fn waiting_ends_when_a_model_is_missing() {
+    run(async {
+        let bench = Bench::with(ModelSource::Installed).await;
+        bench.write("a.txt", "Prva.");
+        bench.write("below/b.txt", "Druga.");
+        bench
+            .engine
+            .add_paths(&bench.scope, vec![bench.files()])
+            .await
+            .unwrap();
+        let ended = bench.engine.wait_idle(&bench.scope, |_| {}).await;
+        let error = ended.expect_err("there is no embedder");
+        assert_eq!(error.code(), Code::ModelMissing);
+        assert!(error.message().starts_with("2 documents "), "{error}");
+        let folders = bench.engine.folders(&bench.scope).await.unwrap();
+        assert!(
+            folders[0].last_scan_at.is_some() && bench.documents().await.len() == 2,
+            "looking for files needs no model"
+        );
+        bench.engine.shutdown().await;
+    });
+}

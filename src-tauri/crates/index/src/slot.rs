@@ -1,0 +1,75 @@
+//! A part of an index that can be replaced while the index stays in use.
+
+use std::sync::{Mutex, RwLock};
+
+use crate::error::{Error, Part, Result};
+use crate::quarantine::PartState;
+use crate::sync::{lock, read, write};
+
+pub(crate) struct Slot<T> {
+    part: Part,
+    /// None only when a damaged part could not be replaced.
+    open: RwLock<Option<T>>,
+    /// What was found damaged in use, since the part was opened.
+    damage: Mutex<Option<String>>,
+}
+
+impl<T> Slot<T> {
+    pub fn new(part: Part, open: T) -> Self {
+        Self {
+            part,
+            open: RwLock::new(Some(open)),
+            damage: Mutex::new(None),
+        }
+    }
+
+    /// Uses the part, and remembers damage that comes to light.
+    pub fn with<R>(&self, work: impl FnOnce(&T) -> Result<R>) -> Result<R> {
+        let result = match read(&self.open).as_ref() {
+            Some(open) => work(open),
+            None => Err(self.closed()),
+        };
+        if let Err(Error::Damaged { detail, .. }) = &result {
+            lock(&self.damage).get_or_insert_with(|| detail.clone());
+        }
+        result
+    }
+
+    /// Looks at the part; the default stands for one that is not there.
+    pub fn peek<R: Default>(&self, look: impl FnOnce(&T) -> R) -> R {
+        read(&self.open).as_ref().map(look).unwrap_or_default()
+    }
+
+    pub fn is_damaged(&self) -> bool {
+        lock(&self.damage).is_some()
+    }
+
+    /// Closes a damaged part, when nobody is at work with it, and puts in its place what `open`
+    /// makes. `move_aside` gets the reason, once.
+    pub fn mend(
+        &self,
+        move_aside: impl FnOnce(String) -> Result<PartState>,
+        open: impl FnOnce() -> Result<(T, PartState)>,
+    ) -> Result<PartState> {
+        let Some(reason) = lock(&self.damage).clone() else {
+            return Ok(PartState::Opened);
+        };
+        let mut slot = write(&self.open);
+        // The same files cannot be open twice.
+        let moved = match slot.take() {
+            Some(_) => Some(move_aside(reason)?),
+            None => None,
+        };
+        let (part, state) = open()?;
+        *slot = Some(part);
+        lock(&self.damage).take();
+        Ok(moved.unwrap_or(state))
+    }
+
+    fn closed(&self) -> Error {
+        Error::Damaged {
+            part: self.part,
+            detail: "it could not be replaced yet".into(),
+        }
+    }
+}
