@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use docent_api::error::Code;
 use docent_domain::{DocumentCounts, WorkspaceScope};
 use docent_engine::parts::{EmbedKind, Hit, WorkspaceIndex};
-use docent_engine::{Code as EngineCode, Config, Engine, SearchRequest};
+use docent_engine::{Code as EngineCode, Config, Engine, Legs, SearchRequest};
 
 use super::report::{Report, Row};
 use super::rounds::{Paired, median};
@@ -216,6 +216,7 @@ async fn search(
         text: question.question.clone(),
         k: FIRST,
         expand: false,
+        legs: Legs::Hybrid,
         language: None,
     };
     for question in questions.iter().take(WARM_UP) {
