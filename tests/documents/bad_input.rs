@@ -39,7 +39,7 @@ fn each_bad_file_says_why_and_the_good_one_is_searchable() -> Result<()> {
         folder.join("binary.txt"),
         [0_u8, 1, 2, 0, 255, 0, 7].repeat(400),
     )?;
-    fs::write(folder.join("locked.pdf"), locked_pdf())?;
+    fs::write(folder.join("locked.pdf"), locked_pdf()?)?;
     symlink("/etc/passwd", folder.join("link.txt"))?;
 
     let report = docent.ingest()?;
@@ -79,30 +79,28 @@ fn each_bad_file_says_why_and_the_good_one_is_searchable() -> Result<()> {
 }
 
 /// A PDF that no empty password opens.
-fn locked_pdf() -> Vec<u8> {
+fn locked_pdf() -> Result<Vec<u8>> {
     let objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
         "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>",
     ];
     let mut file = b"%PDF-1.7\n".to_vec();
-    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
+    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).into_bytes();
     for (number, object) in (1..).zip(objects) {
-        table.push_str(&format!("{:010} 00000 n \n", file.len()));
-        file.extend_from_slice(format!("{number} 0 obj\n{object}\nendobj\n").as_bytes());
+        writeln!(table, "{:010} 00000 n ", file.len())?;
+        write!(file, "{number} 0 obj\n{object}\nendobj\n")?;
     }
     let start = file.len();
+    file.append(&mut table);
     let check = "41".repeat(32);
-    file.extend_from_slice(table.as_bytes());
-    file.extend_from_slice(
-        format!(
-            "trailer\n<< /Size {} /Root 1 0 R /ID [<00> <00>] /Encrypt << /Filter /Standard /V 1 \
-             /R 2 /O <{check}> /U <{check}> /P -4 >> >>\nstartxref\n{start}\n%%EOF\n",
-            objects.len() + 1
-        )
-        .as_bytes(),
-    );
-    file
+    write!(
+        file,
+        "trailer\n<< /Size {} /Root 1 0 R /ID [<00> <00>] /Encrypt << /Filter /Standard /V 1 /R 2 \
+         /O <{check}> /U <{check}> /P -4 >> >>\nstartxref\n{start}\n%%EOF\n",
+        objects.len() + 1
+    )?;
+    Ok(file)
 }
 
 #[test]

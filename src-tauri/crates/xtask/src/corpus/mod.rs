@@ -31,7 +31,7 @@ const PACKAGES: &[&str] = &[
 ];
 
 /// Bumped whenever the converted files change, so that an older cache is made again.
-const LAYOUT: &str = "2";
+const LAYOUT: &str = "3";
 
 /// Languages of the help: ours, and the folder they have in the package.
 const LANGUAGES: [(&str, &str); 2] = [("en", "C"), ("hr", "hr")];
