@@ -16,10 +16,10 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// Where Debian and its relatives keep the engine's own browser.
 const BASELINE: &str = "/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser";
 
-#[derive(Default)]
 struct Figures {
-    start: Vec<Duration>,
-    memory: Vec<u64>,
+    start: Duration,
+    /// Bytes.
+    memory: u64,
 }
 
 #[tokio::main]
@@ -31,43 +31,65 @@ async fn main() -> Result<()> {
         program.display()
     );
     let baseline = PathBuf::from(BASELINE);
-    let (mut docent, mut empty) = (Figures::default(), Figures::default());
+    let load = std::fs::read_to_string("/proc/loadavg")?;
+    let load = load.split(' ').next().unwrap_or_default();
+    let mut rounds = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
         // An element that the page makes when the API has answered it for the first time.
-        measure(&program, &[], "[data-testid=\"first-run\"]", &mut docent).await?;
-        if baseline.is_file() {
-            measure(&baseline, &["--automation"], "body", &mut empty).await?;
-        }
+        let docent = measure(&program, &[], "[data-testid=\"first-run\"]").await?;
+        let empty = if baseline.is_file() {
+            Some(measure(&baseline, &["--automation"], "body").await?)
+        } else {
+            None
+        };
+        rounds.push((docent, empty));
     }
-    println!("window                      start        memory (PSS, no model loaded)");
-    print("Docent, first screen", &mut docent);
-    print("MiniBrowser, empty page", &mut empty);
+    println!("window: no model loaded, median of {ROUNDS}; load {load} before");
+    print_row("first screen after the start", "ms", &rounds, |figures| {
+        figures.start.as_secs_f64() * 1000.0
+    });
+    print_row(
+        "memory (PSS) at the first screen",
+        "MB",
+        &rounds,
+        |figures| figures.memory as f64 / 1e6,
+    );
+    if !baseline.is_file() {
+        println!("  There is no baseline: {BASELINE} is not here");
+    }
     Ok(())
 }
 
-fn print(name: &str, figures: &mut Figures) {
-    figures.start.sort();
-    figures.memory.sort_unstable();
-    let (Some(start), Some(memory)) = (
-        figures.start.get(figures.start.len() / 2),
-        figures.memory.get(figures.memory.len() / 2),
-    ) else {
-        println!("{name:<24} not measured: {BASELINE} isn't there");
-        return;
-    };
-    println!(
-        "{name:<24} {:>6} ms  {:>9.0} MB",
-        start.as_millis(),
-        *memory as f64 / 1e6
-    );
+/// One line, as `docent bench` prints them.
+fn print_row(
+    name: &str,
+    unit: &str,
+    rounds: &[(Figures, Option<Figures>)],
+    value: fn(&Figures) -> f64,
+) {
+    let figure = median(rounds.iter().map(|(docent, _)| value(docent)));
+    print!("  {name:<32} {:>18}", format!("{figure:.0} {unit}"));
+    let empty: Vec<f64> = rounds
+        .iter()
+        .filter_map(|(_, empty)| Some(value(empty.as_ref()?)))
+        .collect();
+    if !empty.is_empty() {
+        let ratios = rounds.iter().zip(&empty);
+        let ratio = median(ratios.map(|((docent, _), empty)| value(docent) / empty));
+        let against = format!("{:.0} {unit} of MiniBrowser's empty page", median(empty));
+        print!("  against {against:<44} {ratio:>6.3}×");
+    }
+    println!();
 }
 
-async fn measure(
-    program: &Path,
-    arguments: &[&str],
-    element: &str,
-    figures: &mut Figures,
-) -> Result<()> {
+/// Of an odd number of values.
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+async fn measure(program: &Path, arguments: &[&str], element: &str) -> Result<Figures> {
     let home = tempfile::tempdir()?;
     let inside = |name: &str| home.path().join(name).display().to_string();
     let display = Display::start(1400, 900)?;
@@ -84,9 +106,12 @@ async fn measure(
     let begin = Instant::now();
     let window = driver.open(program, arguments).await?;
     window.find(element, DEADLINE).await?;
-    figures.start.push(begin.elapsed());
-    figures.memory.push(proportional_memory(driver.id())?);
-    window.close().await
+    let figures = Figures {
+        start: begin.elapsed(),
+        memory: proportional_memory(driver.id())?,
+    };
+    window.close().await?;
+    Ok(figures)
 }
 
 /// Memory of the window's processes, shared pages counted in proportion; the driver's own is left

@@ -76,9 +76,7 @@ async fn stream(generator: &LlamaGenerator, round: usize) -> Result<(u32, u32, S
     let text = "The contract is signed for a fixed term, and it ends when that term is over. "
         .repeat(SENTENCES);
     // The number stands first, so that nothing of an earlier round's prompt can be reused.
-    let question = format!(
-        "Round {round}. {text}\nWrite the numbers from one to two hundred in words, one on each line."
-    );
+    let question = format!("Round {round}. {text}\nWrite a long story about a lighthouse keeper.");
     let request = GenerationRequest::greedy(vec![ChatTurn::user(question)], TOKENS);
     let (pieces, mut received) = mpsc::channel(64);
     let begun = Instant::now();

@@ -25,7 +25,7 @@ use crate::output::counted;
 const PASSAGES: u64 = 100_000;
 
 /// Largest passage in tokens; 256 by default.
-const PASSAGE_TOKENS: usize = 64;
+const PASSAGE_TOKENS: usize = 48;
 
 /// Files that are registered before their passages are counted.
 const FILES: usize = 250;
