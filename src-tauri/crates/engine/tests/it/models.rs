@@ -6,7 +6,7 @@ use docent_domain::WorkspaceScope;
 use docent_engine::{
     Config, Engine, EngineOptions, ExpansionPolicy, HealthStatus, ModelState, QueryRequest,
 };
-use docent_inference::models::{ModelStore, default_models_dir};
+use docent_inference::models::{ModelStore, shared_models_dir};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -23,13 +23,13 @@ const EMBEDDER: &str = "all-minilm-l6-v2";
 
 fn the_status_tells_what_is_in_memory() {
     run(async {
-        let store = ModelStore::open(default_models_dir()).unwrap();
+        let store = ModelStore::open(shared_models_dir()).unwrap();
         for id in ["onnxruntime", "pdfium", GENERATOR, EMBEDDER] {
             let fetched = store.fetch(id, Arc::new(|_| {}), CancellationToken::new());
             fetched.await.unwrap();
         }
         let folder = tempfile::tempdir().unwrap();
-        let mut options = EngineOptions::new(folder.path().join("data"), default_models_dir());
+        let mut options = EngineOptions::new(folder.path().join("data"), shared_models_dir());
         options.config = Config {
             generator: GENERATOR.into(),
             embedder: EMBEDDER.into(),
