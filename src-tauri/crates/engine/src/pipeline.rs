@@ -228,7 +228,9 @@ impl Engine {
                 match engine.tick(types).await {
                     Ok(true) => continue,
                     Ok(false) => {}
-                    Err(error) => tracing::error!(%error, ?types, "a job could not be recorded"),
+                    Err(error) => {
+                        tracing::error!(%error, ?types, "no job could be begun or recorded")
+                    }
                 }
                 tokio::select! {
                     () = ring => {}
@@ -543,7 +545,7 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<Ran> {
         let open = self.open_index(scope).await?;
-        let pending = self
+        let mut pending = self
             .store()
             .chunks()
             .unembedded(scope, Some(id), u32::MAX)
@@ -556,13 +558,10 @@ impl Engine {
         if done == total {
             return Ok(Ran::Recorded);
         }
-        let pending = match done {
-            0 => pending,
-            _ => {
-                let chunks = self.store().chunks();
-                chunks.unembedded(scope, Some(id), u32::MAX).await?
-            }
-        };
+        let chunks = self.store().chunks();
+        if done > 0 {
+            pending = chunks.unembedded(scope, Some(id), u32::MAX).await?;
+        }
         for batch in pending.chunks(EMBED_BATCH) {
             if cancel.is_cancelled() {
                 return Err(Error::new(Code::Internal, "stopped"));

@@ -40,7 +40,7 @@ use roaring::RoaringBitmap;
 use self::codes::{Centre, Code, Codes, Planes};
 use self::records::{CENTRE, CodeRecord, DROPPED, FORMAT, Format, LAYOUT};
 pub use self::trees::TreeReport;
-use crate::error::{Error, Part, Result, VectorOf};
+use crate::error::{Error, Part, Result, VectorOf, is_full};
 use crate::languages::Languages;
 use crate::lmdb_check::{self, Finding};
 use crate::quarantine::{self, PartState};
@@ -57,6 +57,12 @@ const DATA_FILE: &str = "data.mdb";
 
 /// Counts openings that began and didn't end. See [`STRIKES`].
 const OPENING_FILE: &str = "opening";
+
+/// Written after a failure, to see whether the disk is full.
+const PROBE_FILE: &str = "probe";
+
+/// More than an interrupted write leaves free.
+const PROBE_BYTES: usize = 256 << 10;
 
 /// LMDB ends the process on damage that the check before it missed. One opening that never
 /// finished may be a pulled plug, two in a row are the file's doing.
@@ -778,7 +784,23 @@ impl Vectors {
     fn writing_failed(&self, error: arroy::Error) -> Error {
         match as_damage(&error) {
             Some(detail) => self.damaged(detail),
-            None => Error::WriteVectors(error),
+            None => Error::WriteVectors(self.with_cause(error)),
+        }
+    }
+
+    /// On a full disk the system writes less than it was asked to, which LMDB reports as trouble with
+    /// the device. Whether there is room tells the two apart.
+    fn with_cause(&self, error: arroy::Error) -> arroy::Error {
+        if !matches!(error, arroy::Error::Heed(heed::Error::Io(_))) {
+            return error;
+        }
+        let probe = self.dir.join(PROBE_FILE);
+        let probed = fs::write(&probe, [0; PROBE_BYTES]);
+        // What is left of a probe that failed would take room itself.
+        let _ = fs::remove_file(&probe);
+        match probed {
+            Err(full) if is_full(&full) => arroy::Error::Io(full),
+            Ok(()) | Err(_) => error,
         }
     }
 }

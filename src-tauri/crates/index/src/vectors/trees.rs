@@ -252,7 +252,7 @@ impl Vectors {
     fn building_failed(&self, error: arroy::Error) -> Error {
         match super::as_damage(&error) {
             Some(detail) => self.damaged(detail),
-            None => Error::BuildTrees(error),
+            None => Error::BuildTrees(self.with_cause(error)),
         }
     }
 }

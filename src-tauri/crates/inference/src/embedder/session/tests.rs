@@ -75,8 +75,7 @@ fn tokens_are_counted_as_the_model_splits_them() {
                 assert_eq!(
                     counter.token_offsets(piece),
                     expected.get_offsets(),
-                    "{id}: {:.80}",
-                    piece
+                    "{id}: {piece:.80}"
                 );
             }
         }
