@@ -36,7 +36,8 @@ fn from(variable: &str) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// The models folder of a data folder.
+/// The models folder of a data folder. (`cargo xtask` names another one in `DOCENT_MODELS_DIR`, so
+/// that clones of the source share their models.)
 #[must_use]
 pub fn default_models_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("models")

@@ -324,16 +324,15 @@ pub(crate) fn new_document(
     }
 }
 
+/// By the path without links, so that no file is there twice.
 fn look(path: PathBuf) -> Found {
-    let absolute = match std::path::absolute(&path) {
-        Ok(absolute) => absolute,
-        Err(error) => return Found::Other(path, error.to_string()),
-    };
-    match std::fs::metadata(&absolute) {
-        Ok(metadata) if metadata.is_dir() => Found::Folder(absolute),
-        Ok(metadata) if metadata.is_file() => {
+    let found = std::fs::canonicalize(&path)
+        .and_then(|real| std::fs::metadata(&real).map(|metadata| (real, metadata)));
+    match found {
+        Ok((real, metadata)) if metadata.is_dir() => Found::Folder(real),
+        Ok((real, metadata)) if metadata.is_file() => {
             let stamp = docent_ingest::FileStamp::from_metadata(&metadata);
-            Found::File(absolute, stored_stamp(&stamp))
+            Found::File(real, stored_stamp(&stamp))
         }
         Ok(_) => Found::Other(path, "neither a file nor a folder".to_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

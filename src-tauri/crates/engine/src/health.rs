@@ -87,7 +87,8 @@ impl Engine {
     async fn model_health(&self) -> ComponentHealth {
         let status = self.status().await;
         for model in [&status.embedder, &status.generator] {
-            if !matches!(model.state, ModelState::Idle | ModelState::Ready) {
+            let is_coming = model.state == ModelState::Loading && status.ready;
+            if !is_coming && !matches!(model.state, ModelState::Idle | ModelState::Ready) {
                 let message = model
                     .message
                     .clone()

@@ -9,7 +9,7 @@ use docent_domain::Progress;
 use docent_inference::catalog::Role;
 use docent_inference::embedder::{EmbedderOptions, OnnxEmbedder, TokenizerCounter};
 use docent_inference::fake::{FakeEmbedder, FakeGenerator};
-use docent_inference::generator::{GeneratorOptions, LlamaGenerator};
+use docent_inference::generator::{GeneratorOptions, GeneratorState, LlamaGenerator};
 use docent_inference::models::{self as files, ModelStore};
 use docent_inference::openai::{OpenAiEmbedder, OpenAiGenerator, OpenAiOptions};
 use docent_inference::{Embedder, Generator, TokenCounter};
@@ -44,7 +44,7 @@ pub(crate) struct Models {
     source: ModelSource,
     secrets: Secrets,
     embedders: Mutex<HashMap<String, LoadedEmbedder>>,
-    generator: Mutex<Option<Arc<dyn Generator>>>,
+    generator: Mutex<Option<LoadedGenerator>>,
     /// Overrides the configured generator until the next start.
     chosen: SyncMutex<Option<String>>,
     fetches: SyncMutex<HashMap<String, Fetch>>,
@@ -55,6 +55,14 @@ pub(crate) struct Models {
 struct LoadedEmbedder {
     embedder: Arc<dyn Embedder>,
     tokens: Arc<dyn TokenCounter>,
+    /// The same, if it runs in a worker process here.
+    local: Option<Arc<OnnxEmbedder>>,
+}
+
+struct LoadedGenerator {
+    generator: Arc<dyn Generator>,
+    /// The same, if it runs in a worker process here.
+    local: Option<Arc<LlamaGenerator>>,
 }
 
 #[derive(Clone)]
@@ -139,6 +147,7 @@ impl Models {
                 LoadedEmbedder {
                     embedder: fake.clone(),
                     tokens: fake,
+                    local: None,
                 }
             }
             ModelSource::Installed if id == "openai" => self.openai_embedder().await?,
@@ -160,10 +169,11 @@ impl Models {
             if threads > 0 {
                 options = options.with_threads(threads);
             }
-            let embedder = OnnxEmbedder::new(options);
+            let embedder = Arc::new(OnnxEmbedder::new(options));
             Ok(LoadedEmbedder {
-                embedder: Arc::new(embedder),
+                embedder: embedder.clone(),
                 tokens: Arc::new(tokens),
+                local: Some(embedder),
             })
         })
         .await
@@ -184,6 +194,7 @@ impl Models {
         Ok(LoadedEmbedder {
             embedder: Arc::new(OpenAiEmbedder::new(options, model, dimensions)?),
             tokens: Arc::new(tokens),
+            local: None,
         })
     }
 
@@ -192,9 +203,10 @@ impl Models {
         self.touch();
         let id = self.generator_id();
         let mut slot = self.generator.lock().await;
-        if let Some(known) = slot.as_ref().filter(|known| known.model() == id) {
-            return Ok(Arc::clone(known));
+        if let Some(known) = slot.as_ref().filter(|known| known.generator.model() == id) {
+            return Ok(Arc::clone(&known.generator));
         }
+        let mut local = None;
         let generator: Arc<dyn Generator> = match self.source {
             ModelSource::Fakes => Arc::new(FakeGenerator::new(&id)),
             ModelSource::Installed if id == "openai" => {
@@ -203,10 +215,18 @@ impl Models {
                 let model = config.generator_model.clone().unwrap_or_default();
                 Arc::new(OpenAiGenerator::new(options, model, config.context_tokens)?)
             }
-            ModelSource::Installed => Arc::new(self.installed_generator(id).await?),
+            ModelSource::Installed => {
+                let llama = Arc::new(self.installed_generator(id).await?);
+                local = Some(Arc::clone(&llama));
+                llama
+            }
         };
-        if let Some(old) = slot.replace(Arc::clone(&generator)) {
-            old.unload().await;
+        let loaded = LoadedGenerator {
+            generator: Arc::clone(&generator),
+            local,
+        };
+        if let Some(old) = slot.replace(loaded) {
+            old.generator.unload().await;
         }
         Ok(generator)
     }
@@ -242,8 +262,8 @@ impl Models {
 
     /// Gives all models' memory back; the next request loads them again.
     pub(crate) async fn unload(&self) {
-        if let Some(generator) = self.generator.lock().await.as_ref() {
-            generator.unload().await;
+        if let Some(loaded) = self.generator.lock().await.as_ref() {
+            loaded.generator.unload().await;
         }
         for loaded in self.embedders.lock().await.values() {
             loaded.embedder.unload().await;
@@ -278,7 +298,9 @@ impl Models {
         Ok(OpenAiOptions::new(&self.openai_config()?.base_url, key))
     }
 
-    fn status_of(&self, id: &str) -> ModelStatus {
+    /// What is here of a model: missing, failed, being fetched (`Loading`), or else `Idle`; `Ready`
+    /// for what needs no loading.
+    fn installed_status(&self, id: &str) -> ModelStatus {
         let (state, message) = match self.source {
             ModelSource::Fakes => (ModelState::Ready, None),
             ModelSource::Installed if id == "openai" => (ModelState::Ready, None),
@@ -306,6 +328,37 @@ impl Models {
                 message,
             },
         }
+    }
+
+    /// The generator's status, and whether it can be asked.
+    async fn generator_status(&self) -> (ModelStatus, bool) {
+        let id = self.generator_id();
+        let mut status = self.installed_status(&id);
+        let usable = is_usable(&status);
+        let slot = self.generator.lock().await;
+        let local = slot.as_ref().and_then(|loaded| loaded.local.as_ref());
+        if let Some(local) = local.filter(|local| usable && local.model() == id) {
+            (status.state, status.message) = match local.state() {
+                GeneratorState::Idle => (ModelState::Idle, None),
+                GeneratorState::Loading => (ModelState::Loading, None),
+                GeneratorState::Ready => (ModelState::Ready, None),
+                GeneratorState::Failed { reason } => (ModelState::Failed, Some(reason)),
+            };
+        }
+        (status, usable)
+    }
+
+    /// The status of the embedder of new workspaces, and whether it can be asked.
+    async fn embedder_status(&self) -> (ModelStatus, bool) {
+        let id = &self.config.embedder;
+        let mut status = self.installed_status(id);
+        let usable = is_usable(&status);
+        let embedders = self.embedders.lock().await;
+        let local = embedders.get(id).and_then(|loaded| loaded.local.as_ref());
+        if usable && local.is_some_and(|local| local.worker_pid().is_some()) {
+            status.state = ModelState::Ready;
+        }
+        (status, usable)
     }
 
     /// The libraries that models and PDFs are read with.
@@ -348,7 +401,10 @@ impl Models {
     async fn forget(&self, id: &str) {
         self.embedders.lock().await.remove(id);
         let mut slot = self.generator.lock().await;
-        if slot.as_ref().is_some_and(|known| known.model() == id) {
+        if slot
+            .as_ref()
+            .is_some_and(|known| known.generator.model() == id)
+        {
             slot.take();
         }
     }
@@ -483,13 +539,11 @@ impl Engine {
 
     /// Whether questions can be answered, and if not, what is missing.
     pub async fn status(&self) -> Status {
-        let generator = self.model_set().status_of(&self.model_set().generator_id());
-        let embedder = self.model_set().status_of(&self.config().embedder);
-        let usable =
-            |status: &ModelStatus| matches!(status.state, ModelState::Idle | ModelState::Ready);
+        let (generator, can_write) = self.model_set().generator_status().await;
+        let (embedder, can_embed) = self.model_set().embedder_status().await;
         Status {
             version: env!("CARGO_PKG_VERSION"),
-            ready: usable(&generator) && usable(&embedder) && self.model_set().has_runtimes(),
+            ready: can_write && can_embed && self.model_set().has_runtimes(),
             generator,
             embedder,
             data_dir: self.options().data_dir.display().to_string(),
@@ -500,9 +554,17 @@ impl Engine {
     pub(crate) async fn unload_idle_models(&self) {
         let limit = self.config().unload_after_seconds;
         if limit > 0 && self.model_set().idle_for() >= Duration::from_secs(limit) {
+            let status = self.status().await;
             self.model_set().unload().await;
+            if [status.generator.state, status.embedder.state].contains(&ModelState::Ready) {
+                self.changed(Topic::Models, None);
+            }
         }
     }
+}
+
+fn is_usable(status: &ModelStatus) -> bool {
+    matches!(status.state, ModelState::Idle | ModelState::Ready)
 }
 
 fn worker_launch(role: &str) -> Result<Launch> {

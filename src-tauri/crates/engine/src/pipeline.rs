@@ -239,10 +239,12 @@ impl Engine {
                 match engine.tick(types).await {
                     Ok(true) => continue,
                     Ok(false) => {}
-                    Err(error) if error.code() == Code::InsufficientStorage => {
-                        engine.reader().note_disk_full(true);
+                    Err(error) => {
+                        if is_full(&error) {
+                            engine.reader().note_disk_full(true);
+                        }
+                        tracing::error!(%error, ?types, "no job could be begun or recorded");
                     }
-                    Err(error) => tracing::error!(%error, ?types, "a job could not be recorded"),
                 }
                 tokio::select! {
                     () = ring => {}
@@ -562,7 +564,7 @@ impl Engine {
         cancel: &CancellationToken,
     ) -> Result<Ran> {
         let open = self.open_index(scope).await?;
-        let pending = self
+        let mut pending = self
             .store()
             .chunks()
             .unembedded(scope, Some(id), u32::MAX)
@@ -575,13 +577,10 @@ impl Engine {
         if done == total {
             return Ok(Ran::Recorded);
         }
-        let pending = match done {
-            0 => pending,
-            _ => {
-                let chunks = self.store().chunks();
-                chunks.unembedded(scope, Some(id), u32::MAX).await?
-            }
-        };
+        let chunks = self.store().chunks();
+        if done > 0 {
+            pending = chunks.unembedded(scope, Some(id), u32::MAX).await?;
+        }
         for batch in pending.chunks(EMBED_BATCH) {
             if cancel.is_cancelled() {
                 return Err(Error::new(Code::Internal, "stopped"));

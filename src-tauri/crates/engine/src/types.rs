@@ -294,9 +294,13 @@ pub struct ModelStatus {
 #[serde(rename_all = "snake_case")]
 pub enum ModelState {
     Missing,
+    /// Here, and loaded when it is next asked.
     Idle,
+    /// Being fetched, or being read into memory.
     Loading,
+    /// In memory.
     Ready,
+    /// Its files are damaged, or it could not be loaded; the next request tries again.
     Failed,
 }
 

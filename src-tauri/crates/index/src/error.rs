@@ -146,7 +146,7 @@ impl Error {
 }
 
 /// A file may also be as large as its owner, or the file system, lets it be.
-fn is_full(error: &io::Error) -> bool {
+pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge

@@ -57,6 +57,8 @@ impl Repo {
             .join(format!("{name}{}", env::consts::EXE_SUFFIX))
     }
 
+    /// Shared by clones; what is started from here is told of it. An installed Docent keeps its
+    /// models in its data folder.
     pub fn models_dir(&self) -> PathBuf {
         env::var_os("DOCENT_MODELS_DIR").map_or_else(|| self.cache.join("models"), PathBuf::from)
     }

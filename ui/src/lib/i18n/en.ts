@@ -165,7 +165,7 @@ export const en = {
   'documents.removeBody':
     'Docent forgets this document and no longer answers from it. The file on disk stays as it is.',
   'documents.removeFolderBody':
-    'Docent forgets this document now. It lies in a followed folder, so it comes back when the folder is next checked, unless you move the file elsewhere. The file itself is not touched.',
+    'Docent forgets this document now, and leaves the file out when it checks the folder. To bring it back, add the file again. The file itself is not touched.',
   'documents.removeUploadBody':
     'The uploaded copy is deleted and Docent no longer answers from it.',
   'documents.removed': '“{title}” was removed.',

@@ -178,7 +178,7 @@ export const hr: Catalogue = {
   'documents.removeBody':
     'Docent zaboravlja ovaj dokument i više ne odgovara iz njega. Datoteka na disku ostaje kakva jest.',
   'documents.removeFolderBody':
-    'Docent sada zaboravlja ovaj dokument. On je u praćenoj mapi, pa se vraća pri sljedećoj provjeri mape, osim ako datoteku premjestite drugamo. Sama datoteka se ne dira.',
+    'Docent sada zaboravlja ovaj dokument i preskače datoteku kad provjerava mapu. Želite li ga vratiti, ponovno dodajte datoteku. Sama datoteka se ne dira.',
   'documents.removeUploadBody': 'Prenesena kopija se briše i Docent više ne odgovara iz nje.',
   'documents.removed': 'Uklonjeno: „{title}”.',
   'documents.none': 'Još nema dokumenata',

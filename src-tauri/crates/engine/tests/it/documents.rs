@@ -18,6 +18,11 @@ pub const TESTS: &[Test] = &[
         "waiting_ends_when_a_model_is_missing",
         waiting_ends_when_a_model_is_missing,
     ),
+    #[cfg(unix)]
+    (
+        "a_link_is_the_file_it_leads_to",
+        a_link_is_the_file_it_leads_to,
+    ),
 ];
 
 fn removed_documents_stay_away() {
@@ -140,6 +145,23 @@ fn waiting_ends_when_a_model_is_missing() {
             folders[0].last_scan_at.is_some() && bench.documents().await.len() == 2,
             "looking for files needs no model"
         );
+        bench.engine.shutdown().await;
+    });
+}
+
+#[cfg(unix)]
+fn a_link_is_the_file_it_leads_to() {
+    run(async {
+        let bench = Bench::open().await;
+        let file = bench.write("real/a.txt", "Prva.");
+        let (link, folder) = (bench.files().join("link.txt"), bench.files().join("linked"));
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        std::os::unix::fs::symlink(bench.files().join("real"), &folder).unwrap();
+        bench.add(&[&link]).await;
+        bench.add(&[&file, &folder.join("a.txt")]).await;
+        let documents = bench.documents().await;
+        assert_eq!(documents.len(), 1, "{documents:?}");
+        assert_eq!(documents[0].path, file.to_string_lossy());
         bench.engine.shutdown().await;
     });
 }

@@ -5,6 +5,7 @@
 
 mod documents;
 mod indexes;
+mod models;
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 type Test = (&'static str, fn());
 
-const TESTS: &[&[Test]] = &[documents::TESTS, indexes::TESTS];
+const TESTS: &[&[Test]] = &[documents::TESTS, indexes::TESTS, models::TESTS];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

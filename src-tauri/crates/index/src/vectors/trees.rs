@@ -28,7 +28,8 @@ use rand::rngs::StdRng;
 use roaring::RoaringBitmap;
 
 use super::{DROPPED, Databases, OPEN, TREES, Vectors};
-use crate::error::{Error, Result};
+use crate::error::{Error, Part, Result};
+use crate::room;
 use crate::sync::{lock, read, write};
 use crate::vectors::records;
 
@@ -252,6 +253,9 @@ impl Vectors {
     fn building_failed(&self, error: arroy::Error) -> Error {
         match super::as_damage(&error) {
             Some(detail) => self.damaged(detail),
+            None if room::is_short(&self.dir, super::io_error(&error)) => {
+                Error::DiskFull(Part::Vectors)
+            }
             None => Error::BuildTrees(error),
         }
     }

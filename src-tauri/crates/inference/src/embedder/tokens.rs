@@ -31,19 +31,19 @@ impl TokenizerCounter {
             reason,
         };
         let json = std::fs::read(tokenizer_json).map_err(|error| failed(error.to_string()))?;
-        let tokenizer = match unigram::open(&json).map_err(failed)? {
-            Some(compact) => Vocabulary::Compact(Box::new(compact)),
-            None => {
-                let mut whole =
-                    Tokenizer::from_bytes(&json).map_err(|error| failed(error.to_string()))?;
-                whole.with_padding(None);
-                whole
-                    .with_truncation(None)
-                    .map_err(|error| failed(error.to_string()))?;
-                Vocabulary::Whole(Box::new(whole))
-            }
-        };
-        Ok(Self { tokenizer })
+        if let Some(compact) = unigram::open(&json).map_err(failed)? {
+            return Ok(Self {
+                tokenizer: Vocabulary::Compact(Box::new(compact)),
+            });
+        }
+        let mut whole = Tokenizer::from_bytes(&json).map_err(|error| failed(error.to_string()))?;
+        whole.with_padding(None);
+        whole
+            .with_truncation(None)
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self {
+            tokenizer: Vocabulary::Whole(Box::new(whole)),
+        })
     }
 
     fn encode(&self, text: &str) -> tokenizers::Result<Encoding> {

@@ -168,25 +168,25 @@ impl Unigram {
         };
         // Level by level, so that the nodes come in the order of their numbers and siblings lie side
         // by side. Each has the range of the sorted pieces that go through it.
-        let mut level = vec![0..sorted.len()];
+        let mut level = Vec::from([(0, sorted.len())]);
         let mut depth = 0;
         while !level.is_empty() {
             let mut next = Vec::new();
-            for range in level {
-                let mut rest = range.start;
+            for (from, to) in level {
+                let mut rest = from;
                 let mut ends_here = NO_PIECE;
-                while rest < range.end && pieces.get(sorted[rest]).len() == depth {
+                while rest < to && pieces.get(sorted[rest]).len() == depth {
                     ends_here = sorted[rest];
                     rest += 1;
                 }
                 trie.piece.push(ends_here);
                 trie.first.push(trie.labels.len() as u32);
-                while rest < range.end {
+                while rest < to {
                     let label = pieces.get(sorted[rest])[depth];
-                    let run = sorted[rest..range.end]
-                        .partition_point(|&id| pieces.get(id)[depth] == label);
+                    let run =
+                        sorted[rest..to].partition_point(|&id| pieces.get(id)[depth] == label);
                     trie.labels.push(label);
-                    next.push(rest..rest + run);
+                    next.push((rest, rest + run));
                     rest += run;
                 }
             }

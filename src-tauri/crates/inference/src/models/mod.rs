@@ -83,10 +83,11 @@ impl StoreOptions {
     }
 }
 
-/// The folder of models when nothing else is said: `DOCENT_MODELS_DIR`, else `docent/models` in the
-/// user's cache.
+/// The folder of models that a developer's runs and tests share: `DOCENT_MODELS_DIR`, else
+/// `docent/models` in the user's cache. The program itself keeps models in its data folder, unless
+/// it is told otherwise.
 #[must_use]
-pub fn default_models_dir() -> PathBuf {
+pub fn shared_models_dir() -> PathBuf {
     std::env::var_os("DOCENT_MODELS_DIR")
         .filter(|value| !value.is_empty())
         .map_or_else(|| cache_dir().join("models"), PathBuf::from)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use docent_inference::embedder::{EmbedderOptions, OnnxEmbedder};
-use docent_inference::models::{ModelStore, default_models_dir};
+use docent_inference::models::{ModelStore, shared_models_dir};
 use docent_inference::{EmbedKind, Embedder, Error};
 use docent_worker::{Launch, Limits};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +20,7 @@ fn launch() -> Launch {
 }
 
 async fn options(id: &str) -> EmbedderOptions {
-    let store = ModelStore::open(default_models_dir()).unwrap();
+    let store = ModelStore::open(shared_models_dir()).unwrap();
     for id in ["onnxruntime", id] {
         store
             .fetch(id, Arc::new(|_| {}), CancellationToken::new())

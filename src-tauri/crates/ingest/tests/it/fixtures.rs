@@ -8,7 +8,7 @@ use docent_domain::Format;
 use docent_ingest::{Bounds, Extracted, Refusal, extract_here};
 use zip::write::SimpleFileOptions;
 
-/// The folder that holds PDFium's library: below `DOCENT_MODELS_DIR`, or where `docent` keeps it.
+/// The folder that holds PDFium's library: below `DOCENT_MODELS_DIR`, or where `cargo xtask` keeps it.
 pub fn pdfium_dir() -> PathBuf {
     let models = std::env::var_os("DOCENT_MODELS_DIR").map_or_else(
         || {
@@ -25,7 +25,7 @@ pub fn pdfium_dir() -> PathBuf {
             std::env::consts::DLL_SUFFIX
         ))
         .is_file(),
-        "no PDFium in {}: run `docent models fetch`, or name its parent in DOCENT_MODELS_DIR",
+        "no PDFium in {}: run `cargo xtask models`, or name its parent in DOCENT_MODELS_DIR",
         dir.display()
     );
     dir

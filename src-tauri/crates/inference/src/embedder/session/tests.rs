@@ -9,7 +9,7 @@ use crate::TokenCounter;
 use crate::catalog::Catalog;
 use crate::embedder::TokenizerCounter;
 use crate::models::onnx::{Extent, FLOAT, Graph, INT64, Model, Node, ValueInfo};
-use crate::models::{ModelStore, default_models_dir};
+use crate::models::{ModelStore, shared_models_dir};
 
 fn never() -> bool {
     false
@@ -21,7 +21,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 
 /// The store with these models in it.
 fn store(ids: &[&str]) -> ModelStore {
-    let store = ModelStore::open(default_models_dir()).expect("store");
+    let store = ModelStore::open(shared_models_dir()).expect("store");
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
     for id in ids {
         runtime
@@ -75,8 +75,7 @@ fn tokens_are_counted_as_the_model_splits_them() {
                 assert_eq!(
                     counter.token_offsets(piece),
                     expected.get_offsets(),
-                    "{id}: {:.80}",
-                    piece
+                    "{id}: {piece:.80}"
                 );
             }
         }

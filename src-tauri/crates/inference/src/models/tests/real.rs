@@ -5,7 +5,7 @@ use crate::catalog::Member;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_test_set_is_or_becomes_complete() {
-    let store = ModelStore::open(default_models_dir()).expect("store");
+    let store = ModelStore::open(shared_models_dir()).expect("store");
     for id in Catalog::test_set() {
         let (report, seen) = watching();
         store
@@ -24,7 +24,7 @@ async fn the_test_set_is_or_becomes_complete() {
 /// The catalog pins what the conversion gives, so it must give the same everywhere.
 #[test]
 fn the_conversion_gives_what_the_catalog_pins() {
-    let options = StoreOptions::new(default_models_dir());
+    let options = StoreOptions::new(shared_models_dir());
     let entry = options
         .catalog
         .get("multilingual-e5-small")
