@@ -38,7 +38,7 @@ use crate::types::Topic;
 const READ_LANES: usize = 2;
 
 /// Chunks embedded between two looks at whether an answer wants the cores.
-const EMBED_BATCH: usize = 16;
+pub(crate) const EMBED_BATCH: usize = 16;
 
 /// New chunks whose words are put into an index in one commit, which takes some 20 ms however few
 /// they are.
