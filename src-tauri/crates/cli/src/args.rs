@@ -177,8 +177,8 @@ pub struct Bench {
     #[arg(long, value_name = "FOLDER", env = "DOCENT_CORPUS_DIR")]
     pub corpus_dir: Option<PathBuf>,
     /// Folder of what is kept between runs [default: docent/bench in the user's cache folder]
-    #[arg(long, value_name = "FOLDER", env = "DOCENT_BENCH_DIR")]
-    pub bench_dir: Option<PathBuf>,
+    #[arg(long = "bench-dir", value_name = "FOLDER", env = "DOCENT_BENCH_DIR")]
+    pub work_dir: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -14,7 +14,7 @@ use crate::cores::Interactive;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::indexes::blocking;
-use crate::pipeline::embedded_text;
+use crate::pipeline::{EMBED_BATCH, embedded_text};
 
 pub use docent_index::{Hit, Result as IndexResult, WorkspaceIndex};
 pub use docent_inference::generator::{Benchmark, LlamaGenerator};
@@ -43,16 +43,17 @@ impl Engine {
         Ok(self.open_index(scope).await?.index)
     }
 
-    /// What the embedder reads of every chunk of a document.
+    /// What the embedder reads of every chunk of a document, in the batches of an ingest.
     pub async fn embedded_texts(
         &self,
         scope: &WorkspaceScope,
         document: DocumentId,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Vec<Vec<String>>> {
         let chunks = self.store().chunks();
         let keys = chunks.keys_of_document(scope, document).await?;
         let entries = chunks.entries_for_keys(scope, &keys).await?;
-        Ok(entries.iter().map(embedded_text).collect())
+        let texts: Vec<String> = entries.iter().map(embedded_text).collect();
+        Ok(texts.chunks(EMBED_BATCH).map(<[_]>::to_vec).collect())
     }
 
     /// Extracts a file's text in the engine's reader, drops it, and returns the number of its pages.

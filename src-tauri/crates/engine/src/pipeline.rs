@@ -41,7 +41,7 @@ use crate::types::Topic;
 const READ_LANES: usize = 2;
 
 /// Chunks embedded between two looks at whether an answer wants the cores.
-const EMBED_BATCH: usize = 16;
+pub(crate) const EMBED_BATCH: usize = 16;
 
 /// Vectors of equal content copied in one commit.
 const COPY_BATCH: usize = 1000;

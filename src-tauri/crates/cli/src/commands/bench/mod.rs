@@ -70,7 +70,7 @@ pub async fn run(settings: &Settings, output: Output, command: Bench) -> Result<
     let stage = Stage {
         models_dir: models_dir(settings)?,
         corpus_dir: or_default(command.corpus_dir, "corpus")?,
-        bench_dir: or_default(command.bench_dir, "bench")?,
+        bench_dir: or_default(command.work_dir, "bench")?,
         config: Config {
             generator: choice(&settings.model, GENERATOR),
             embedder: choice(&settings.embedder, EMBEDDER),

@@ -361,7 +361,7 @@ async fn once(
     // The job is recorded after its vectors are there.
     engine.wait_idle(scope, |_| {}).await?;
 
-    let texts = engine.embedded_texts(scope, document).await?;
+    let texts = engine.embedded_texts(scope, document).await?.concat();
     let embedder = engine.embedder(scope).await?;
     let mut embedding = Vec::new();
     for _ in 0..3 {
