@@ -223,6 +223,7 @@ async fn search(
         engine.search(scope, asked(question)).await?;
     }
     let (mut whole, mut vectors, mut exactly) = (Vec::new(), Vec::new(), Vec::new());
+    let mut words = Vec::new();
     let (mut right, mut expected) = (0, 0);
     for question in questions {
         whole.push(engine.search(scope, asked(question)).await?.retrieval_ms);
@@ -233,6 +234,7 @@ async fn search(
         let vector = &embedded[0].dense;
         let (ms, found) = timed(|| index.search_dense(vector, FIRST, None))?;
         vectors.push(ms);
+        words.push(timed(|| index.search_words(&question.question, FIRST, None))?.0);
         let (ms, exact) = timed(|| index.search_dense_exact(vector, FIRST, None))?;
         exactly.push(ms);
         expected += exact.len();
@@ -251,6 +253,8 @@ async fn search(
         row("whole retrieval, p95", &whole, 0.95).at_most(15.0),
         row("of which vectors once, p50", &vectors, 0.5),
         row("of which vectors once, p95", &vectors, 0.95),
+        row("of which words once, p50", &words, 0.5),
+        row("of which words once, p95", &words, 0.95),
         Row::new(
             "recall@10 of the vector search",
             f64::from(right as u32) / f64::from(expected as u32),
