@@ -224,7 +224,7 @@ async fn main_job(desktop: &Desktop, home: &Home) -> Result<()> {
     desktop.shot("6-answered").await?;
 
     window
-        .find(&format!("{complete} {}", hook("citation-1")), SOON)
+        .find(&format!("{complete} [data-testid^=\"citation-\"]"), SOON)
         .await?
         .click()
         .await?;

@@ -117,7 +117,7 @@ pub struct Ask {
     #[arg(long, value_enum, default_value_t)]
     pub language: LanguageChoice,
     /// How many passages the answer may stand on
-    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=50))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=20))]
     pub max_results: u16,
 }
 

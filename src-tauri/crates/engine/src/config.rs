@@ -82,7 +82,7 @@ impl Default for Config {
             chunk_tokens: 256,
             context_tokens: 6144,
             passage_tokens: 1100,
-            follow_up_passage_tokens: 260,
+            follow_up_passage_tokens: 180,
             answer_tokens: 400,
             refuse_below: 0.35,
             expansion: ExpansionPolicy::Auto,

@@ -31,6 +31,7 @@ pub mod worker;
 mod workspaces;
 
 pub use answer::evidence::{CALIBRATION, Calibration, Evidence, SIGNS};
+pub use answer::query::{LONGEST_QUESTION_CHARS, MOST_PASSAGES};
 pub use config::{Config, ExpansionPolicy, OpenAiConfig};
 pub use engine::{Engine, EngineOptions};
 pub use error::{Code, Error, Result};

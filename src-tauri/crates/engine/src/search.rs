@@ -20,6 +20,10 @@ use crate::types::{Expansion, Legs, SearchHit, SearchRequest, SearchResponse};
 /// First results with less evidence than this are worth a few seconds of widening.
 const WEAK_EVIDENCE: f32 = 0.6;
 
+/// Share of a follow-up's own wording that must stand in a passage before the wording of the
+/// question before it counts.
+const OWN_COVERAGE: f32 = 0.3;
+
 /// Passages that are read for their evidence, however few are asked for.
 const WEIGHED_PASSAGES: usize = 3;
 
@@ -157,7 +161,7 @@ impl Engine {
         found: &Retrieved,
         cancel: &CancellationToken,
     ) -> Option<Expansion> {
-        let question = &found.probes.last()?.wording.text;
+        let question = &found.probes.first()?.wording.text;
         let translate_to = other_language(open, language);
         let weak = found.evidence.confidence(&CALIBRATION) < WEAK_EVIDENCE;
         let plan = Plan {
@@ -237,12 +241,25 @@ fn weigh(probes: &[Probe], scored: &[Scored], passages: &[Citation]) -> Evidence
         .take(WEIGHED_PASSAGES)
         .map(|passage| passage.title.clone() + "\n" + &passage.text + "\n")
         .collect();
-    let over_wordings = |passage: &str| {
+    let covered = |passage: &str, leans: bool| {
         probes
             .iter()
-            .filter(|probe| probe.wording.kind == EmbedKind::Query)
+            .filter(|probe| probe.wording.kind == EmbedKind::Query && probe.wording.leans == leans)
             .map(|probe| evidence::coverage(&probe.wording.text, passage))
             .fold(0.0, f32::max)
+    };
+    let says_something = probes
+        .iter()
+        .any(|probe| !probe.wording.leans && evidence::has_content(&probe.wording.text));
+    let over_wordings = |passage: &str| {
+        let own = covered(passage, false);
+        // What the question itself asks for must be there too, or any question would be answered
+        // after one that the documents answer.
+        if own < OWN_COVERAGE && says_something {
+            own
+        } else {
+            own.max(covered(passage, true))
+        }
     };
     Evidence {
         dense_z: top,

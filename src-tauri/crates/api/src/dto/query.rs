@@ -40,7 +40,7 @@ pub struct QueryRequest {
     pub language: LanguageChoice,
     /// How many passages the answer may stand on.
     #[serde(default = "default_max_results")]
-    #[schema(default = 5, minimum = 1, maximum = 50)]
+    #[schema(default = 5, minimum = 1, maximum = 20)]
     pub max_results: usize,
     /// Accepted for programs that send it; on one's own machine there is one user.
     #[serde(default = "default_user")]

@@ -14,7 +14,7 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use docent_domain::ChatId;
 use docent_engine as engine;
-use docent_engine::QueryEvent;
+use docent_engine::{LONGEST_QUESTION_CHARS, MOST_PASSAGES, QueryEvent};
 use futures::{Stream, StreamExt};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -31,11 +31,6 @@ use crate::extract::Body;
 
 /// Room for the pieces that a slow reader has not taken yet; the generator waits when it is full.
 const EVENTS_IN_FLIGHT: usize = 256;
-
-/// A question longer than this is a document. In characters.
-const MAX_QUESTION_CHARS: usize = 16_000;
-
-const MAX_RESULTS: usize = 50;
 
 /// Answers a question from the documents of a workspace.
 ///
@@ -96,15 +91,17 @@ fn checked(request: &QueryRequest) -> Result<engine::QueryRequest, ApiError> {
         return invalid("`text` is empty: ask something".to_owned());
     }
     let length = request.text.chars().count();
-    if length > MAX_QUESTION_CHARS {
-        let limit = MAX_QUESTION_CHARS;
+    if length > LONGEST_QUESTION_CHARS {
+        let limit = LONGEST_QUESTION_CHARS;
         return invalid(format!(
             "A question has at most {limit} characters, this one {length}"
         ));
     }
-    if !(1..=MAX_RESULTS).contains(&request.max_results) {
+    if !(1..=MOST_PASSAGES).contains(&request.max_results) {
         let given = request.max_results;
-        return invalid(format!("`max_results` is 1 to {MAX_RESULTS}, not {given}"));
+        return invalid(format!(
+            "`max_results` is 1 to {MOST_PASSAGES}, not {given}"
+        ));
     }
     Ok(engine::QueryRequest {
         text: request.text.clone(),

@@ -61,6 +61,12 @@ impl CitationFilter {
                 }
                 continue;
             }
+            if c == '[' {
+                // `[[9]]` and `[1[9]]` must not hide a number from the check.
+                self.release_as_text(&mut out);
+                self.held.push(c);
+                continue;
+            }
             self.held.push(c);
             if c == ']' {
                 self.release(&mut out);
@@ -219,6 +225,33 @@ fn ends_with_abbreviation(text: &str) -> bool {
         )
 }
 
+/// A document's text with its own `[3]` in other brackets, which look alike and refer to nothing here.
+#[must_use]
+pub fn without_own_references(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(open) = rest.find('[') {
+        out.push_str(&rest[..open]);
+        let tail = &rest[open + 1..];
+        match tail.find(['[', ']']) {
+            Some(close)
+                if tail[close..].starts_with(']') && parse_reference(&tail[..close]).is_some() =>
+            {
+                out.push('［');
+                out.push_str(&tail[..close]);
+                out.push('］');
+                rest = &tail[close + 1..];
+            }
+            _ => {
+                out.push('[');
+                rest = tail;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 /// A sentence for comparison: its letters and digits in lower case, without references.
 #[must_use]
 pub fn folded(sentence: &str) -> String {
@@ -313,6 +346,25 @@ mod tests {
         assert!(
             !repeats(&circling[..circling.len() - 5]),
             "not before it is whole"
+        );
+    }
+
+    #[test]
+    fn brackets_in_brackets_hide_nothing() {
+        assert_eq!(
+            resolve("It eats crayfish [[14]] [2].", [2]).0,
+            "It eats crayfish [] [2]."
+        );
+        assert!(!resolve("So [1[9]].", [2]).0.contains("[9]"));
+        assert_eq!(resolve("So [[2]].", [2]), ("So [[2]].".to_owned(), vec![2]));
+    }
+
+    #[test]
+    fn a_documents_own_references_refer_to_nothing_here() {
+        let text = "24 days. [1] See x[[2]] and [a], [3, 4] and [5";
+        assert_eq!(
+            without_own_references(text),
+            "24 days. ［1］ See x[［2］] and [a], ［3, 4］ and [5"
         );
     }
 }

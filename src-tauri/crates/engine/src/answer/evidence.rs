@@ -70,6 +70,16 @@ const FUNCTION_WORDS: &[&str] = &[
     "kad", "zelim",
 ];
 
+/// Whether a question has words that say something about its topic.
+#[must_use]
+pub fn has_content(question: &str) -> bool {
+    words(question).any(|word| is_content(&word))
+}
+
+fn is_content(word: &str) -> bool {
+    word.chars().count() >= 3 && !FUNCTION_WORDS.contains(&word)
+}
+
 /// How much of the question's wording stands in a passage. Each of the question's content words
 /// weighs by its length, and counts by the share of its 4-grams found: inflection changes the end
 /// of a word, not its beginning.
@@ -79,7 +89,7 @@ pub fn coverage(question: &str, passage: &str) -> f32 {
     let exact: HashSet<String> = words(passage).collect();
     let mut wanted: HashMap<String, f32> = HashMap::new();
     for word in words(question) {
-        if word.chars().count() >= 3 && !FUNCTION_WORDS.contains(&word.as_str()) {
+        if is_content(&word) {
             wanted.insert(word.clone(), (word.chars().count() as f32).min(12.0));
         }
     }

@@ -1,7 +1,7 @@
 //! One question, from its first word to the stored answer.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use docent_domain::{
@@ -25,7 +25,10 @@ use crate::retrieve::Wording;
 use crate::types::{QueryEvent, QueryOutcome, QueryRequest, RetrievalStage, Topic};
 
 /// Longer texts are pasted documents, not questions; the embedder would cut them anyway.
-const LONGEST_QUESTION_CHARS: usize = 4000;
+pub const LONGEST_QUESTION_CHARS: usize = 4000;
+
+/// More passages than this fit into no local model's prompt.
+pub const MOST_PASSAGES: usize = 20;
 
 /// Passages listed with a refusal.
 const NEAREST_PASSAGES: usize = 3;
@@ -45,6 +48,8 @@ struct Turn {
     events: mpsc::Sender<QueryEvent>,
     cancel: CancellationToken,
     started: Instant,
+    /// What stood in the prompt, for an answer that breaks off.
+    prompted: OnceLock<Vec<Citation>>,
 }
 
 /// What retrieval brought for a question.
@@ -108,11 +113,12 @@ impl Engine {
             message: message.id,
             question,
             language,
-            max_results: request.max_results.clamp(1, 20),
+            max_results: request.max_results.clamp(1, MOST_PASSAGES),
             history,
             events,
             cancel: cancel.clone(),
             started,
+            prompted: OnceLock::new(),
         };
         self.answering().insert(turn.message, cancel);
         turn.send(QueryEvent::Started {
@@ -220,10 +226,7 @@ impl Engine {
         let started = Instant::now();
         let mut wordings = vec![Wording::question(&turn.question)];
         if let Some(previous) = turn.history.last().filter(|_| continues(&turn.question)) {
-            wordings.push(Wording::question(format!(
-                "{} {}",
-                previous.question, turn.question
-            )));
+            wordings.push(Wording::follow_up(&previous.question, &turn.question));
         }
         let mut found = self
             .retrieve(&turn.scope, open, wordings, turn.max_results)
@@ -291,6 +294,10 @@ impl Engine {
                 text: citation.text.clone(),
             };
             if let Some(n) = standing.get(&(passage.header.clone(), passage.text.clone())) {
+                // A copy of a document that is cited already says nothing new.
+                if citations.iter().any(|listed: &Citation| listed.n == *n) {
+                    continue;
+                }
                 citation.n = *n;
                 citations.push(citation);
                 continue;
@@ -312,6 +319,8 @@ impl Engine {
             stage: RetrievalStage::Prompt,
         })
         .await;
+        // Set once: a turn has one prompt.
+        let _ = turn.prompted.set(citations.clone());
         let messages =
             prompt::conversation(&history, &turn.question, turn.language, &prompt_passages);
         let request = GenerationRequest {
@@ -377,12 +386,14 @@ impl Engine {
         request: GenerationRequest,
         citations: &[Citation],
     ) -> Result<(Generation, Streamed)> {
-        let (pieces, mut received) = mpsc::channel::<String>(64);
+        let (pieces, received) = mpsc::channel::<String>(64);
         let mut filter = CitationFilter::new(citations.iter().map(|citation| citation.n));
         let mut streamed = Streamed::default();
         let ended = turn.cancel.child_token();
         let generate = generator.generate(request, pieces, ended.clone());
         let forward = async {
+            // Gone with this block however it ends: a generator that nobody hears stops.
+            let mut received = received;
             let mut unsaved = 0;
             while let Some(piece) = received.recv().await {
                 streamed.first_token.get_or_insert_with(Instant::now);
@@ -463,8 +474,16 @@ impl Engine {
                 } else {
                     MessageStatus::Interrupted
                 };
+                let mut citations = turn.prompted.get().cloned().unwrap_or_default();
+                let (_, used) =
+                    citations::resolve(&kept, citations.iter().map(|citation| citation.n));
+                for citation in &mut citations {
+                    citation.used = used.contains(&citation.n);
+                }
                 let answer = Answer {
                     error: Some(error.to_string()),
+                    sources: sources(&citations),
+                    citations,
                     ..turn.empty_answer(self.model_set().generator_id())
                 };
                 self.save(turn, &kept, status, Some(&answer)).await?;
@@ -599,8 +618,8 @@ fn continues(question: &str) -> bool {
         "zasto",
     ];
     const BACKWARD: &[&str] = &[
-        "it", "they", "them", "that", "this", "those", "these", "to", "toga", "tome", "njih",
-        "njega", "nju", "on", "ona", "ono", "oni", "one", "tamo", "there", "ga", "ih", "je", "mu",
+        "it", "they", "them", "that", "this", "those", "these", "toga", "tome", "njih", "njega",
+        "nju", "tamo", "there", "ga", "ih",
     ];
     let lower = question.to_lowercase();
     let words: Vec<&str> = lower

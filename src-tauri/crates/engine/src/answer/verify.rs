@@ -80,10 +80,17 @@ impl Checker<'_> {
                     supported += 1;
                     checked.push_str(&with_reference(&support::without_references(piece), best.n));
                 }
-                None => checked.push_str(piece),
+                // Whoever reads it sees that nothing stands behind it.
+                None => {
+                    let (bare, _) = citations::resolve(piece, []);
+                    checked.push_str(&bare);
+                    checked.push_str(&piece[piece.trim_end().len()..]);
+                }
             }
         }
-        if !said.is_empty() && supported * 2 >= said.len() {
+        let written = language::of_document(answer);
+        let is_foreign = written != Language::Undetermined && written != self.language;
+        if !said.is_empty() && supported * 2 >= said.len() && !is_foreign {
             checked.truncate(checked.trim_end().len());
             return Ok(checked);
         }
@@ -97,12 +104,18 @@ impl Checker<'_> {
     /// The passage that supports a sentence best, if any does.
     async fn best_support(&self, sentence: &str) -> Result<Option<Support>> {
         let bare = support::without_references(sentence);
+        // Small models sometimes repeat the prompt's example.
+        let example = support::wording(&bare, &prompt::example_text());
         let scored: Vec<(u32, f32)> = self
             .citations
             .iter()
             .filter(|citation| support::foreign_numbers(&bare, &citation.text).is_empty())
             .map(|citation| (citation.n, support::wording(&bare, &citation.text)))
+            .filter(|(_, wording)| *wording > example)
             .collect();
+        if example >= SUPPORTED_WORDING && scored.is_empty() {
+            return Ok(None);
+        }
         if let Some(best) = Support::of(&scored, SUPPORTED_WORDING) {
             return Ok(Some(best));
         }
@@ -162,11 +175,10 @@ impl Checker<'_> {
         )
         .or_else(|| best_of(&mut self.citations.iter()));
         match best {
-            Some(citation) => format!(
-                "{} „{}” [{}]",
-                prompt::quote_introduction(self.language),
-                quote(self.question, &citation.text),
-                citation.n
+            Some(citation) => prompt::quotation(
+                self.language,
+                &citations::without_own_references(&quote(self.question, &citation.text)),
+                citation.n,
             ),
             None => answer.to_owned(),
         }

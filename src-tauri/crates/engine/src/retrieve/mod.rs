@@ -43,6 +43,8 @@ pub struct Wording {
     pub weight: f32,
     /// Whether its words are searched too; a hypothetical passage's words mislead.
     pub words: bool,
+    /// Holds the words of the question before it, which are no evidence for this one by themselves.
+    pub leans: bool,
 }
 
 impl Wording {
@@ -53,6 +55,16 @@ impl Wording {
             kind: EmbedKind::Query,
             weight: 1.0,
             words: true,
+            leans: false,
+        }
+    }
+
+    /// A question that leans on the one before it.
+    #[must_use]
+    pub fn follow_up(before: &str, text: &str) -> Self {
+        Self {
+            leans: true,
+            ..Self::question(format!("{before} {text}"))
         }
     }
 
@@ -63,6 +75,7 @@ impl Wording {
             kind: EmbedKind::Query,
             weight: 1.0,
             words: true,
+            leans: false,
         }
     }
 
@@ -73,6 +86,7 @@ impl Wording {
             kind: EmbedKind::Passage,
             weight: 0.8,
             words: false,
+            leans: false,
         }
     }
 }

@@ -427,10 +427,6 @@ impl<'model> Session<'model> {
         });
         match changed {
             Ok(context) => {
-                eprintln!(
-                    "llama.cpp works with {threads} threads now, {} before",
-                    self.threads
-                );
                 self.context = context;
                 self.threads = threads;
             }
