@@ -21,15 +21,18 @@ mod sync;
 mod vectors;
 mod words;
 
+use std::collections::VecDeque;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use docent_domain::{ChunkKey, Language};
 use roaring::RoaringBitmap;
 
 use crate::slot::Slot;
-use crate::vectors::Vectors;
+use crate::sync::lock;
+use crate::vectors::{Vectors, kernels};
 use crate::words::Words;
 
 pub use crate::error::{Error, Fault, Part, Result, VectorOf};
@@ -143,6 +146,12 @@ impl Default for Tuning {
     }
 }
 
+/// Sets of keys with their vectors, the last used first.
+type Samples = VecDeque<(RoaringBitmap, Arc<Vec<Vec<f32>>>)>;
+
+/// A workspace has a sample for each of its languages, and another after it has changed.
+const SAMPLES: usize = 8;
+
 /// The index of one workspace. Dropping it closes it.
 pub struct WorkspaceIndex {
     dir: PathBuf,
@@ -150,6 +159,7 @@ pub struct WorkspaceIndex {
     tuning: Tuning,
     words: Slot<Words>,
     vectors: Slot<Vectors>,
+    samples: Mutex<Samples>,
     /// Last, so that the folder is unlocked after the rest is closed.
     _lock: File,
 }
@@ -189,6 +199,7 @@ impl WorkspaceIndex {
             tuning,
             words: Slot::new(Part::Words, words),
             vectors: Slot::new(Part::Vectors, vectors),
+            samples: Mutex::default(),
             _lock: lock,
         };
         let report = OpenReport {
@@ -262,6 +273,39 @@ impl WorkspaceIndex {
     /// Adds chunks to the vector index, or replaces them.
     pub fn add_vectors(&self, entries: &[VectorEntry<'_>]) -> Result<()> {
         self.vectors.with(|vectors| vectors.add(entries))
+    }
+
+    /// The cosines of `question` with those of `keys` that have a vector, in ascending order of key.
+    /// For samples that many questions are measured against: their vectors stay in memory, those of
+    /// the last few sets of keys.
+    pub fn sample_scores(&self, question: &[f32], keys: &RoaringBitmap) -> Result<Vec<f32>> {
+        let known = lock(&self.samples)
+            .iter()
+            .find(|(of, _)| of == keys)
+            .map(|(_, vectors)| Arc::clone(vectors));
+        let vectors = match known {
+            Some(vectors) => vectors,
+            None => {
+                let stored = self.stored_vectors(keys)?;
+                let vectors: Arc<Vec<_>> =
+                    Arc::new(stored.into_iter().map(|stored| stored.dense).collect());
+                // A sample of chunks whose vectors are still being made would stay too small.
+                if vectors.len() as u64 == keys.len() {
+                    let mut samples = lock(&self.samples);
+                    samples.truncate(SAMPLES - 1);
+                    samples.push_front((keys.clone(), Arc::clone(&vectors)));
+                }
+                vectors
+            }
+        };
+        let length = kernels::dot(question, question).sqrt();
+        if length == 0.0 {
+            return Err(Error::NoDirection(VectorOf::Query));
+        }
+        Ok(vectors
+            .iter()
+            .map(|vector| kernels::dot(question, vector) / length)
+            .collect())
     }
 
     /// What is stored of those of `keys` that have a vector, in ascending order.

@@ -207,26 +207,17 @@ pub(crate) fn rank_blocking(
 
 fn rank_one(index: &WorkspaceIndex, probe: &Probe, general: &[Vec<f32>]) -> Result<Vec<Scored>> {
     let query = &probe.embedding.dense;
-    let mut groups = Vec::new();
-    for members in language_groups(index) {
-        // A filter over everything would only cost time.
-        let filter = members
-            .whole
-            .then_some(())
-            .map_or(Some(&members.keys), |()| None);
-        let dense = index.search_dense(query, CANDIDATES, filter)?;
-        let words = if probe.wording.words {
-            index.search_words(&probe.wording.text, CANDIDATES, filter)?
-        } else {
-            Vec::new()
-        };
-        let background = background(index, query, &members.keys, general)?;
-        groups.push(Group {
-            dense,
-            words,
-            background,
-        });
-    }
+    // Each language is searched by itself, so they are searched side by side.
+    let groups = std::thread::scope(|scope| {
+        let searching: Vec<_> = language_groups(index)
+            .into_iter()
+            .map(|members| scope.spawn(move || search_group(index, probe, &members, general)))
+            .collect();
+        searching
+            .into_iter()
+            .map(|group| group.join().expect("BUG: searching does not panic"))
+            .collect::<Result<Vec<Group>>>()
+    })?;
     let mut failure = None;
     let mut scored = fuse::fuse(&groups, Weights::default(), |keys| {
         dense_scores(index, query, keys).unwrap_or_else(|error| {
@@ -243,6 +234,27 @@ fn rank_one(index: &WorkspaceIndex, probe: &Probe, general: &[Vec<f32>]) -> Resu
         fuse::add_sparse(&mut scored, &scores);
     }
     Ok(scored)
+}
+
+fn search_group(
+    index: &WorkspaceIndex,
+    probe: &Probe,
+    members: &Members,
+    general: &[Vec<f32>],
+) -> Result<Group> {
+    let query = &probe.embedding.dense;
+    // A filter over everything would only cost time.
+    let filter = (!members.whole).then_some(&members.keys);
+    let words = if probe.wording.words {
+        index.search_words(&probe.wording.text, CANDIDATES, filter)?
+    } else {
+        Vec::new()
+    };
+    Ok(Group {
+        dense: index.search_dense(query, CANDIDATES, filter)?,
+        words,
+        background: background(index, query, &members.keys, general)?,
+    })
 }
 
 /// Cosines of given chunks, in their order; `None` for those without a vector.
@@ -294,17 +306,11 @@ fn background(
     members: &RoaringBitmap,
     general: &[Vec<f32>],
 ) -> Result<Background> {
-    let step = (members.len() / BACKGROUND_SAMPLE as u64).max(1);
-    let sample: Vec<ChunkKey> = members
-        .iter()
-        .step_by(step as usize)
-        .take(BACKGROUND_SAMPLE)
-        .map(ChunkKey)
+    let step = (members.len() / BACKGROUND_SAMPLE as u64).max(1) as u32;
+    let sample: RoaringBitmap = (0..BACKGROUND_SAMPLE as u32)
+        .map_while(|n| members.select(n * step))
         .collect();
-    let mut scores: Vec<f32> = dense_scores(index, query, &sample)?
-        .into_iter()
-        .flatten()
-        .collect();
+    let mut scores = index.sample_scores(query, &sample)?;
     if scores.len() < SMALLEST_BACKGROUND {
         scores = general
             .iter()

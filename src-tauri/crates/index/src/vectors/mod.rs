@@ -20,7 +20,7 @@
 //! | 1024 | 8.8 ms | 1.000 | 77 ms | 4 to 8 ms | 21 MB | 841 MB | 0.1 s |
 
 mod codes;
-mod kernels;
+pub(crate) mod kernels;
 mod records;
 mod trees;
 
@@ -416,7 +416,7 @@ impl Vectors {
         };
         let candidates = read(&self.resident).candidates(
             &question,
-            self.depth(k),
+            self.depth(k, filter),
             self.tuning.exact_limit as u64,
             filter,
             by_trees.as_ref(),
@@ -444,8 +444,10 @@ impl Vectors {
     }
 
     /// How many candidates are rescored for `k` hits.
-    fn depth(&self, k: usize) -> usize {
-        let count = read(&self.resident).present.len() as usize;
+    fn depth(&self, k: usize, filter: Option<&RoaringBitmap>) -> usize {
+        let present = &read(&self.resident).present;
+        let count =
+            filter.map_or(present.len(), |filter| present.intersection_len(filter)) as usize;
         (count / RESCORED_SHARE)
             .min(RESCORED_MOST)
             .max(self.tuning.rescored)

@@ -92,7 +92,7 @@ impl Vectors {
         if treed.is_empty() {
             return Ok(None);
         }
-        let depth = self.depth(k);
+        let depth = self.depth(k, None);
         let look_at = NonZeroUsize::new(self.tuning.trees_look_at).unwrap_or(NonZeroUsize::MIN);
         let _map = read(&self.map);
         let ask = || -> arroy::Result<Option<Nearest>> {
