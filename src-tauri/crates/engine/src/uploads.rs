@@ -92,6 +92,7 @@ impl Engine {
         hash: &ContentHash,
         name: &str,
     ) {
+        let _keeping = self.keeping_blobs().await;
         match self.store().documents().all_blobs().await {
             Ok(used) if used.contains(hash) => {}
             Ok(_) => {
@@ -165,6 +166,7 @@ impl Upload {
         let hash = ContentHash(self.hasher.finalize().to_hex().to_string());
         let target = self.engine.blob_path(&self.scope, &hash, &self.name);
         let path = self.path;
+        let keeping = self.engine.keeping_blobs().await;
         blocking("keeping an upload", move || persist(path, &target)).await?;
 
         let now = Timestamp::now();
@@ -185,6 +187,7 @@ impl Upload {
             .documents()
             .register(&self.scope, &new, now)
             .await?;
+        drop(keeping);
         if registered != Registered::Unchanged {
             self.engine.ring();
             self.engine

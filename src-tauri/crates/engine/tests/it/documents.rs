@@ -18,6 +18,10 @@ pub const TESTS: &[Test] = &[
         "waiting_ends_when_a_model_is_missing",
         waiting_ends_when_a_model_is_missing,
     ),
+    (
+        "an_upload_survives_the_removal_of_its_bytes",
+        an_upload_survives_the_removal_of_its_bytes,
+    ),
     #[cfg(unix)]
     (
         "a_link_is_the_file_it_leads_to",
@@ -91,6 +95,26 @@ fn removed_text_is_wiped() {
             .restart(|data| assert_eq!(files_holding(data, &secret), none))
             .await;
         bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+/// Whoever uploads what somebody else is just removing has a document with its file.
+fn an_upload_survives_the_removal_of_its_bytes() {
+    run(async {
+        let bench = Bench::open().await;
+        for round in 0..40 {
+            let text = format!("Rečenica broj {round}.");
+            let (engine, scope) = (&bench.engine, &bench.scope);
+            let first = bench.upload("a.txt", &text).await;
+            let (removed, second) = tokio::join!(
+                engine.delete_document(scope, first),
+                bench.upload("b.txt", &text)
+            );
+            removed.unwrap();
+            let file = engine.document_file(scope, second).await.unwrap();
+            assert!(file.path.exists(), "round {round}");
+        }
         bench.engine.shutdown().await;
     });
 }
