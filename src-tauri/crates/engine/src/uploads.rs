@@ -1,6 +1,7 @@
 //! Documents that arrive as bytes. They are streamed to disk, kept as blobs named by their hash,
 //! and registered only when the blob is safe.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,6 +86,17 @@ impl Engine {
         self.blob_folder(scope).join(file)
     }
 
+    /// The files of all uploads of all workspaces.
+    pub(crate) async fn used_blobs(&self) -> Result<HashSet<PathBuf>> {
+        let used = self.store().documents().all_blobs().await?;
+        Ok(used
+            .iter()
+            .map(|blob| {
+                self.blob_path(&WorkspaceScope::new(blob.workspace), &blob.hash, &blob.name)
+            })
+            .collect())
+    }
+
     /// Removes the blob of a document that was deleted, unless another one shares it.
     pub(crate) async fn release_blob(
         &self,
@@ -93,10 +105,10 @@ impl Engine {
         name: &str,
     ) {
         let _keeping = self.keeping_blobs().await;
-        match self.store().documents().all_blobs().await {
-            Ok(used) if used.contains(hash) => {}
+        let path = self.blob_path(scope, hash, name);
+        match self.used_blobs().await {
+            Ok(used) if used.contains(&path) => {}
             Ok(_) => {
-                let path = self.blob_path(scope, hash, name);
                 if let Err(error) = tokio::fs::remove_file(&path).await {
                     tracing::warn!(%error, "a blob could not be removed");
                 }

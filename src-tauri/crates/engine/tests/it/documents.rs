@@ -1,7 +1,9 @@
 //! Documents that come, change and go.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use docent_domain::WorkspaceScope;
 use docent_engine::{Code, ModelSource};
 
 use crate::Test;
@@ -21,6 +23,10 @@ pub const TESTS: &[Test] = &[
     (
         "an_upload_survives_the_removal_of_its_bytes",
         an_upload_survives_the_removal_of_its_bytes,
+    ),
+    (
+        "a_removed_upload_stays_where_others_have_it",
+        a_removed_upload_stays_where_others_have_it,
     ),
     #[cfg(unix)]
     (
@@ -116,6 +122,37 @@ fn an_upload_survives_the_removal_of_its_bytes() {
             assert!(file.path.exists(), "round {round}");
         }
         bench.engine.shutdown().await;
+    });
+}
+
+fn a_removed_upload_stays_where_others_have_it() {
+    run(async {
+        let mut bench = Bench::open().await;
+        let engine = Arc::clone(&bench.engine);
+        let first = bench.scope;
+        let (a, b) = (
+            bench.upload("a.txt", "Isto.").await,
+            bench.upload("b.txt", "Isto.").await,
+        );
+        let other = engine.create_workspace("Drugi", None).await.unwrap();
+        bench.scope = WorkspaceScope::new(other.id);
+        let c = bench.upload("a.txt", "Isto.").await;
+        let file = engine.document_file(&first, a).await.unwrap().path;
+
+        engine.delete_document(&first, a).await.unwrap();
+        assert!(file.exists(), "another document of the workspace has it");
+        engine.delete_document(&first, b).await.unwrap();
+        assert!(!file.exists(), "nobody of the workspace has it");
+        let kept = engine.document_file(&bench.scope, c).await.unwrap();
+        assert!(kept.path.exists(), "another workspace has it");
+        bench.idle().await;
+        bench.assert_healthy().await;
+
+        std::fs::write(&file, "Isto.").unwrap();
+        let report = engine.doctor(true).await.unwrap();
+        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+        assert!(!file.exists());
+        engine.shutdown().await;
     });
 }
 

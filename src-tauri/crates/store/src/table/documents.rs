@@ -6,7 +6,7 @@
 
 use docent_domain::{
     ChunkKey, ContentHash, Document, DocumentId, DocumentStatus, FolderId, Format, JobId, JobKind,
-    Language, NewChunk, Origin, Timestamp, WorkspaceScope,
+    Language, NewChunk, Origin, Timestamp, WorkspaceId, WorkspaceScope,
 };
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
@@ -60,6 +60,15 @@ pub struct NewDocument {
     pub stamp: FileStamp,
     /// The blob that an upload is kept in.
     pub blob: Option<ContentHash>,
+}
+
+/// An upload's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    pub workspace: WorkspaceId,
+    pub hash: ContentHash,
+    /// The upload's, whose extension the file has.
+    pub name: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,14 +267,21 @@ impl<'a> Documents<'a> {
     }
 
     /// The blobs that documents of any workspace refer to; every other one is garbage.
-    pub async fn all_blobs(&self) -> Result<Vec<ContentHash>> {
+    pub async fn all_blobs(&self) -> Result<Vec<Blob>> {
         let rows = sqlx::query(
-            "SELECT DISTINCT blob_hash FROM documents WHERE blob_hash IS NOT NULL ORDER BY 1",
+            "SELECT workspace_id, blob_hash, path FROM documents WHERE blob_hash IS NOT NULL
+             ORDER BY 1, 2, 3",
         )
         .fetch_all(self.store.reader())
         .await?;
         rows.iter()
-            .map(|row| Ok(ContentHash(row.try_get("blob_hash")?)))
+            .map(|row| {
+                Ok(Blob {
+                    workspace: row::id(row, "workspace_id")?,
+                    hash: ContentHash(row.try_get("blob_hash")?),
+                    name: row.try_get("path")?,
+                })
+            })
             .collect()
     }
 
