@@ -68,15 +68,16 @@ impl Engine {
 
     /// The scope of a workspace given by its name (in any case) or its id.
     pub async fn scope(&self, name_or_id: &str) -> Result<WorkspaceScope> {
-        if let Ok(name) = WorkspaceName::parse(name_or_id)
-            && let Some(workspace) = self.store().workspaces().find_by_name(&name).await?
-        {
-            return Ok(WorkspaceScope::new(workspace.id));
-        }
+        // Ids first: no name takes the place of a workspace that is asked for by its id.
         if let Ok(id) = name_or_id.parse::<WorkspaceId>() {
             let scope = WorkspaceScope::new(id);
             self.store().workspaces().get(&scope).await?;
             return Ok(scope);
+        }
+        if let Ok(name) = WorkspaceName::parse(name_or_id)
+            && let Some(workspace) = self.store().workspaces().find_by_name(&name).await?
+        {
+            return Ok(WorkspaceScope::new(workspace.id));
         }
         Err(Error::new(
             Code::NotFound,
@@ -98,5 +99,8 @@ impl Engine {
 }
 
 fn parse_name(name: &str) -> Result<WorkspaceName> {
+    if name.trim().parse::<WorkspaceId>().is_ok() {
+        return Err(Error::invalid("a workspace's name cannot look like an id"));
+    }
     WorkspaceName::parse(name).map_err(|error| Error::invalid(error.to_string()))
 }

@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = &[
         "a_removed_upload_stays_where_others_have_it",
         a_removed_upload_stays_where_others_have_it,
     ),
+    ("an_id_is_no_name", an_id_is_no_name),
     #[cfg(unix)]
     (
         "a_link_is_the_file_it_leads_to",
@@ -153,6 +154,22 @@ fn a_removed_upload_stays_where_others_have_it() {
         assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
         assert!(!file.exists());
         engine.shutdown().await;
+    });
+}
+
+fn an_id_is_no_name() {
+    run(async {
+        let bench = Bench::open().await;
+        let id = bench.scope.workspace().to_string();
+        for name in [id.clone(), id.to_uppercase(), format!(" {id} ")] {
+            let created = bench.engine.create_workspace(&name, None).await;
+            assert_eq!(created.unwrap_err().code(), Code::BadRequest, "{name:?}");
+        }
+        let renamed = bench.engine.rename_workspace(&bench.scope, &id).await;
+        assert_eq!(renamed.unwrap_err().code(), Code::BadRequest);
+        assert_eq!(bench.engine.scope(&id).await.unwrap(), bench.scope);
+        assert_eq!(bench.engine.scope("ured").await.unwrap(), bench.scope);
+        bench.engine.shutdown().await;
     });
 }
 
