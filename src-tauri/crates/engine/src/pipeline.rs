@@ -469,7 +469,17 @@ impl Engine {
             Err(ExtractError::Refused(refusal)) => {
                 return self.refuse(scope, claim, &document, &refusal).await;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if matches!(
+                    error,
+                    ExtractError::Crashed { .. }
+                        | ExtractError::TooSlow { .. }
+                        | ExtractError::BadAnswer
+                ) {
+                    self.forget_content(scope, id).await?;
+                }
+                return Err(error.into());
+            }
         };
         // The text must be that of the bytes under the hash, or the next look at the file would
         // take a mix of two versions for the newer one.
@@ -514,8 +524,8 @@ impl Engine {
         Ok(Ran::Recorded)
     }
 
-    /// Records that a document was not read, and why. What it held before leaves the search: the
-    /// file no longer says it.
+    /// Records that a document was not read, and why. What it held before leaves the search when
+    /// the file no longer says it, but not when the file cannot be looked at.
     async fn refuse(
         self: &Arc<Self>,
         scope: &WorkspaceScope,
@@ -530,12 +540,25 @@ impl Engine {
         if refusal.is_skip() {
             return self.skip(scope, claim, document.id, &reason).await;
         }
+        if !refusal.is_retryable()
+            && !matches!(refusal, Refusal::Vanished | Refusal::PermissionDenied)
+        {
+            self.forget_content(scope, document.id).await?;
+        }
         let now = Timestamp::now();
         self.store()
             .jobs()
             .fail(scope, claim, &reason, refusal.is_retryable(), now)
             .await?;
         Ok(Ran::Recorded)
+    }
+
+    /// Takes what a document held before out of the search: the file holds something else now that
+    /// cannot be read.
+    async fn forget_content(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
+        let removed = self.store().documents().forget_content(scope, id).await?;
+        self.queue_words(scope, Vec::new(), &removed);
+        Ok(())
     }
 
     /// Records that a file is left out on purpose.

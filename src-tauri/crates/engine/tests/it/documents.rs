@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use docent_domain::WorkspaceScope;
+use docent_domain::{DocumentStatus, WorkspaceScope};
 use docent_engine::{Code, ModelSource};
 
 use crate::Test;
@@ -29,6 +29,10 @@ pub const TESTS: &[Test] = &[
         a_removed_upload_stays_where_others_have_it,
     ),
     ("an_id_is_no_name", an_id_is_no_name),
+    (
+        "what_a_damaged_file_held_leaves_the_search",
+        what_a_damaged_file_held_leaves_the_search,
+    ),
     #[cfg(unix)]
     (
         "a_link_is_the_file_it_leads_to",
@@ -169,6 +173,33 @@ fn an_id_is_no_name() {
         assert_eq!(renamed.unwrap_err().code(), Code::BadRequest);
         assert_eq!(bench.engine.scope(&id).await.unwrap(), bench.scope);
         assert_eq!(bench.engine.scope("ured").await.unwrap(), bench.scope);
+        bench.engine.shutdown().await;
+    });
+}
+
+fn what_a_damaged_file_held_leaves_the_search() {
+    run(async {
+        let bench = Bench::open().await;
+        let text = "Rok za žalbu je petnaest dana.";
+        let file = bench.write("a.txt", text);
+        bench.add(&[&file]).await;
+        assert_eq!(bench.search("rok za žalbu").await, [text], "control");
+
+        // More than is read of any file.
+        std::fs::write(&file, "Nešto drugo. ".repeat(10_000)).unwrap();
+        let longer = std::fs::File::options().write(true).open(&file).unwrap();
+        longer.set_len(1 << 34).unwrap();
+        bench.add(&[&file]).await;
+        let document = bench.document(&file).await;
+        assert_eq!(document.status, DocumentStatus::Failed, "{document:?}");
+        assert_eq!(document.chunk_count, 0);
+        assert!(bench.search("rok za žalbu").await.is_empty());
+        bench.assert_healthy().await;
+
+        std::fs::write(&file, text).unwrap();
+        bench.add(&[&file]).await;
+        assert_eq!(bench.search("rok za žalbu").await, [text], "it is back");
+        bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });
 }

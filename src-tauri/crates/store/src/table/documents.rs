@@ -574,26 +574,26 @@ impl<'a> Documents<'a> {
     ) -> Result<ContentReplaced> {
         let mut tx = self.store.write().await?;
         complete_read_in_tx(&mut tx, scope, id, claim, now).await?;
-        let removed = chunks::delete_of_document_in_tx(&mut tx, scope, id).await?;
-        for statement in [
-            "DELETE FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2",
-            "UPDATE documents SET content_hash = NULL, format = NULL, language = NULL,
-                 page_count = NULL, chunk_count = 0, embedded_count = 0, note = NULL
-             WHERE workspace_id = ?1 AND id = ?2",
-        ] {
-            sqlx::query(statement)
-                .bind(blob(scope.workspace()))
-                .bind(blob(id))
-                .execute(tx.connection())
-                .await?;
-        }
-        jobs::drop_active_in_tx(&mut tx, scope, JobType::Embed, id).await?;
+        let removed = forget_content_in_tx(&mut tx, scope, id).await?;
         settle_in_tx(&mut tx, scope, id, Some(reason), now).await?;
         tx.commit().await?;
         Ok(ContentReplaced {
             added: Vec::new(),
             removed,
         })
+    }
+
+    /// Removes what was indexed of a document whose file holds something else by now. Returns the
+    /// keys to take out of the indexes.
+    pub async fn forget_content(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+    ) -> Result<Vec<ChunkKey>> {
+        let mut tx = self.store.write().await?;
+        let removed = forget_content_in_tx(&mut tx, scope, id).await?;
+        tx.commit().await?;
+        Ok(removed)
     }
 
     /// Records that a file has moved. Nothing is read or embedded again. The title follows when it
@@ -901,6 +901,28 @@ async fn get_in_tx(tx: &mut WriteTx, scope: &WorkspaceScope, id: DocumentId) -> 
     .await?
     .ok_or(Error::NotFound(Entity::Document))?;
     document(&row)
+}
+
+async fn forget_content_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+) -> Result<Vec<ChunkKey>> {
+    let removed = chunks::delete_of_document_in_tx(tx, scope, id).await?;
+    for statement in [
+        "DELETE FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2",
+        "UPDATE documents SET content_hash = NULL, format = NULL, language = NULL,
+             page_count = NULL, chunk_count = 0, embedded_count = 0, note = NULL
+         WHERE workspace_id = ?1 AND id = ?2",
+    ] {
+        sqlx::query(statement)
+            .bind(blob(scope.workspace()))
+            .bind(blob(id))
+            .execute(tx.connection())
+            .await?;
+    }
+    jobs::drop_active_in_tx(tx, scope, JobType::Embed, id).await?;
+    Ok(removed)
 }
 
 /// `None` when there was no such document.
