@@ -122,13 +122,21 @@ impl Engine {
         Ok(folder)
     }
 
-    /// Stops mirroring a folder and removes its documents from the workspace. The files stay.
+    /// Stops mirroring a folder and removes its documents from the workspace. The files stay. What
+    /// lies in another watched folder too comes back from there.
     pub async fn remove_folder(&self, scope: &WorkspaceScope, id: FolderId) -> Result<()> {
+        let folder = self.store().folders().get(scope, id).await?;
         self.watching().remove(id);
         let removed = self.store().folders().remove(scope, id).await?;
         self.queue_words(scope, Vec::new(), &removed.chunks);
         self.flush_words_or_later().await;
         self.wipe_removed(scope).await;
+        let path = Path::new(&folder.path);
+        for other in self.store().folders().list(scope).await? {
+            if path.starts_with(&other.path) || Path::new(&other.path).starts_with(path) {
+                self.scan_folder(scope, other.id).await?;
+            }
+        }
         self.changed(Topic::Folders, Some(scope.workspace()));
         self.changed(Topic::Documents, Some(scope.workspace()));
         Ok(())

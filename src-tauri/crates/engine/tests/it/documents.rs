@@ -33,6 +33,10 @@ pub const TESTS: &[Test] = &[
         "what_a_damaged_file_held_leaves_the_search",
         what_a_damaged_file_held_leaves_the_search,
     ),
+    (
+        "a_folder_in_a_removed_folder_keeps_its_documents",
+        a_folder_in_a_removed_folder_keeps_its_documents,
+    ),
     #[cfg(unix)]
     (
         "a_link_is_the_file_it_leads_to",
@@ -199,6 +203,32 @@ fn what_a_damaged_file_held_leaves_the_search() {
         std::fs::write(&file, text).unwrap();
         bench.add(&[&file]).await;
         assert_eq!(bench.search("rok za žalbu").await, [text], "it is back");
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn a_folder_in_a_removed_folder_keeps_its_documents() {
+    run(async {
+        let bench = Bench::open().await;
+        bench.write("outer.txt", "Vani.");
+        bench.write("sub/inner.txt", "Unutra.");
+        let inner = bench.files().join("sub");
+        bench.add(&[&bench.files()]).await;
+        bench.add(&[&inner]).await;
+        assert_eq!(bench.titles().await, ["inner", "outer"], "control");
+        let folders = bench.engine.folders(&bench.scope).await.unwrap();
+        let outer = folders
+            .iter()
+            .find(|folder| folder.path != inner.to_string_lossy())
+            .unwrap();
+        bench
+            .engine
+            .remove_folder(&bench.scope, outer.id)
+            .await
+            .unwrap();
+        bench.idle().await;
+        assert_eq!(bench.titles().await, ["inner"]);
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });
