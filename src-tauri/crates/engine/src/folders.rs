@@ -299,6 +299,7 @@ impl Engine {
                 .await?;
             self.queue_words(scope, Vec::new(), &removed);
             self.flush_words_or_later().await;
+            self.wipe_removed(scope).await;
         }
         self.set_folder_state(scope, id, FolderState::Watching, None)
             .await

@@ -558,6 +558,7 @@ impl Engine {
     async fn forget_content(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
         let removed = self.store().documents().forget_content(scope, id).await?;
         self.queue_words(scope, Vec::new(), &removed);
+        self.wipe_removed(scope).await;
         Ok(())
     }
 
@@ -574,7 +575,10 @@ impl Engine {
             .documents()
             .skip(scope, id, claim, reason, Timestamp::now())
             .await?;
-        self.queue_words(scope, Vec::new(), &replaced.removed);
+        if !replaced.removed.is_empty() {
+            self.queue_words(scope, Vec::new(), &replaced.removed);
+            self.wipe_removed(scope).await;
+        }
         Ok(Ran::Recorded)
     }
 
@@ -851,12 +855,17 @@ impl Engine {
     /// Sees to it that what was just removed is on no disk any more: from the database at once, from
     /// the word index in the background, where it costs more. Failing is no failure of the removal.
     pub(crate) async fn wipe_removed(&self, scope: &WorkspaceScope) {
-        if let Err(error) = self.store().checkpoint().await {
-            tracing::warn!(%error, "the database's journal could not be emptied");
-        }
+        self.wipe_removed_rows().await;
         let mut to_wipe = self.reader().to_wipe();
         to_wipe.insert(scope.workspace());
         self.reader().wipe.notify_one();
+    }
+
+    /// [`Engine::wipe_removed`] of what is in the database alone.
+    pub(crate) async fn wipe_removed_rows(&self) {
+        if let Err(error) = self.store().checkpoint().await {
+            tracing::warn!(%error, "the database's journal could not be emptied");
+        }
     }
 
     async fn wipe_in_time(self: Arc<Self>) {

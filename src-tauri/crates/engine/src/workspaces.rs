@@ -60,6 +60,7 @@ impl Engine {
         // The rows go first: what a crash leaves after this is derived data without an owner,
         // which the next start removes.
         self.store().workspaces().delete(scope).await?;
+        self.wipe_removed_rows().await;
         self.indexes().destroy(scope).await?;
         self.remove_blobs(scope).await;
         self.changed(Topic::Workspaces, Some(scope.workspace()));

@@ -37,6 +37,10 @@ pub const TESTS: &[Test] = &[
         "a_folder_in_a_removed_folder_keeps_its_documents",
         a_folder_in_a_removed_folder_keeps_its_documents,
     ),
+    (
+        "nothing_removed_stays_in_the_database",
+        nothing_removed_stays_in_the_database,
+    ),
     #[cfg(unix)]
     (
         "a_link_is_the_file_it_leads_to",
@@ -231,6 +235,43 @@ fn a_folder_in_a_removed_folder_keeps_its_documents() {
         assert_eq!(bench.titles().await, ["inner"]);
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
+    });
+}
+
+/// Files that vanish, chats and workspaces: each is off the disk while the program goes on.
+fn nothing_removed_stays_in_the_database() {
+    run(async {
+        let bench = Bench::open().await;
+        let (engine, scope) = (&bench.engine, &bench.scope);
+        let in_database = |word: &str| {
+            let mut found = files_holding(&bench.data(), word);
+            found.retain(|path| path.to_string_lossy().contains("docent.db"));
+            found
+        };
+        let none: [PathBuf; 0] = [];
+
+        let file = bench.write("a.txt", "Ovdje piše kanarinac4711.");
+        bench.write("b.txt", "Ništa posebno.");
+        bench.add(&[&bench.files()]).await;
+        assert_ne!(in_database("kanarinac4711"), none, "control");
+        std::fs::remove_file(&file).unwrap();
+        bench.scan().await;
+        assert_eq!(in_database("kanarinac4711"), none, "a vanished file");
+
+        let chat = engine
+            .create_chat(scope, Some("češljugar4712"))
+            .await
+            .unwrap();
+        assert_ne!(in_database("češljugar4712"), none, "control");
+        engine.delete_chat(scope, chat.id).await.unwrap();
+        assert_eq!(in_database("češljugar4712"), none, "a chat");
+
+        bench.write("c.txt", "Ovdje piše zeba4713.");
+        bench.scan().await;
+        assert_ne!(in_database("zeba4713"), none, "control");
+        engine.delete_workspace(scope).await.unwrap();
+        assert_eq!(in_database("zeba4713"), none, "a workspace");
+        engine.shutdown().await;
     });
 }
 
