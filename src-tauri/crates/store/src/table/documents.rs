@@ -4,6 +4,8 @@
 //! content and the disappearance of the old one. `reason` belongs to the last attempt, `note` to the
 //! content; the domain's `Document::reason` is the first of them that is there.
 
+use std::collections::HashSet;
+
 use docent_domain::{
     ChunkKey, ContentHash, Document, DocumentId, DocumentStatus, FolderId, Format, JobId, JobKind,
     Language, NewChunk, Origin, Timestamp, WorkspaceId, WorkspaceScope,
@@ -14,7 +16,7 @@ use sqlx::{QueryBuilder, Row as _};
 use super::jobs::{
     self, Claim, Completed, JobType, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
 };
-use super::{chunks, removed_files, workspaces};
+use super::{chats, chunks, removed_files, workspaces};
 use crate::connection::WriteTx;
 use crate::row::{self, blob, word};
 use crate::{Entity, Error, Result, Store, fold};
@@ -649,7 +651,8 @@ impl<'a> Documents<'a> {
     }
 
     /// Deletes a document with its text, chunks and jobs, because the user says so: if it lies in a
-    /// watched folder, scans leave it out from now on. Returns the keys to take out of the indexes.
+    /// watched folder, scans leave it out from now on. Answers that cite it keep its title, without
+    /// its text. Returns the keys to take out of the indexes.
     pub async fn delete(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<Vec<ChunkKey>> {
         let mut tx = self.store.write().await?;
         let document = get_in_tx(&mut tx, scope, id).await?;
@@ -659,6 +662,7 @@ impl<'a> Documents<'a> {
         let removed = delete_in_tx(&mut tx, scope, id)
             .await?
             .ok_or(Error::NotFound(Entity::Document))?;
+        chats::forget_documents_in_tx(&mut tx, scope, &HashSet::from([id])).await?;
         tx.commit().await?;
         Ok(removed)
     }
