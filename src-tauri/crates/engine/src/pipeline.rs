@@ -80,7 +80,7 @@ const SLOW_FILE_BYTES: u64 = 1 << 20;
 /// Reads files, in worker processes.
 pub(crate) struct Reader {
     pub(crate) extractor: Extractor,
-    running: Mutex<HashMap<JobId, CancellationToken>>,
+    running: Mutex<HashMap<JobId, (WorkspaceId, CancellationToken)>>,
     /// Read jobs that are being run now.
     busy: AtomicUsize,
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
@@ -143,9 +143,26 @@ impl Reader {
     /// Stops a job where it runs.
     pub(crate) fn cancel(&self, job: JobId) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cancel) = running.get(&job) {
+        if let Some((_, cancel)) = running.get(&job) {
             cancel.cancel();
         }
+    }
+
+    /// Stops all jobs of a workspace where they run. `false` when there are none any more.
+    pub(crate) fn cancel_all(&self, workspace: WorkspaceId) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut any = false;
+        for (_, cancel) in running.values().filter(|(of, _)| *of == workspace) {
+            cancel.cancel();
+            any = true;
+        }
+        any
+    }
+
+    /// Forgets what waits to be done to a workspace's index.
+    pub(crate) fn forget(&self, workspace: WorkspaceId) {
+        self.pending().remove(&workspace);
+        self.blocked().remove(&workspace);
     }
 
     pub(crate) async fn stop(&self) {
@@ -299,7 +316,7 @@ impl Engine {
             .running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(job.id, cancel.clone());
+            .insert(job.id, (job.workspace_id, cancel.clone()));
         self.announce(&scope);
         let is_read = matches!(job.kind, JobKind::Read { .. });
         if is_read {
@@ -947,6 +964,7 @@ impl Engine {
         if let Err(error) = self.indexes().remove_orphans(&known).await {
             tracing::warn!(%error, "old indexes could not be removed");
         }
+        self.remove_orphaned_blobs().await;
         for workspace in workspaces {
             if self.stopping().is_cancelled() {
                 return;

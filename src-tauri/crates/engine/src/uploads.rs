@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use docent_domain::{ContentHash, Document, DocumentId, Origin, Timestamp, WorkspaceScope};
+use docent_domain::{
+    ContentHash, Document, DocumentId, Origin, Timestamp, WorkspaceId, WorkspaceScope,
+};
 use docent_store::{FileStamp, NewDocument, Registered};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
@@ -119,11 +121,27 @@ impl Engine {
 
     /// Removes all blobs of a workspace that was deleted.
     pub(crate) async fn remove_blobs(&self, scope: &WorkspaceScope) {
-        match tokio::fs::remove_dir_all(self.blob_folder(scope)).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(%error, "a workspace's blobs could not be removed");
+        let _keeping = self.keeping_blobs().await;
+        remove_folder(&self.blob_folder(scope)).await;
+    }
+
+    /// Removes the blobs of workspaces that are no more.
+    pub(crate) async fn remove_orphaned_blobs(&self) {
+        // A workspace that is created meanwhile gets no blob before it is known here.
+        let _keeping = self.keeping_blobs().await;
+        let known: HashSet<WorkspaceId> = match self.store().workspaces().list().await {
+            Ok(workspaces) => workspaces.iter().map(|workspace| workspace.id).collect(),
+            Err(error) => return tracing::warn!(%error, "the workspaces could not be listed"),
+        };
+        let Ok(mut entries) = tokio::fs::read_dir(self.options().data_dir.join("blobs")).await
+        else {
+            return;
+        };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let owner = entry.file_name().to_string_lossy().parse::<WorkspaceId>();
+            if owner.is_ok_and(|owner| !known.contains(&owner)) {
+                remove_folder(&entry.path()).await;
             }
-            _ => {}
         }
     }
 
@@ -232,6 +250,15 @@ impl Engine {
             .await?
             .first()
             .map(|job| job.id))
+    }
+}
+
+async fn remove_folder(folder: &Path) {
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "a workspace's blobs could not be removed");
+        }
+        _ => {}
     }
 }
 

@@ -1,12 +1,17 @@
 //! Workspaces: create, rename, delete, find.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use docent_domain::{Timestamp, Workspace, WorkspaceId, WorkspaceName, WorkspaceScope};
 
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::types::{Topic, WorkspaceSummary};
+
+/// How often, and how many times, a workspace that is deleted is looked at for jobs that still run.
+const JOB_LOOK: Duration = Duration::from_millis(50);
+const JOB_LOOKS: u32 = 200;
 
 impl Engine {
     pub async fn workspaces(&self) -> Result<Vec<WorkspaceSummary>> {
@@ -57,11 +62,27 @@ impl Engine {
         for folder in self.store().folders().list(scope).await? {
             self.watching().remove(folder.id);
         }
-        // The rows go first: what a crash leaves after this is derived data without an owner,
-        // which the next start removes.
+        for chat in self.store().chats().list(scope).await? {
+            for message in self.store().chats().messages(scope, chat.id).await? {
+                self.answering().cancel(message.id);
+            }
+        }
+        // The rows go first: what a crash leaves after this has no owner, and the next start
+        // removes it.
         self.store().workspaces().delete(scope).await?;
         self.wipe_removed_rows().await;
-        self.indexes().destroy(scope).await?;
+        // Whatever is still at work could open the index again, or keep it from being removed.
+        for _ in 0..JOB_LOOKS {
+            if !self.reader().cancel_all(scope.workspace()) {
+                break;
+            }
+            tokio::time::sleep(JOB_LOOK).await;
+        }
+        {
+            let _committing = self.reader().committing().await;
+            self.reader().forget(scope.workspace());
+            self.indexes().destroy(scope).await?;
+        }
         self.remove_blobs(scope).await;
         self.changed(Topic::Workspaces, Some(scope.workspace()));
         Ok(())

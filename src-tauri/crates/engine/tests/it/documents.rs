@@ -41,6 +41,10 @@ pub const TESTS: &[Test] = &[
         "nothing_removed_stays_in_the_database",
         nothing_removed_stays_in_the_database,
     ),
+    (
+        "a_workspace_is_deleted_while_it_is_read",
+        a_workspace_is_deleted_while_it_is_read,
+    ),
     #[cfg(unix)]
     (
         "a_link_is_the_file_it_leads_to",
@@ -272,6 +276,38 @@ fn nothing_removed_stays_in_the_database() {
         engine.delete_workspace(scope).await.unwrap();
         assert_eq!(in_database("zeba4713"), none, "a workspace");
         engine.shutdown().await;
+    });
+}
+
+fn a_workspace_is_deleted_while_it_is_read() {
+    run(async {
+        let bench = Bench::open().await;
+        for index in 0..30 {
+            bench.write(&format!("{index}.txt"), &format!("Dokument broj {index}."));
+        }
+        bench
+            .engine
+            .add_paths(&bench.scope, vec![bench.files()])
+            .await
+            .unwrap();
+        bench.upload("a.txt", "Učitano.").await;
+        while bench.documents().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        bench.engine.delete_workspace(&bench.scope).await.unwrap();
+        let id = bench.scope.workspace().to_string();
+        assert!(!bench.data().join("indexes").join(&id).exists());
+        assert!(!bench.data().join("blobs").join(&id).exists());
+
+        // What a process that died has left of it.
+        let left = bench.data().join("blobs").join(&id);
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join("blob.txt"), "Učitano.").unwrap();
+        let bench = bench.restart(|_| {}).await;
+        while left.exists() {
+            tokio::task::yield_now().await;
+        }
+        bench.engine.shutdown().await;
     });
 }
 
