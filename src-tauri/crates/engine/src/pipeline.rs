@@ -87,8 +87,8 @@ pub(crate) struct Reader {
     /// Held while changes are committed: a removal must not overtake the addition it undoes, and an
     /// index must not be emptied between a vector's arrival there and its row's account of it.
     committing: tokio::sync::Mutex<()>,
-    /// The last commit of words failed. They are kept, and committed after a while.
-    words_failed: AtomicBool,
+    /// Workspaces whose last commit of words failed. They are kept, and committed after a while.
+    words_failed: Mutex<HashSet<WorkspaceId>>,
     /// Workspaces whose jobs wait for a model, with what was said about it last.
     blocked: Mutex<HashMap<WorkspaceId, String>>,
     /// Workspaces whose word index still holds words of what the user has removed.
@@ -132,7 +132,7 @@ impl Reader {
             busy: AtomicUsize::new(0),
             words: Mutex::default(),
             committing: tokio::sync::Mutex::default(),
-            words_failed: AtomicBool::new(false),
+            words_failed: Mutex::default(),
             blocked: Mutex::default(),
             to_wipe: Mutex::default(),
             wipe: Notify::new(),
@@ -206,6 +206,12 @@ impl Reader {
                 place.insert(new);
             }
         }
+    }
+
+    fn words_failed(&self) -> std::sync::MutexGuard<'_, HashSet<WorkspaceId>> {
+        self.words_failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the workspace's jobs miss, if the last one that ran could not for want of a model.
@@ -790,8 +796,23 @@ impl Engine {
     /// Commits what waits for the indexes. Visible on return. What cannot be committed goes on
     /// waiting.
     pub(crate) async fn flush_words(&self) -> Result<()> {
+        self.reader().words_failed().clear();
+        self.flush_words_unless_failed().await
+    }
+
+    /// [`Engine::flush_words`] of those workspaces whose last commit has not failed.
+    async fn flush_words_unless_failed(&self) -> Result<()> {
         let _committing = self.reader().committing().await;
-        let pending = std::mem::take(&mut *self.reader().pending());
+        let pending = {
+            let failed = self.reader().words_failed();
+            let mut pending = self.reader().pending();
+            let (later, now) = std::mem::take(&mut *pending)
+                .into_iter()
+                .partition(|(workspace, _)| failed.contains(workspace));
+            *pending = later;
+            let now: HashMap<WorkspaceId, PendingWords> = now;
+            now
+        };
         let mut failed = None;
         for (workspace, pending) in pending {
             match self.commit(&WorkspaceScope::new(workspace), &pending).await {
@@ -800,13 +821,11 @@ impl Engine {
                 Err(error) if error.code() == Code::NotFound => {}
                 Err(error) => {
                     self.reader().wait_on(workspace, pending);
+                    self.reader().words_failed().insert(workspace);
                     failed.get_or_insert(error);
                 }
             }
         }
-        self.reader()
-            .words_failed
-            .store(failed.is_some(), Ordering::SeqCst);
         failed.map_or(Ok(()), Err)
     }
 
@@ -832,11 +851,10 @@ impl Engine {
     /// Commits what waits for the indexes, unless that has just failed. The rows have it, so that
     /// failing now fails nobody: it is tried again.
     pub(crate) async fn flush_words_or_later(&self) {
-        let is_idle = self.reader().pending().is_empty();
-        if is_idle || self.reader().words_failed.load(Ordering::SeqCst) {
+        if self.reader().pending().is_empty() {
             return;
         }
-        if let Err(error) = self.flush_words().await {
+        if let Err(error) = self.flush_words_unless_failed().await {
             tracing::warn!(%error, "words are indexed later");
         }
     }
