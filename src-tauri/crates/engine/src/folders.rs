@@ -354,24 +354,25 @@ fn compare(known: &[KnownFile], found: Vec<FoundFile>) -> Difference {
             None => unknown.push(file),
         }
     }
-    // A vanished file whose identity, size and time stand under a new path was moved.
-    let mut vanished: HashMap<((u64, u64), u64, Option<i64>), &KnownFile> = HashMap::new();
+    // A vanished file whose identity, size and time stand under a new path was moved. Hard links
+    // share all of these.
+    let mut vanished: HashMap<((u64, u64), u64, Option<i64>), Vec<&KnownFile>> = HashMap::new();
     for file in known.iter().filter(|file| !seen.contains(&file.id)) {
         match file.stamp.file_id {
             Some(identity) => {
-                vanished.insert(
-                    (identity, file.stamp.size_bytes, file.stamp.modified_ns),
-                    file,
-                );
+                let key = (identity, file.stamp.size_bytes, file.stamp.modified_ns);
+                vanished.entry(key).or_default().push(file);
             }
             None => difference.gone.push(file.id),
         }
     }
     for file in unknown {
         let stamp = stored_stamp(&file.stamp());
-        let moved = stamp
-            .file_id
-            .and_then(|identity| vanished.remove(&(identity, stamp.size_bytes, stamp.modified_ns)));
+        let moved = stamp.file_id.and_then(|identity| {
+            vanished
+                .get_mut(&(identity, stamp.size_bytes, stamp.modified_ns))?
+                .pop()
+        });
         match moved {
             Some(from) => difference.moved.push((from.id, file)),
             None => difference.changed.push(file),
@@ -379,7 +380,7 @@ fn compare(known: &[KnownFile], found: Vec<FoundFile>) -> Difference {
     }
     difference
         .gone
-        .extend(vanished.values().map(|file| file.id));
+        .extend(vanished.values().flatten().map(|file| file.id));
     difference
 }
 

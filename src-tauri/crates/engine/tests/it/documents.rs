@@ -47,6 +47,11 @@ pub const TESTS: &[Test] = &[
     ),
     #[cfg(unix)]
     (
+        "all_names_of_a_vanished_file_go",
+        all_names_of_a_vanished_file_go,
+    ),
+    #[cfg(unix)]
+    (
         "a_link_is_the_file_it_leads_to",
         a_link_is_the_file_it_leads_to,
     ),
@@ -307,6 +312,24 @@ fn a_workspace_is_deleted_while_it_is_read() {
         while left.exists() {
             tokio::task::yield_now().await;
         }
+        bench.engine.shutdown().await;
+    });
+}
+
+#[cfg(unix)]
+fn all_names_of_a_vanished_file_go() {
+    run(async {
+        let bench = Bench::open().await;
+        let first = bench.write("first.txt", "Isto pod dva imena.");
+        let second = bench.files().join("second.txt");
+        std::fs::hard_link(&first, &second).unwrap();
+        bench.write("third.txt", "Nešto drugo.");
+        bench.add(&[&bench.files()]).await;
+        assert_eq!(bench.titles().await, ["first", "second", "third"]);
+        std::fs::remove_file(&first).unwrap();
+        std::fs::remove_file(&second).unwrap();
+        bench.scan().await;
+        assert_eq!(bench.titles().await, ["third"]);
         bench.engine.shutdown().await;
     });
 }
