@@ -93,8 +93,14 @@ impl Engine {
         path: &Path,
     ) -> Result<Folder> {
         let wanted = path.to_owned();
-        let root = blocking("looking at a folder", move || readable_folder(&wanted)).await?;
         let data_dir = self.options().data_dir.clone();
+        let (root, data_dir) = blocking("looking at a folder", move || {
+            // As the root is: the data folder may be given by a link.
+            let data_dir = std::fs::canonicalize(&data_dir)
+                .map_err(|error| Error::internal("looking at the data folder", error))?;
+            Ok((readable_folder(&wanted)?, data_dir))
+        })
+        .await?;
         if root.starts_with(&data_dir) || data_dir.starts_with(&root) {
             return Err(Error::new(
                 Code::Conflict,
