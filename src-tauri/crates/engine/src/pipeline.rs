@@ -580,8 +580,10 @@ impl Engine {
     /// cannot be read.
     async fn forget_content(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
         let removed = self.store().documents().forget_content(scope, id).await?;
-        self.queue_words(scope, Vec::new(), &removed);
-        self.wipe_removed(scope).await;
+        if !removed.is_empty() {
+            self.queue_words(scope, Vec::new(), &removed);
+            self.wipe_removed(scope).await;
+        }
         Ok(())
     }
 

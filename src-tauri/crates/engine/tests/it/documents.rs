@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use docent_domain::{DocumentStatus, WorkspaceScope};
-use docent_engine::{Code, ModelSource};
+use docent_engine::{Code, Engine, EngineOptions, ModelSource};
 
 use crate::Test;
 use crate::support::{Bench, files_holding, let_worker_replace, run};
@@ -49,6 +49,11 @@ pub const TESTS: &[Test] = &[
     (
         "all_names_of_a_vanished_file_go",
         all_names_of_a_vanished_file_go,
+    ),
+    #[cfg(unix)]
+    (
+        "the_data_folder_behind_a_link_is_not_watched",
+        the_data_folder_behind_a_link_is_not_watched,
     ),
     #[cfg(unix)]
     (
@@ -331,6 +336,26 @@ fn all_names_of_a_vanished_file_go() {
         bench.scan().await;
         assert_eq!(bench.titles().await, ["third"]);
         bench.engine.shutdown().await;
+    });
+}
+
+#[cfg(unix)]
+fn the_data_folder_behind_a_link_is_not_watched() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, link) = (folder.path().join("data"), folder.path().join("link"));
+        std::fs::create_dir(&data).unwrap();
+        std::os::unix::fs::symlink(&data, &link).unwrap();
+        let mut options = EngineOptions::new(&link, folder.path().join("models"));
+        options.models = ModelSource::Fakes;
+        let engine = Engine::open(options).await.unwrap();
+        let created = engine.create_workspace("Ured", None).await.unwrap();
+        let scope = WorkspaceScope::new(created.id);
+        for path in [&data, &link, &data.join("blobs")] {
+            let added = engine.add_folder(&scope, path).await;
+            assert_eq!(added.unwrap_err().code(), Code::Conflict, "{path:?}");
+        }
+        engine.shutdown().await;
     });
 }
 
