@@ -88,6 +88,7 @@ pub struct Citation {
     pub chunk: ChunkKey,
     pub title: String,
     pub path: String,
+    /// Empty once the document was removed.
     pub text: String,
     pub span: Span,
     pub page: Option<u32>,

@@ -1,5 +1,6 @@
 //! Whether everything that says the same says the same: rows, chunks, words, vectors and blobs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use docent_domain::WorkspaceScope;
@@ -142,46 +143,33 @@ impl Engine {
     }
 
     async fn blob_problems(&self, repair: bool, report: &mut DoctorReport) -> Result<()> {
-        let used = self.store().documents().all_blobs().await?;
+        let _keeping = self.keeping_blobs().await;
+        let used = self.used_blobs().await?;
         let root = self.options().data_dir.join("blobs");
-        let (orphans, missing) = blocking("looking at the blobs", move || {
-            let mut present = Vec::new();
+        let present = blocking("looking at the blobs", move || {
+            let mut present = HashSet::new();
             for workspace in std::fs::read_dir(&root).into_iter().flatten().flatten() {
                 for file in std::fs::read_dir(workspace.path())
                     .into_iter()
                     .flatten()
                     .flatten()
                 {
-                    present.push(file.path());
+                    present.insert(file.path());
                 }
             }
-            let hash_of = |path: &std::path::Path| {
-                path.file_stem()
-                    .map(|stem| stem.to_string_lossy().into_owned())
-                    .unwrap_or_default()
-            };
-            let missing: Vec<String> = used
-                .iter()
-                .filter(|hash| !present.iter().any(|path| hash_of(path) == hash.0))
-                .map(ToString::to_string)
-                .collect();
-            let orphans: Vec<std::path::PathBuf> = present
-                .into_iter()
-                .filter(|path| !used.iter().any(|hash| hash.0 == hash_of(path)))
-                .collect();
-            Ok((orphans, missing))
+            Ok(present)
         })
         .await?;
-        for hash in missing {
+        for missing in used.difference(&present) {
             report.findings.push(DoctorFinding {
                 workspace: None,
-                problem: format!("the uploaded file {hash} is missing"),
+                problem: format!("the uploaded file {} is missing", missing.display()),
                 repaired: None,
             });
         }
-        for orphan in orphans {
+        for orphan in present.difference(&used) {
             let repaired = if repair {
-                tokio::fs::remove_file(&orphan)
+                tokio::fs::remove_file(orphan)
                     .await
                     .ok()
                     .map(|()| "removed".to_owned())

@@ -64,6 +64,8 @@ pub struct Engine {
     expander: Expander,
     watching: Watching,
     answering: Answering,
+    /// Held from a blob's arrival to its row's, and from the look for a blob's rows to its removal.
+    blobs: tokio::sync::Mutex<()>,
     /// Rung whenever a job may have become due.
     jobs_due: Notify,
     stopping: CancellationToken,
@@ -121,6 +123,7 @@ impl Engine {
             expander: Expander::default(),
             watching: Watching::default(),
             answering: Answering::default(),
+            blobs: tokio::sync::Mutex::default(),
             jobs_due: Notify::new(),
             stopping: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -198,6 +201,11 @@ impl Engine {
 
     pub(crate) fn answering(&self) -> &Answering {
         &self.answering
+    }
+
+    /// The lock on blobs and the rows that refer to them.
+    pub(crate) async fn keeping_blobs(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.blobs.lock().await
     }
 
     pub(crate) fn jobs_due(&self) -> &Notify {

@@ -93,8 +93,14 @@ impl Engine {
         path: &Path,
     ) -> Result<Folder> {
         let wanted = path.to_owned();
-        let root = blocking("looking at a folder", move || readable_folder(&wanted)).await?;
         let data_dir = self.options().data_dir.clone();
+        let (root, data_dir) = blocking("looking at a folder", move || {
+            // As the root is: the data folder may be given by a link.
+            let data_dir = std::fs::canonicalize(&data_dir)
+                .map_err(|error| Error::internal("looking at the data folder", error))?;
+            Ok((readable_folder(&wanted)?, data_dir))
+        })
+        .await?;
         if root.starts_with(&data_dir) || data_dir.starts_with(&root) {
             return Err(Error::new(
                 Code::Conflict,
@@ -122,13 +128,21 @@ impl Engine {
         Ok(folder)
     }
 
-    /// Stops mirroring a folder and removes its documents from the workspace. The files stay.
+    /// Stops mirroring a folder and removes its documents from the workspace. The files stay. What
+    /// lies in another watched folder too comes back from there.
     pub async fn remove_folder(&self, scope: &WorkspaceScope, id: FolderId) -> Result<()> {
+        let folder = self.store().folders().get(scope, id).await?;
         self.watching().remove(id);
         let removed = self.store().folders().remove(scope, id).await?;
         self.queue_words(scope, Vec::new(), &removed.chunks);
         self.flush_words_or_later().await;
         self.wipe_removed(scope).await;
+        let path = Path::new(&folder.path);
+        for other in self.store().folders().list(scope).await? {
+            if path.starts_with(&other.path) || Path::new(&other.path).starts_with(path) {
+                self.scan_folder(scope, other.id).await?;
+            }
+        }
         self.changed(Topic::Folders, Some(scope.workspace()));
         self.changed(Topic::Documents, Some(scope.workspace()));
         Ok(())
@@ -291,6 +305,7 @@ impl Engine {
                 .await?;
             self.queue_words(scope, Vec::new(), &removed);
             self.flush_words_or_later().await;
+            self.wipe_removed(scope).await;
         }
         self.set_folder_state(scope, id, FolderState::Watching, None)
             .await
@@ -345,24 +360,25 @@ fn compare(known: &[KnownFile], found: Vec<FoundFile>) -> Difference {
             None => unknown.push(file),
         }
     }
-    // A vanished file whose identity, size and time stand under a new path was moved.
-    let mut vanished: HashMap<((u64, u64), u64, Option<i64>), &KnownFile> = HashMap::new();
+    // A vanished file whose identity, size and time stand under a new path was moved. Hard links
+    // share all of these.
+    let mut vanished: HashMap<((u64, u64), u64, Option<i64>), Vec<&KnownFile>> = HashMap::new();
     for file in known.iter().filter(|file| !seen.contains(&file.id)) {
         match file.stamp.file_id {
             Some(identity) => {
-                vanished.insert(
-                    (identity, file.stamp.size_bytes, file.stamp.modified_ns),
-                    file,
-                );
+                let key = (identity, file.stamp.size_bytes, file.stamp.modified_ns);
+                vanished.entry(key).or_default().push(file);
             }
             None => difference.gone.push(file.id),
         }
     }
     for file in unknown {
         let stamp = stored_stamp(&file.stamp());
-        let moved = stamp
-            .file_id
-            .and_then(|identity| vanished.remove(&(identity, stamp.size_bytes, stamp.modified_ns)));
+        let moved = stamp.file_id.and_then(|identity| {
+            vanished
+                .get_mut(&(identity, stamp.size_bytes, stamp.modified_ns))?
+                .pop()
+        });
         match moved {
             Some(from) => difference.moved.push((from.id, file)),
             None => difference.changed.push(file),
@@ -370,7 +386,7 @@ fn compare(known: &[KnownFile], found: Vec<FoundFile>) -> Difference {
     }
     difference
         .gone
-        .extend(vanished.values().map(|file| file.id));
+        .extend(vanished.values().flatten().map(|file| file.id));
     difference
 }
 

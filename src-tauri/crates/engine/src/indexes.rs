@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use docent_domain::{ChunkKey, Timestamp, WorkspaceId, WorkspaceScope};
 use docent_index::{VectorSpec, WordEntry, WorkspaceIndex};
@@ -22,6 +23,10 @@ use crate::types::Topic;
 
 /// Chunks whose words are put into an index in one commit while it is rebuilt.
 const REBUILD_BATCH: usize = 2000;
+
+/// An index that is in use is tried to be removed so many times, with such pauses.
+const DESTROY_ATTEMPTS: u32 = 30;
+const DESTROY_AGAIN: Duration = Duration::from_millis(100);
 
 /// A workspace's index with the embedder whose vectors it holds.
 #[derive(Clone)]
@@ -144,16 +149,21 @@ impl Indexes {
     pub(crate) async fn destroy(&self, scope: &WorkspaceScope) -> Result<()> {
         self.open.lock().await.remove(&scope.workspace());
         self.emptied().remove(&scope.workspace());
-        let folder = self.folder(scope);
-        let removed = blocking("removing an index", move || {
-            Ok(WorkspaceIndex::destroy(&folder)?)
-        })
-        .await;
-        if let Err(error) = removed {
-            // A search that is still running has it open. Nobody can reach it any more, and the
-            // next start removes what is left.
-            tracing::info!(%error, "an index is removed at the next start");
+        for _ in 0..DESTROY_ATTEMPTS {
+            let folder = self.folder(scope);
+            let removed = blocking("removing an index", move || {
+                Ok(WorkspaceIndex::destroy(&folder)?)
+            })
+            .await;
+            match removed {
+                Ok(()) => return Ok(()),
+                // A search or an answer that is just ending has it open.
+                Err(error) => tracing::debug!(%error, "an index is still in use"),
+            }
+            tokio::time::sleep(DESTROY_AGAIN).await;
         }
+        // Nobody can reach it any more.
+        tracing::info!("an index is removed at the next start");
         Ok(())
     }
 

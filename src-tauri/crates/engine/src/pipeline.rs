@@ -80,15 +80,15 @@ const SLOW_FILE_BYTES: u64 = 1 << 20;
 /// Reads files, in worker processes.
 pub(crate) struct Reader {
     pub(crate) extractor: Extractor,
-    running: Mutex<HashMap<JobId, CancellationToken>>,
+    running: Mutex<HashMap<JobId, (WorkspaceId, CancellationToken)>>,
     /// Read jobs that are being run now.
     busy: AtomicUsize,
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
     /// Held while changes are committed: a removal must not overtake the addition it undoes, and an
     /// index must not be emptied between a vector's arrival there and its row's account of it.
     committing: tokio::sync::Mutex<()>,
-    /// The last commit of words failed. They are kept, and committed after a while.
-    words_failed: AtomicBool,
+    /// Workspaces whose last commit of words failed. They are kept, and committed after a while.
+    words_failed: Mutex<HashSet<WorkspaceId>>,
     /// Workspaces whose jobs wait for a model, with what was said about it last.
     blocked: Mutex<HashMap<WorkspaceId, String>>,
     /// Workspaces whose word index still holds words of what the user has removed.
@@ -132,7 +132,7 @@ impl Reader {
             busy: AtomicUsize::new(0),
             words: Mutex::default(),
             committing: tokio::sync::Mutex::default(),
-            words_failed: AtomicBool::new(false),
+            words_failed: Mutex::default(),
             blocked: Mutex::default(),
             to_wipe: Mutex::default(),
             wipe: Notify::new(),
@@ -143,9 +143,26 @@ impl Reader {
     /// Stops a job where it runs.
     pub(crate) fn cancel(&self, job: JobId) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cancel) = running.get(&job) {
+        if let Some((_, cancel)) = running.get(&job) {
             cancel.cancel();
         }
+    }
+
+    /// Stops all jobs of a workspace where they run. `false` when there are none any more.
+    pub(crate) fn cancel_all(&self, workspace: WorkspaceId) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut any = false;
+        for (_, cancel) in running.values().filter(|(of, _)| *of == workspace) {
+            cancel.cancel();
+            any = true;
+        }
+        any
+    }
+
+    /// Forgets what waits to be done to a workspace's index.
+    pub(crate) fn forget(&self, workspace: WorkspaceId) {
+        self.pending().remove(&workspace);
+        self.blocked().remove(&workspace);
     }
 
     pub(crate) async fn stop(&self) {
@@ -189,6 +206,12 @@ impl Reader {
                 place.insert(new);
             }
         }
+    }
+
+    fn words_failed(&self) -> std::sync::MutexGuard<'_, HashSet<WorkspaceId>> {
+        self.words_failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the workspace's jobs miss, if the last one that ran could not for want of a model.
@@ -299,7 +322,7 @@ impl Engine {
             .running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(job.id, cancel.clone());
+            .insert(job.id, (job.workspace_id, cancel.clone()));
         self.announce(&scope);
         let is_read = matches!(job.kind, JobKind::Read { .. });
         if is_read {
@@ -469,7 +492,17 @@ impl Engine {
             Err(ExtractError::Refused(refusal)) => {
                 return self.refuse(scope, claim, &document, &refusal).await;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                if matches!(
+                    error,
+                    ExtractError::Crashed { .. }
+                        | ExtractError::TooSlow { .. }
+                        | ExtractError::BadAnswer
+                ) {
+                    self.forget_content(scope, id).await?;
+                }
+                return Err(error.into());
+            }
         };
         // The text must be that of the bytes under the hash, or the next look at the file would
         // take a mix of two versions for the newer one.
@@ -514,8 +547,8 @@ impl Engine {
         Ok(Ran::Recorded)
     }
 
-    /// Records that a document was not read, and why. What it held before leaves the search: the
-    /// file no longer says it.
+    /// Records that a document was not read, and why. What it held before leaves the search when
+    /// the file no longer says it, but not when the file cannot be looked at.
     async fn refuse(
         self: &Arc<Self>,
         scope: &WorkspaceScope,
@@ -530,12 +563,28 @@ impl Engine {
         if refusal.is_skip() {
             return self.skip(scope, claim, document.id, &reason).await;
         }
+        if !refusal.is_retryable()
+            && !matches!(refusal, Refusal::Vanished | Refusal::PermissionDenied)
+        {
+            self.forget_content(scope, document.id).await?;
+        }
         let now = Timestamp::now();
         self.store()
             .jobs()
             .fail(scope, claim, &reason, refusal.is_retryable(), now)
             .await?;
         Ok(Ran::Recorded)
+    }
+
+    /// Takes what a document held before out of the search: the file holds something else now that
+    /// cannot be read.
+    async fn forget_content(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
+        let removed = self.store().documents().forget_content(scope, id).await?;
+        if !removed.is_empty() {
+            self.queue_words(scope, Vec::new(), &removed);
+            self.wipe_removed(scope).await;
+        }
+        Ok(())
     }
 
     /// Records that a file is left out on purpose.
@@ -551,7 +600,10 @@ impl Engine {
             .documents()
             .skip(scope, id, claim, reason, Timestamp::now())
             .await?;
-        self.queue_words(scope, Vec::new(), &replaced.removed);
+        if !replaced.removed.is_empty() {
+            self.queue_words(scope, Vec::new(), &replaced.removed);
+            self.wipe_removed(scope).await;
+        }
         Ok(Ran::Recorded)
     }
 
@@ -746,8 +798,23 @@ impl Engine {
     /// Commits what waits for the indexes. Visible on return. What cannot be committed goes on
     /// waiting.
     pub(crate) async fn flush_words(&self) -> Result<()> {
+        self.reader().words_failed().clear();
+        self.flush_words_unless_failed().await
+    }
+
+    /// [`Engine::flush_words`] of those workspaces whose last commit has not failed.
+    async fn flush_words_unless_failed(&self) -> Result<()> {
         let _committing = self.reader().committing().await;
-        let pending = std::mem::take(&mut *self.reader().pending());
+        let pending = {
+            let failed = self.reader().words_failed();
+            let mut pending = self.reader().pending();
+            let (later, now) = std::mem::take(&mut *pending)
+                .into_iter()
+                .partition(|(workspace, _)| failed.contains(workspace));
+            *pending = later;
+            let now: HashMap<WorkspaceId, PendingWords> = now;
+            now
+        };
         let mut failed = None;
         for (workspace, pending) in pending {
             match self.commit(&WorkspaceScope::new(workspace), &pending).await {
@@ -756,13 +823,11 @@ impl Engine {
                 Err(error) if error.code() == Code::NotFound => {}
                 Err(error) => {
                     self.reader().wait_on(workspace, pending);
+                    self.reader().words_failed().insert(workspace);
                     failed.get_or_insert(error);
                 }
             }
         }
-        self.reader()
-            .words_failed
-            .store(failed.is_some(), Ordering::SeqCst);
         failed.map_or(Ok(()), Err)
     }
 
@@ -788,11 +853,10 @@ impl Engine {
     /// Commits what waits for the indexes, unless that has just failed. The rows have it, so that
     /// failing now fails nobody: it is tried again.
     pub(crate) async fn flush_words_or_later(&self) {
-        let is_idle = self.reader().pending().is_empty();
-        if is_idle || self.reader().words_failed.load(Ordering::SeqCst) {
+        if self.reader().pending().is_empty() {
             return;
         }
-        if let Err(error) = self.flush_words().await {
+        if let Err(error) = self.flush_words_unless_failed().await {
             tracing::warn!(%error, "words are indexed later");
         }
     }
@@ -828,12 +892,17 @@ impl Engine {
     /// Sees to it that what was just removed is on no disk any more: from the database at once, from
     /// the word index in the background, where it costs more. Failing is no failure of the removal.
     pub(crate) async fn wipe_removed(&self, scope: &WorkspaceScope) {
-        if let Err(error) = self.store().checkpoint().await {
-            tracing::warn!(%error, "the database's journal could not be emptied");
-        }
+        self.wipe_removed_rows().await;
         let mut to_wipe = self.reader().to_wipe();
         to_wipe.insert(scope.workspace());
         self.reader().wipe.notify_one();
+    }
+
+    /// [`Engine::wipe_removed`] of what is in the database alone.
+    pub(crate) async fn wipe_removed_rows(&self) {
+        if let Err(error) = self.store().checkpoint().await {
+            tracing::warn!(%error, "the database's journal could not be emptied");
+        }
     }
 
     async fn wipe_in_time(self: Arc<Self>) {
@@ -915,6 +984,7 @@ impl Engine {
         if let Err(error) = self.indexes().remove_orphans(&known).await {
             tracing::warn!(%error, "old indexes could not be removed");
         }
+        self.remove_orphaned_blobs().await;
         for workspace in workspaces {
             if self.stopping().is_cancelled() {
                 return;

@@ -1,10 +1,13 @@
 //! Documents that arrive as bytes. They are streamed to disk, kept as blobs named by their hash,
 //! and registered only when the blob is safe.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use docent_domain::{ContentHash, Document, DocumentId, Origin, Timestamp, WorkspaceScope};
+use docent_domain::{
+    ContentHash, Document, DocumentId, Origin, Timestamp, WorkspaceId, WorkspaceScope,
+};
 use docent_store::{FileStamp, NewDocument, Registered};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
@@ -85,6 +88,17 @@ impl Engine {
         self.blob_folder(scope).join(file)
     }
 
+    /// The files of all uploads of all workspaces.
+    pub(crate) async fn used_blobs(&self) -> Result<HashSet<PathBuf>> {
+        let used = self.store().documents().all_blobs().await?;
+        Ok(used
+            .iter()
+            .map(|blob| {
+                self.blob_path(&WorkspaceScope::new(blob.workspace), &blob.hash, &blob.name)
+            })
+            .collect())
+    }
+
     /// Removes the blob of a document that was deleted, unless another one shares it.
     pub(crate) async fn release_blob(
         &self,
@@ -92,10 +106,11 @@ impl Engine {
         hash: &ContentHash,
         name: &str,
     ) {
-        match self.store().documents().all_blobs().await {
-            Ok(used) if used.contains(hash) => {}
+        let _keeping = self.keeping_blobs().await;
+        let path = self.blob_path(scope, hash, name);
+        match self.used_blobs().await {
+            Ok(used) if used.contains(&path) => {}
             Ok(_) => {
-                let path = self.blob_path(scope, hash, name);
                 if let Err(error) = tokio::fs::remove_file(&path).await {
                     tracing::warn!(%error, "a blob could not be removed");
                 }
@@ -106,11 +121,27 @@ impl Engine {
 
     /// Removes all blobs of a workspace that was deleted.
     pub(crate) async fn remove_blobs(&self, scope: &WorkspaceScope) {
-        match tokio::fs::remove_dir_all(self.blob_folder(scope)).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(%error, "a workspace's blobs could not be removed");
+        let _keeping = self.keeping_blobs().await;
+        remove_folder(&self.blob_folder(scope)).await;
+    }
+
+    /// Removes the blobs of workspaces that are no more.
+    pub(crate) async fn remove_orphaned_blobs(&self) {
+        // A workspace that is created meanwhile gets no blob before it is known here.
+        let _keeping = self.keeping_blobs().await;
+        let known: HashSet<WorkspaceId> = match self.store().workspaces().list().await {
+            Ok(workspaces) => workspaces.iter().map(|workspace| workspace.id).collect(),
+            Err(error) => return tracing::warn!(%error, "the workspaces could not be listed"),
+        };
+        let Ok(mut entries) = tokio::fs::read_dir(self.options().data_dir.join("blobs")).await
+        else {
+            return;
+        };
+        while let Ok(Some(entry)) = entries.next_entry().await {
+            let owner = entry.file_name().to_string_lossy().parse::<WorkspaceId>();
+            if owner.is_ok_and(|owner| !known.contains(&owner)) {
+                remove_folder(&entry.path()).await;
             }
-            _ => {}
         }
     }
 
@@ -165,6 +196,7 @@ impl Upload {
         let hash = ContentHash(self.hasher.finalize().to_hex().to_string());
         let target = self.engine.blob_path(&self.scope, &hash, &self.name);
         let path = self.path;
+        let keeping = self.engine.keeping_blobs().await;
         blocking("keeping an upload", move || persist(path, &target)).await?;
 
         let now = Timestamp::now();
@@ -185,6 +217,7 @@ impl Upload {
             .documents()
             .register(&self.scope, &new, now)
             .await?;
+        drop(keeping);
         if registered != Registered::Unchanged {
             self.engine.ring();
             self.engine
@@ -217,6 +250,15 @@ impl Engine {
             .await?
             .first()
             .map(|job| job.id))
+    }
+}
+
+async fn remove_folder(folder: &Path) {
+    match tokio::fs::remove_dir_all(folder).await {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "a workspace's blobs could not be removed");
+        }
+        _ => {}
     }
 }
 

@@ -1,12 +1,17 @@
 //! Workspaces: create, rename, delete, find.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use docent_domain::{Timestamp, Workspace, WorkspaceId, WorkspaceName, WorkspaceScope};
 
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::types::{Topic, WorkspaceSummary};
+
+/// How often, and how many times, a workspace that is deleted is looked at for jobs that still run.
+const JOB_LOOK: Duration = Duration::from_millis(50);
+const JOB_LOOKS: u32 = 200;
 
 impl Engine {
     pub async fn workspaces(&self) -> Result<Vec<WorkspaceSummary>> {
@@ -57,10 +62,27 @@ impl Engine {
         for folder in self.store().folders().list(scope).await? {
             self.watching().remove(folder.id);
         }
-        // The rows go first: what a crash leaves after this is derived data without an owner,
-        // which the next start removes.
+        for chat in self.store().chats().list(scope).await? {
+            for message in self.store().chats().messages(scope, chat.id).await? {
+                self.answering().cancel(message.id);
+            }
+        }
+        // The rows go first: what a crash leaves after this has no owner, and the next start
+        // removes it.
         self.store().workspaces().delete(scope).await?;
-        self.indexes().destroy(scope).await?;
+        self.wipe_removed_rows().await;
+        // Whatever is still at work could open the index again, or keep it from being removed.
+        for _ in 0..JOB_LOOKS {
+            if !self.reader().cancel_all(scope.workspace()) {
+                break;
+            }
+            tokio::time::sleep(JOB_LOOK).await;
+        }
+        {
+            let _committing = self.reader().committing().await;
+            self.reader().forget(scope.workspace());
+            self.indexes().destroy(scope).await?;
+        }
         self.remove_blobs(scope).await;
         self.changed(Topic::Workspaces, Some(scope.workspace()));
         Ok(())
@@ -68,15 +90,16 @@ impl Engine {
 
     /// The scope of a workspace given by its name (in any case) or its id.
     pub async fn scope(&self, name_or_id: &str) -> Result<WorkspaceScope> {
-        if let Ok(name) = WorkspaceName::parse(name_or_id)
-            && let Some(workspace) = self.store().workspaces().find_by_name(&name).await?
-        {
-            return Ok(WorkspaceScope::new(workspace.id));
-        }
+        // Ids first: no name takes the place of a workspace that is asked for by its id.
         if let Ok(id) = name_or_id.parse::<WorkspaceId>() {
             let scope = WorkspaceScope::new(id);
             self.store().workspaces().get(&scope).await?;
             return Ok(scope);
+        }
+        if let Ok(name) = WorkspaceName::parse(name_or_id)
+            && let Some(workspace) = self.store().workspaces().find_by_name(&name).await?
+        {
+            return Ok(WorkspaceScope::new(workspace.id));
         }
         Err(Error::new(
             Code::NotFound,
@@ -98,5 +121,8 @@ impl Engine {
 }
 
 fn parse_name(name: &str) -> Result<WorkspaceName> {
+    if name.trim().parse::<WorkspaceId>().is_ok() {
+        return Err(Error::invalid("a workspace's name cannot look like an id"));
+    }
     WorkspaceName::parse(name).map_err(|error| Error::invalid(error.to_string()))
 }

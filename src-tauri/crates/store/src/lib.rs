@@ -25,7 +25,7 @@ pub use migration::SCHEMA_VERSION;
 pub use table::chats::{Chats, NewMessage};
 pub use table::chunks::{Chunks, EmbedProgress, IndexEntry, Passage};
 pub use table::documents::{
-    ContentReplaced, DocumentContent, DocumentQuery, DocumentSort, DocumentText, Documents,
+    Blob, ContentReplaced, DocumentContent, DocumentQuery, DocumentSort, DocumentText, Documents,
     FileStamp, KnownFile, NewDocument, Page, Registered,
 };
 pub use table::flags::Flags;

@@ -70,6 +70,7 @@ struct Totals {
 
 pub async fn run(settings: &Settings, output: Output, command: Ingest) -> Result<(), Failure> {
     let paths = existing(&command.paths)?;
+    let named = paths.clone();
     let report = with_engine(settings, Jobs::Run, async |engine| {
         let scope = scope_or_new(engine, &command.workspace.workspace).await?;
         let workspace = engine.workspace(&scope).await?.workspace;
@@ -122,13 +123,22 @@ pub async fn run(settings: &Settings, output: Output, command: Ingest) -> Result
     })
     .await?;
     output.result(&report, text)?;
-    match report.totals.failed {
+    match report.totals.failed + left_out(&report.files, &named) {
         0 => Ok(()),
         failed => Err(
             Failure::reported(format!("{} could not be read", counted(failed, "file")))
                 .with_hint("Everything else is searchable."),
         ),
     }
+}
+
+/// How many of the files that were asked for by name were left out. Those found in a folder may be.
+fn left_out(files: &[Account], named: &[PathBuf]) -> u64 {
+    files
+        .iter()
+        .filter(|file| file.outcome == Outcome::Skipped)
+        .filter(|file| named.iter().any(|path| path == Path::new(&file.path)))
+        .count() as u64
 }
 
 /// The paths in full, before anything is begun: a misspelt one must not be found out at the end.
@@ -431,6 +441,9 @@ mod tests {
                 failed: 1
             }
         );
+        let named = ["/pipe", "/same"].map(PathBuf::from);
+        assert_eq!(left_out(&accounts, &named), 1);
+        assert_eq!(left_out(&accounts, &["/".into()]), 0);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Documents that come, change and go.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use docent_engine::{Code, ModelSource};
+use docent_domain::{DocumentStatus, WorkspaceScope};
+use docent_engine::{Code, Engine, EngineOptions, ModelSource};
 
 use crate::Test;
 use crate::support::{Bench, files_holding, let_worker_replace, run};
@@ -17,6 +19,41 @@ pub const TESTS: &[Test] = &[
     (
         "waiting_ends_when_a_model_is_missing",
         waiting_ends_when_a_model_is_missing,
+    ),
+    (
+        "an_upload_survives_the_removal_of_its_bytes",
+        an_upload_survives_the_removal_of_its_bytes,
+    ),
+    (
+        "a_removed_upload_stays_where_others_have_it",
+        a_removed_upload_stays_where_others_have_it,
+    ),
+    ("an_id_is_no_name", an_id_is_no_name),
+    (
+        "what_a_damaged_file_held_leaves_the_search",
+        what_a_damaged_file_held_leaves_the_search,
+    ),
+    (
+        "a_folder_in_a_removed_folder_keeps_its_documents",
+        a_folder_in_a_removed_folder_keeps_its_documents,
+    ),
+    (
+        "nothing_removed_stays_in_the_database",
+        nothing_removed_stays_in_the_database,
+    ),
+    (
+        "a_workspace_is_deleted_while_it_is_read",
+        a_workspace_is_deleted_while_it_is_read,
+    ),
+    #[cfg(unix)]
+    (
+        "all_names_of_a_vanished_file_go",
+        all_names_of_a_vanished_file_go,
+    ),
+    #[cfg(unix)]
+    (
+        "the_data_folder_behind_a_link_is_not_watched",
+        the_data_folder_behind_a_link_is_not_watched,
     ),
     #[cfg(unix)]
     (
@@ -92,6 +129,233 @@ fn removed_text_is_wiped() {
             .await;
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
+    });
+}
+
+/// Whoever uploads what somebody else is just removing has a document with its file.
+fn an_upload_survives_the_removal_of_its_bytes() {
+    run(async {
+        let bench = Bench::open().await;
+        for round in 0..40 {
+            let text = format!("Rečenica broj {round}.");
+            let (engine, scope) = (&bench.engine, &bench.scope);
+            let first = bench.upload("a.txt", &text).await;
+            let (removed, second) = tokio::join!(
+                engine.delete_document(scope, first),
+                bench.upload("b.txt", &text)
+            );
+            removed.unwrap();
+            let file = engine.document_file(scope, second).await.unwrap();
+            assert!(file.path.exists(), "round {round}");
+        }
+        bench.engine.shutdown().await;
+    });
+}
+
+fn a_removed_upload_stays_where_others_have_it() {
+    run(async {
+        let mut bench = Bench::open().await;
+        let engine = Arc::clone(&bench.engine);
+        let first = bench.scope;
+        let (a, b) = (
+            bench.upload("a.txt", "Isto.").await,
+            bench.upload("b.txt", "Isto.").await,
+        );
+        let other = engine.create_workspace("Drugi", None).await.unwrap();
+        bench.scope = WorkspaceScope::new(other.id);
+        let c = bench.upload("a.txt", "Isto.").await;
+        let file = engine.document_file(&first, a).await.unwrap().path;
+
+        engine.delete_document(&first, a).await.unwrap();
+        assert!(file.exists(), "another document of the workspace has it");
+        engine.delete_document(&first, b).await.unwrap();
+        assert!(!file.exists(), "nobody of the workspace has it");
+        let kept = engine.document_file(&bench.scope, c).await.unwrap();
+        assert!(kept.path.exists(), "another workspace has it");
+        bench.idle().await;
+        bench.assert_healthy().await;
+
+        std::fs::write(&file, "Isto.").unwrap();
+        let report = engine.doctor(true).await.unwrap();
+        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+        assert!(!file.exists());
+        engine.shutdown().await;
+    });
+}
+
+fn an_id_is_no_name() {
+    run(async {
+        let bench = Bench::open().await;
+        let id = bench.scope.workspace().to_string();
+        for name in [id.clone(), id.to_uppercase(), format!(" {id} ")] {
+            let created = bench.engine.create_workspace(&name, None).await;
+            assert_eq!(created.unwrap_err().code(), Code::BadRequest, "{name:?}");
+        }
+        let renamed = bench.engine.rename_workspace(&bench.scope, &id).await;
+        assert_eq!(renamed.unwrap_err().code(), Code::BadRequest);
+        assert_eq!(bench.engine.scope(&id).await.unwrap(), bench.scope);
+        assert_eq!(bench.engine.scope("ured").await.unwrap(), bench.scope);
+        bench.engine.shutdown().await;
+    });
+}
+
+fn what_a_damaged_file_held_leaves_the_search() {
+    run(async {
+        let bench = Bench::open().await;
+        let text = "Rok za žalbu je petnaest dana.";
+        let file = bench.write("a.txt", text);
+        bench.add(&[&file]).await;
+        assert_eq!(bench.search("rok za žalbu").await, [text], "control");
+
+        // More than is read of any file.
+        std::fs::write(&file, "Nešto drugo. ".repeat(10_000)).unwrap();
+        let longer = std::fs::File::options().write(true).open(&file).unwrap();
+        longer.set_len(1 << 34).unwrap();
+        bench.add(&[&file]).await;
+        let document = bench.document(&file).await;
+        assert_eq!(document.status, DocumentStatus::Failed, "{document:?}");
+        assert_eq!(document.chunk_count, 0);
+        assert!(bench.search("rok za žalbu").await.is_empty());
+        bench.assert_healthy().await;
+
+        std::fs::write(&file, text).unwrap();
+        bench.add(&[&file]).await;
+        assert_eq!(bench.search("rok za žalbu").await, [text], "it is back");
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn a_folder_in_a_removed_folder_keeps_its_documents() {
+    run(async {
+        let bench = Bench::open().await;
+        bench.write("outer.txt", "Vani.");
+        bench.write("sub/inner.txt", "Unutra.");
+        let inner = bench.files().join("sub");
+        bench.add(&[&bench.files()]).await;
+        bench.add(&[&inner]).await;
+        assert_eq!(bench.titles().await, ["inner", "outer"], "control");
+        let folders = bench.engine.folders(&bench.scope).await.unwrap();
+        let outer = folders
+            .iter()
+            .find(|folder| folder.path != inner.to_string_lossy())
+            .unwrap();
+        bench
+            .engine
+            .remove_folder(&bench.scope, outer.id)
+            .await
+            .unwrap();
+        bench.idle().await;
+        assert_eq!(bench.titles().await, ["inner"]);
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+/// Files that vanish, chats and workspaces: each is off the disk while the program goes on.
+fn nothing_removed_stays_in_the_database() {
+    run(async {
+        let bench = Bench::open().await;
+        let (engine, scope) = (&bench.engine, &bench.scope);
+        let in_database = |word: &str| {
+            let mut found = files_holding(&bench.data(), word);
+            found.retain(|path| path.to_string_lossy().contains("docent.db"));
+            found
+        };
+        let none: [PathBuf; 0] = [];
+
+        let file = bench.write("a.txt", "Ovdje piše kanarinac4711.");
+        bench.write("b.txt", "Ništa posebno.");
+        bench.add(&[&bench.files()]).await;
+        assert_ne!(in_database("kanarinac4711"), none, "control");
+        std::fs::remove_file(&file).unwrap();
+        bench.scan().await;
+        assert_eq!(in_database("kanarinac4711"), none, "a vanished file");
+
+        let chat = engine
+            .create_chat(scope, Some("češljugar4712"))
+            .await
+            .unwrap();
+        assert_ne!(in_database("češljugar4712"), none, "control");
+        engine.delete_chat(scope, chat.id).await.unwrap();
+        assert_eq!(in_database("češljugar4712"), none, "a chat");
+
+        bench.write("c.txt", "Ovdje piše zeba4713.");
+        bench.scan().await;
+        assert_ne!(in_database("zeba4713"), none, "control");
+        engine.delete_workspace(scope).await.unwrap();
+        assert_eq!(in_database("zeba4713"), none, "a workspace");
+        engine.shutdown().await;
+    });
+}
+
+fn a_workspace_is_deleted_while_it_is_read() {
+    run(async {
+        let bench = Bench::open().await;
+        for index in 0..30 {
+            bench.write(&format!("{index}.txt"), &format!("Dokument broj {index}."));
+        }
+        bench
+            .engine
+            .add_paths(&bench.scope, vec![bench.files()])
+            .await
+            .unwrap();
+        bench.upload("a.txt", "Učitano.").await;
+        while bench.documents().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        bench.engine.delete_workspace(&bench.scope).await.unwrap();
+        let id = bench.scope.workspace().to_string();
+        assert!(!bench.data().join("indexes").join(&id).exists());
+        assert!(!bench.data().join("blobs").join(&id).exists());
+
+        // What a process that died has left of it.
+        let left = bench.data().join("blobs").join(&id);
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join("blob.txt"), "Učitano.").unwrap();
+        let bench = bench.restart(|_| {}).await;
+        while left.exists() {
+            tokio::task::yield_now().await;
+        }
+        bench.engine.shutdown().await;
+    });
+}
+
+#[cfg(unix)]
+fn all_names_of_a_vanished_file_go() {
+    run(async {
+        let bench = Bench::open().await;
+        let first = bench.write("first.txt", "Isto pod dva imena.");
+        let second = bench.files().join("second.txt");
+        std::fs::hard_link(&first, &second).unwrap();
+        bench.write("third.txt", "Nešto drugo.");
+        bench.add(&[&bench.files()]).await;
+        assert_eq!(bench.titles().await, ["first", "second", "third"]);
+        std::fs::remove_file(&first).unwrap();
+        std::fs::remove_file(&second).unwrap();
+        bench.scan().await;
+        assert_eq!(bench.titles().await, ["third"]);
+        bench.engine.shutdown().await;
+    });
+}
+
+#[cfg(unix)]
+fn the_data_folder_behind_a_link_is_not_watched() {
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, link) = (folder.path().join("data"), folder.path().join("link"));
+        std::fs::create_dir(&data).unwrap();
+        std::os::unix::fs::symlink(&data, &link).unwrap();
+        let mut options = EngineOptions::new(&link, folder.path().join("models"));
+        options.models = ModelSource::Fakes;
+        let engine = Engine::open(options).await.unwrap();
+        let created = engine.create_workspace("Ured", None).await.unwrap();
+        let scope = WorkspaceScope::new(created.id);
+        for path in [&data, &link, &data.join("blobs")] {
+            let added = engine.add_folder(&scope, path).await;
+            assert_eq!(added.unwrap_err().code(), Code::Conflict, "{path:?}");
+        }
+        engine.shutdown().await;
     });
 }
 

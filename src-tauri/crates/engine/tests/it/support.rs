@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use docent_domain::{Document, WorkspaceScope};
+use docent_domain::{Document, DocumentId, WorkspaceScope};
 use docent_engine::{DocumentQuery, Engine, EngineOptions, ModelSource, SearchRequest};
 use tempfile::TempDir;
 
@@ -84,6 +84,12 @@ impl Bench {
         let paths = paths.iter().map(|path| path.to_path_buf()).collect();
         self.engine.add_paths(&self.scope, paths).await.unwrap();
         self.idle().await;
+    }
+
+    pub async fn upload(&self, name: &str, text: &str) -> DocumentId {
+        let mut upload = self.engine.begin_upload(&self.scope, name).await.unwrap();
+        upload.write(text.as_bytes()).await.unwrap();
+        upload.finish().await.unwrap().document_id
     }
 
     pub async fn idle(&self) {

@@ -161,7 +161,12 @@ impl OnnxEmbedder {
             kind,
             texts,
         };
-        let (head, body): (Embedded, Bytes) = self.worker.ask(&request, Bytes::new()).await?;
+        let mut answer = self.worker.ask(&request, Bytes::new()).await;
+        if let Err(docent_worker::Error::Died { .. }) = answer {
+            // A new process gives the same vectors, and one death need not fail a search.
+            answer = self.worker.ask(&request, Bytes::new()).await;
+        }
+        let (head, body): (Embedded, Bytes) = answer?;
         head.decode(&body, count, self.dimensions())
             .ok_or_else(|| Error::Inference("the embedder's answer has the wrong size".to_owned()))
     }

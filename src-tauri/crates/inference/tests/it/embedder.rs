@@ -40,7 +40,7 @@ async fn embed_one(embedder: &OnnxEmbedder, text: &str) -> Result<Vec<f32>, Erro
 }
 
 #[tokio::test]
-async fn many_texts_come_back_in_order_and_a_killed_worker_costs_one_call() {
+async fn many_texts_come_back_in_order_and_a_killed_worker_costs_no_call() {
     let embedder = OnnxEmbedder::new(options("multilingual-e5-small").await);
     assert_eq!(embedder.dimensions(), 384);
     assert!(embedder.fingerprint().starts_with("multilingual-e5-small:"));
@@ -76,8 +76,6 @@ async fn many_texts_come_back_in_order_and_a_killed_worker_costs_one_call() {
         .args(["-9", &pid.to_string()])
         .status()
         .unwrap();
-    // The call that meets the death may fail; the one after it may not.
-    let _ = embed_one(&embedder, &texts[0]).await;
     let after = embed_one(&embedder, &texts[0]).await.unwrap();
     assert_eq!(after, found[0].dense);
     assert_ne!(embedder.worker_pid(), Some(pid));

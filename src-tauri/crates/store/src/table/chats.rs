@@ -1,10 +1,13 @@
 //! Chats and their messages.
 //!
-//! A message changes while it is streaming and never again: citations point at what was shown.
+//! A message changes while it is streaming and never again (citations point at what was shown), but for the
+//! text of documents that the user removes.
+
+use std::collections::HashSet;
 
 use docent_domain::{
-    Answer, Chat, ChatId, Message, MessageId, MessageStatus, Role, Timestamp, Visibility,
-    WorkspaceScope,
+    Answer, Chat, ChatId, DocumentId, Message, MessageId, MessageStatus, Role, Timestamp,
+    Visibility, WorkspaceScope,
 };
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -278,6 +281,39 @@ impl<'a> Chats<'a> {
         messages.reverse();
         Ok(messages)
     }
+}
+
+/// Takes the text of removed documents out of what answers cite. The answers' own text stays.
+pub(crate) async fn forget_documents_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    documents: &HashSet<DocumentId>,
+) -> Result<()> {
+    let rows = sqlx::query(
+        "SELECT id, answer FROM messages WHERE workspace_id = ?1 AND answer IS NOT NULL",
+    )
+    .bind(blob(scope.workspace()))
+    .fetch_all(tx.connection())
+    .await?;
+    for row in &rows {
+        let mut answer: Answer = row::from_json(row, "answer")?;
+        let mut cites = false;
+        for citation in answer.citations.iter_mut().chain(&mut answer.nearest) {
+            if documents.contains(&citation.document_id) {
+                citation.text.clear();
+                cites = true;
+            }
+        }
+        if cites {
+            sqlx::query("UPDATE messages SET answer = ?3 WHERE workspace_id = ?1 AND id = ?2")
+                .bind(blob(scope.workspace()))
+                .bind(blob(row::id::<MessageId>(row, "id")?))
+                .bind(serde_json::to_string(&answer)?)
+                .execute(tx.connection())
+                .await?;
+        }
+    }
+    Ok(())
 }
 
 /// At start every streaming message was being written by a process that is gone.

@@ -4,9 +4,11 @@
 //! content and the disappearance of the old one. `reason` belongs to the last attempt, `note` to the
 //! content; the domain's `Document::reason` is the first of them that is there.
 
+use std::collections::HashSet;
+
 use docent_domain::{
     ChunkKey, ContentHash, Document, DocumentId, DocumentStatus, FolderId, Format, JobId, JobKind,
-    Language, NewChunk, Origin, Timestamp, WorkspaceScope,
+    Language, NewChunk, Origin, Timestamp, WorkspaceId, WorkspaceScope,
 };
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
@@ -14,7 +16,7 @@ use sqlx::{QueryBuilder, Row as _};
 use super::jobs::{
     self, Claim, Completed, JobType, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
 };
-use super::{chunks, removed_files, workspaces};
+use super::{chats, chunks, removed_files, workspaces};
 use crate::connection::WriteTx;
 use crate::row::{self, blob, word};
 use crate::{Entity, Error, Result, Store, fold};
@@ -60,6 +62,15 @@ pub struct NewDocument {
     pub stamp: FileStamp,
     /// The blob that an upload is kept in.
     pub blob: Option<ContentHash>,
+}
+
+/// An upload's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    pub workspace: WorkspaceId,
+    pub hash: ContentHash,
+    /// The upload's, whose extension the file has.
+    pub name: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -258,14 +269,21 @@ impl<'a> Documents<'a> {
     }
 
     /// The blobs that documents of any workspace refer to; every other one is garbage.
-    pub async fn all_blobs(&self) -> Result<Vec<ContentHash>> {
+    pub async fn all_blobs(&self) -> Result<Vec<Blob>> {
         let rows = sqlx::query(
-            "SELECT DISTINCT blob_hash FROM documents WHERE blob_hash IS NOT NULL ORDER BY 1",
+            "SELECT workspace_id, blob_hash, path FROM documents WHERE blob_hash IS NOT NULL
+             ORDER BY 1, 2, 3",
         )
         .fetch_all(self.store.reader())
         .await?;
         rows.iter()
-            .map(|row| Ok(ContentHash(row.try_get("blob_hash")?)))
+            .map(|row| {
+                Ok(Blob {
+                    workspace: row::id(row, "workspace_id")?,
+                    hash: ContentHash(row.try_get("blob_hash")?),
+                    name: row.try_get("path")?,
+                })
+            })
             .collect()
     }
 
@@ -558,26 +576,26 @@ impl<'a> Documents<'a> {
     ) -> Result<ContentReplaced> {
         let mut tx = self.store.write().await?;
         complete_read_in_tx(&mut tx, scope, id, claim, now).await?;
-        let removed = chunks::delete_of_document_in_tx(&mut tx, scope, id).await?;
-        for statement in [
-            "DELETE FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2",
-            "UPDATE documents SET content_hash = NULL, format = NULL, language = NULL,
-                 page_count = NULL, chunk_count = 0, embedded_count = 0, note = NULL
-             WHERE workspace_id = ?1 AND id = ?2",
-        ] {
-            sqlx::query(statement)
-                .bind(blob(scope.workspace()))
-                .bind(blob(id))
-                .execute(tx.connection())
-                .await?;
-        }
-        jobs::drop_active_in_tx(&mut tx, scope, JobType::Embed, id).await?;
+        let removed = forget_content_in_tx(&mut tx, scope, id).await?;
         settle_in_tx(&mut tx, scope, id, Some(reason), now).await?;
         tx.commit().await?;
         Ok(ContentReplaced {
             added: Vec::new(),
             removed,
         })
+    }
+
+    /// Removes what was indexed of a document whose file holds something else by now. Returns the
+    /// keys to take out of the indexes.
+    pub async fn forget_content(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+    ) -> Result<Vec<ChunkKey>> {
+        let mut tx = self.store.write().await?;
+        let removed = forget_content_in_tx(&mut tx, scope, id).await?;
+        tx.commit().await?;
+        Ok(removed)
     }
 
     /// Records that a file has moved. Nothing is read or embedded again. The title follows when it
@@ -633,7 +651,8 @@ impl<'a> Documents<'a> {
     }
 
     /// Deletes a document with its text, chunks and jobs, because the user says so: if it lies in a
-    /// watched folder, scans leave it out from now on. Returns the keys to take out of the indexes.
+    /// watched folder, scans leave it out from now on. Answers that cite it keep its title, without
+    /// its text. Returns the keys to take out of the indexes.
     pub async fn delete(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<Vec<ChunkKey>> {
         let mut tx = self.store.write().await?;
         let document = get_in_tx(&mut tx, scope, id).await?;
@@ -643,6 +662,7 @@ impl<'a> Documents<'a> {
         let removed = delete_in_tx(&mut tx, scope, id)
             .await?
             .ok_or(Error::NotFound(Entity::Document))?;
+        chats::forget_documents_in_tx(&mut tx, scope, &HashSet::from([id])).await?;
         tx.commit().await?;
         Ok(removed)
     }
@@ -885,6 +905,28 @@ async fn get_in_tx(tx: &mut WriteTx, scope: &WorkspaceScope, id: DocumentId) -> 
     .await?
     .ok_or(Error::NotFound(Entity::Document))?;
     document(&row)
+}
+
+async fn forget_content_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+) -> Result<Vec<ChunkKey>> {
+    let removed = chunks::delete_of_document_in_tx(tx, scope, id).await?;
+    for statement in [
+        "DELETE FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2",
+        "UPDATE documents SET content_hash = NULL, format = NULL, language = NULL,
+             page_count = NULL, chunk_count = 0, embedded_count = 0, note = NULL
+         WHERE workspace_id = ?1 AND id = ?2",
+    ] {
+        sqlx::query(statement)
+            .bind(blob(scope.workspace()))
+            .bind(blob(id))
+            .execute(tx.connection())
+            .await?;
+    }
+    jobs::drop_active_in_tx(tx, scope, JobType::Embed, id).await?;
+    Ok(removed)
 }
 
 /// `None` when there was no such document.

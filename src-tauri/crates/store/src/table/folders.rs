@@ -1,10 +1,14 @@
 //! Watched folders.
 
-use docent_domain::{ChunkKey, Folder, FolderId, FolderState, JobId, Timestamp, WorkspaceScope};
+use std::collections::HashSet;
+
+use docent_domain::{
+    ChunkKey, DocumentId, Folder, FolderId, FolderState, JobId, Timestamp, WorkspaceScope,
+};
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::{chunks, jobs, removed_files, workspaces};
+use super::{chats, chunks, jobs, removed_files, workspaces};
 use crate::row::{self, blob, word};
 use crate::{Entity, Error, Result, Store};
 
@@ -153,6 +157,16 @@ impl<'a> Folders<'a> {
     pub async fn remove(&self, scope: &WorkspaceScope, id: FolderId) -> Result<FolderRemoved> {
         let mut tx = self.store.write().await?;
         let chunks = chunks::keys_of_folder_in_tx(&mut tx, scope, id).await?;
+        let ids =
+            sqlx::query("SELECT id FROM documents WHERE workspace_id = ?1 AND folder_id = ?2")
+                .bind(blob(scope.workspace()))
+                .bind(blob(id))
+                .fetch_all(tx.connection())
+                .await?
+                .iter()
+                .map(|row| row::id(row, "id"))
+                .collect::<Result<HashSet<DocumentId>>>()?;
+        chats::forget_documents_in_tx(&mut tx, scope, &ids).await?;
         let documents =
             sqlx::query("DELETE FROM documents WHERE workspace_id = ?1 AND folder_id = ?2")
                 .bind(blob(scope.workspace()))

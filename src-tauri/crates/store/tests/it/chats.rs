@@ -1,4 +1,4 @@
-use docent_domain::{Answer, Language, MessageStatus, Role, Timings};
+use docent_domain::{Answer, Citation, Language, MessageStatus, Role, Span, Timings};
 use docent_store::{BootId, Entity, Error, NewMessage};
 
 use crate::fixture::{Fixture, NOW, later};
@@ -144,4 +144,52 @@ async fn answers_cut_off_by_the_end_of_the_process_are_interrupted() {
         (MessageStatus::Interrupted, "Do pol"),
         "the text so far is kept"
     );
+}
+
+#[tokio::test]
+async fn the_text_of_a_removed_document_leaves_the_answers_that_cite_it() {
+    let f = Fixture::new().await;
+    let chats = f.store.chats();
+    let (removed, removed_keys) = f.ready("/a.pdf", &["jedan"]).await;
+    let (kept, kept_keys) = f.ready("/b.pdf", &["dva"]).await;
+    let citation = |document_id, chunk, text: &str| Citation {
+        n: 1,
+        used: true,
+        document_id,
+        chunk,
+        title: "Naslov".into(),
+        path: "/a.pdf".into(),
+        text: text.into(),
+        span: Span { start: 0, end: 3 },
+        page: None,
+        boxes: Vec::new(),
+        score: 1.0,
+    };
+    let answer = Answer {
+        citations: vec![
+            citation(removed, removed_keys[0], "jedan"),
+            citation(kept, kept_keys[0], "dva"),
+        ],
+        nearest: vec![citation(removed, removed_keys[0], "jedan")],
+        ..answer()
+    };
+    let chat = chats.create(&f.scope, "", NOW).await.unwrap();
+    let message = NewMessage {
+        answer: Some(answer.clone()),
+        status: MessageStatus::Complete,
+        role: Role::Assistant,
+        content: "Odgovor [1].".into(),
+    };
+    chats
+        .add_message(&f.scope, chat.id, message, NOW)
+        .await
+        .unwrap();
+    f.store.documents().delete(&f.scope, removed).await.unwrap();
+
+    let messages = chats.messages(&f.scope, chat.id).await.unwrap();
+    assert_eq!(messages[0].content, "Odgovor [1].", "its own text stays");
+    let mut expected = answer;
+    expected.citations[0].text.clear();
+    expected.nearest[0].text.clear();
+    assert_eq!(messages[0].answer, Some(expected));
 }
