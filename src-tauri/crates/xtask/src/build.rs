@@ -75,11 +75,13 @@ fn is_warning(line: &str) -> bool {
         && message["message"]["spans"].as_array().is_some_and(|spans| !spans.is_empty())
 }
 
+/// Without backtraces: those of the test harness push the message of a failure out of a log's tail.
 pub fn tests(repo: &Repo) -> Result<()> {
     run(repo
         .cargo()
         .args(["test", "--locked", "--workspace", "--no-fail-fast"])
-        .args(FEATURES))
+        .args(FEATURES)
+        .env("RUST_BACKTRACE", "0"))
 }
 
 pub fn format_check(repo: &Repo) -> Result<()> {

@@ -17,6 +17,8 @@ mod run;
 mod test;
 mod ui;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
@@ -80,7 +82,17 @@ enum Command {
     Corpus,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run_command() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_command() -> Result<()> {
     let repo = Repo::open()?;
     match Arguments::parse().command {
         Command::Run { release, headless } => run::run(&repo, release, headless),
