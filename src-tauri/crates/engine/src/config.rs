@@ -41,7 +41,8 @@ pub struct Config {
     pub upload_max_bytes: u64,
     /// A model that nobody asked for so long gives its memory back; 0 keeps it.
     pub unload_after_seconds: u64,
-    /// How often watched folders are compared with the disk even without a hint of change.
+    /// How often watched folders are compared with the disk even without a hint of change; less
+    /// than 10 counts as 10.
     pub rescan_seconds: u64,
     /// A server that speaks OpenAI's protocol, for those who have one.
     pub openai: Option<OpenAiConfig>,

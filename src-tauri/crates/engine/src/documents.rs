@@ -8,7 +8,7 @@ use docent_domain::{
     Chunk, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, Origin, Timestamp,
     WorkspaceScope,
 };
-use docent_ingest::Block;
+use docent_ingest::{Block, ScanOptions};
 use docent_store::{FileStamp, NewDocument, Registered};
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +16,8 @@ use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::indexes::blocking;
 use crate::types::{
-    AddedPaths, BlockKind, DocumentFile, DocumentPage, DocumentQuery, DocumentSort, DocumentText,
-    SkippedPath, TextBlock, Topic,
+    AddedFolders, AddedPaths, BlockKind, DocumentFile, DocumentPage, DocumentQuery, DocumentSort,
+    DocumentText, SkippedPath, TextBlock, Topic,
 };
 use crate::uploads::stem;
 
@@ -35,11 +35,12 @@ enum Found {
 }
 
 impl Engine {
-    /// Adds paths of this machine: files as documents added by hand, folders as watched folders.
+    /// Adds paths of this machine: files as documents added by hand, folders as `folders` says.
     pub async fn add_paths(
         self: &Arc<Self>,
         scope: &WorkspaceScope,
         paths: Vec<PathBuf>,
+        folders: AddedFolders,
     ) -> Result<AddedPaths> {
         let found = blocking("looking at the paths", move || {
             Ok(paths.into_iter().map(look).collect::<Vec<_>>())
@@ -49,6 +50,9 @@ impl Engine {
         let mut files = Vec::new();
         for found in found {
             match found {
+                Found::Folder(path) if folders == AddedFolders::Once => {
+                    files.extend(self.files_below(path, &mut added).await?);
+                }
                 Found::Folder(path) => match self.add_folder(scope, &path).await {
                     Ok(folder) => added.folders.push(folder.id),
                     Err(error) if error.code() == Code::Internal => return Err(error),
@@ -81,6 +85,39 @@ impl Engine {
             self.changed(Topic::Documents, Some(scope.workspace()));
         }
         Ok(added)
+    }
+
+    async fn files_below(
+        &self,
+        folder: PathBuf,
+        added: &mut AddedPaths,
+    ) -> Result<Vec<NewDocument>> {
+        let root = folder.clone();
+        let cancel = self.stopping().clone();
+        let scanned = blocking("looking into a folder", move || {
+            Ok(docent_ingest::scan(&root, &ScanOptions::default(), &cancel))
+        })
+        .await?;
+        let scan = match scanned {
+            Ok(scan) => scan,
+            Err(error) => {
+                added.unreadable.push(SkippedPath {
+                    path: folder,
+                    reason: error.to_string(),
+                });
+                return Ok(Vec::new());
+            }
+        };
+        let noted = |(path, reason)| SkippedPath { path, reason };
+        added.skipped.extend(scan.skipped.into_iter().map(noted));
+        added
+            .unreadable
+            .extend(scan.unreadable.into_iter().map(noted));
+        Ok(scan
+            .files
+            .iter()
+            .map(|file| new_document(&file.path, stored_stamp(&file.stamp()), None))
+            .collect())
     }
 
     pub async fn documents(
@@ -329,6 +366,9 @@ fn look(path: PathBuf) -> Found {
     let found = std::fs::canonicalize(&path)
         .and_then(|real| std::fs::metadata(&real).map(|metadata| (real, metadata)));
     match found {
+        Ok((real, _)) if real.to_str().is_none() => {
+            Found::Other(path, "its name is not Unicode".to_owned())
+        }
         Ok((real, metadata)) if metadata.is_dir() => Found::Folder(real),
         Ok((real, metadata)) if metadata.is_file() => {
             let stamp = docent_ingest::FileStamp::from_metadata(&metadata);

@@ -307,8 +307,13 @@ impl Engine {
             self.flush_words_or_later().await;
             self.wipe_removed(scope).await;
         }
-        self.set_folder_state(scope, id, FolderState::Watching, None)
-            .await
+        self.set_folder_state(
+            scope,
+            id,
+            FolderState::Watching,
+            left_out(&scan.skipped).as_deref(),
+        )
+        .await
     }
 
     async fn set_folder_state(
@@ -388,6 +393,18 @@ fn compare(known: &[KnownFile], found: Vec<FoundFile>) -> Difference {
         .gone
         .extend(vanished.values().flatten().map(|file| file.id));
     difference
+}
+
+/// What a scan saw and cannot list as documents, in a sentence.
+fn left_out(skipped: &[(PathBuf, String)]) -> Option<String> {
+    let (path, why) = skipped.first()?;
+    Some(match skipped.len() {
+        1 => format!("{} is left out: {why}.", path.display()),
+        count => format!(
+            "{count} of its entries are left out, the first is {}: {why}.",
+            path.display()
+        ),
+    })
 }
 
 fn readable_folder(path: &Path) -> Result<PathBuf> {

@@ -25,6 +25,18 @@ pub struct AddedPaths {
     pub documents: Vec<DocumentId>,
     pub folders: Vec<FolderId>,
     pub skipped: Vec<SkippedPath>,
+    /// Of folders that were to be read once: what lies below them and could not be read.
+    pub unreadable: Vec<SkippedPath>,
+}
+
+/// What becomes of folders among added paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddedFolders {
+    /// They are watched from now on.
+    #[default]
+    Watch,
+    /// The files that are below them now are added, as if each had been named.
+    Once,
 }
 
 #[derive(Clone, Debug)]

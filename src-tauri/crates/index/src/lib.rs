@@ -283,20 +283,19 @@ impl WorkspaceIndex {
             .iter()
             .find(|(of, _)| of == keys)
             .map(|(_, vectors)| Arc::clone(vectors));
-        let vectors = match known {
-            Some(vectors) => vectors,
-            None => {
-                let stored = self.stored_vectors(keys)?;
-                let vectors: Arc<Vec<_>> =
-                    Arc::new(stored.into_iter().map(|stored| stored.dense).collect());
-                // A sample of chunks whose vectors are still being made would stay too small.
-                if vectors.len() as u64 == keys.len() {
-                    let mut samples = lock(&self.samples);
-                    samples.truncate(SAMPLES - 1);
-                    samples.push_front((keys.clone(), Arc::clone(&vectors)));
-                }
-                vectors
+        let vectors = if let Some(vectors) = known {
+            vectors
+        } else {
+            let stored = self.stored_vectors(keys)?;
+            let vectors: Arc<Vec<_>> =
+                Arc::new(stored.into_iter().map(|stored| stored.dense).collect());
+            // A sample of chunks whose vectors are still being made would stay too small.
+            if vectors.len() as u64 == keys.len() {
+                let mut samples = lock(&self.samples);
+                samples.truncate(SAMPLES - 1);
+                samples.push_front((keys.clone(), Arc::clone(&vectors)));
             }
+            vectors
         };
         let length = kernels::dot(question, question).sqrt();
         if length == 0.0 {

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use docent_domain::{DocumentId, FolderId};
-use docent_engine::DocumentQuery;
+use docent_engine::{AddedFolders, DocumentQuery};
 use uuid::Uuid;
 
 use crate::ApiState;
@@ -61,7 +61,13 @@ pub(super) async fn import_documents(
 ) -> Result<Json<Imported>, ApiError> {
     let scope = state.engine.scope(&workspace).await?;
     let paths = import.paths.into_iter().map(PathBuf::from).collect();
-    Ok(Json(state.engine.add_paths(&scope, paths).await?.into()))
+    Ok(Json(
+        state
+            .engine
+            .add_paths(&scope, paths, AddedFolders::Watch)
+            .await?
+            .into(),
+    ))
 }
 
 #[utoipa::path(

@@ -9,7 +9,9 @@ use docent_api::error::Code;
 use docent_domain::{
     Document, DocumentCounts, DocumentStatus, Folder, FolderState, WorkspaceScope,
 };
-use docent_engine::{Code as EngineCode, Engine, ModelState, SkippedPath};
+use docent_engine::{
+    AddedFolders, AddedPaths, Code as EngineCode, Engine, ModelState, SkippedPath,
+};
 use serde::Serialize;
 
 use super::{Jobs, documents, with_engine};
@@ -78,19 +80,12 @@ pub async fn run(settings: &Settings, output: Output, command: Ingest) -> Result
         let before = settled(&documents::all(engine, &scope, None).await?);
 
         let begun = Instant::now();
-        let added = if command.once {
-            let mut files = Vec::new();
-            for path in paths.clone() {
-                files.extend(
-                    tokio::task::spawn_blocking(move || files_below(&path))
-                        .await
-                        .map_err(|error| Failure::internal(error.to_string()))?,
-                );
-            }
-            engine.add_paths(&scope, files).await?
+        let folders = if command.once {
+            AddedFolders::Once
         } else {
-            engine.add_paths(&scope, paths.clone()).await?
+            AddedFolders::Watch
         };
+        let added = engine.add_paths(&scope, paths.clone(), folders).await?;
         searchable(engine, &scope, output).await?;
         let seconds = begun.elapsed().as_secs_f64();
 
@@ -100,7 +95,7 @@ pub async fn run(settings: &Settings, output: Output, command: Ingest) -> Result
                 .iter()
                 .any(|path| Path::new(&document.path).starts_with(path))
         });
-        let mut files = accounts(&before, concerned, &added.skipped);
+        let mut files = accounts(&before, concerned, &added);
         files.extend(unscanned(&engine.folders(&scope).await?, &paths));
         let chunks = files
             .iter()
@@ -190,34 +185,6 @@ async fn embedder_is_here(engine: &Engine, embedder: &str) -> Result<(), Failure
     }
 }
 
-/// Every file in and below a folder that is not hidden. Links to folders are not followed.
-fn files_below(path: &Path) -> Vec<PathBuf> {
-    if !path.is_dir() {
-        return vec![path.to_owned()];
-    }
-    let mut files = Vec::new();
-    let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else {
-            // It is reported as a path that cannot be read.
-            files.push(folder);
-            continue;
-        };
-        for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with('.') {
-                continue;
-            }
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                Ok(_) if entry.path().is_file() => files.push(entry.path()),
-                _ => {}
-            }
-        }
-    }
-    files.sort();
-    files
-}
-
 async fn searchable(
     engine: &Engine,
     scope: &WorkspaceScope,
@@ -258,7 +225,7 @@ fn settled(documents: &[Document]) -> HashMap<String, String> {
 fn accounts<'a>(
     before: &HashMap<String, String>,
     documents: impl Iterator<Item = &'a Document>,
-    skipped: &[SkippedPath],
+    added: &AddedPaths,
 ) -> Vec<Account> {
     let mut accounts: Vec<Account> = documents
         .map(|document| {
@@ -289,13 +256,17 @@ fn accounts<'a>(
             }
         })
         .collect();
-    accounts.extend(skipped.iter().map(|skipped| Account {
-        path: skipped.path.to_string_lossy().into_owned(),
-        document: None,
-        outcome: Outcome::Skipped,
-        reason: Some(skipped.reason.clone()),
-        chunks: 0,
-    }));
+    let noted = |outcome| {
+        move |noted: &SkippedPath| Account {
+            path: noted.path.to_string_lossy().into_owned(),
+            document: None,
+            outcome,
+            reason: Some(noted.reason.clone()),
+            chunks: 0,
+        }
+    };
+    accounts.extend(added.skipped.iter().map(noted(Outcome::Skipped)));
+    accounts.extend(added.unreadable.iter().map(noted(Outcome::Failed)));
     accounts.sort_by(|a, b| a.path.cmp(&b.path));
     accounts
 }
@@ -410,11 +381,18 @@ mod tests {
             document("/broken", DocumentStatus::Failed, "4"),
             document("/image", DocumentStatus::Skipped, "5"),
         ];
-        let skipped = [SkippedPath {
-            path: "/pipe".into(),
-            reason: "it is not a regular file".into(),
-        }];
-        let accounts = accounts(&before, after.iter(), &skipped);
+        let added = AddedPaths {
+            skipped: vec![SkippedPath {
+                path: "/pipe".into(),
+                reason: "it is not a regular file".into(),
+            }],
+            unreadable: vec![SkippedPath {
+                path: "/zlocked".into(),
+                reason: "permission denied".into(),
+            }],
+            ..AddedPaths::default()
+        };
+        let accounts = accounts(&before, after.iter(), &added);
         let outcomes: Vec<_> = accounts
             .iter()
             .map(|file| (file.path.as_str(), file.outcome))
@@ -429,33 +407,21 @@ mod tests {
                 ("/pipe", Outcome::Skipped),
                 ("/same", Outcome::Unchanged),
                 ("/was-failed", Outcome::Indexed),
+                ("/zlocked", Outcome::Failed),
             ]
         );
         assert_eq!(
             totals(&accounts),
             Totals {
-                files: 7,
+                files: 8,
                 indexed: 3,
                 unchanged: 1,
                 skipped: 2,
-                failed: 1
+                failed: 2
             }
         );
         let named = ["/pipe", "/same"].map(PathBuf::from);
         assert_eq!(left_out(&accounts, &named), 1);
         assert_eq!(left_out(&accounts, &["/".into()]), 0);
-    }
-
-    #[test]
-    fn once_takes_plain_files_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let below = folder.path().join("below");
-        std::fs::create_dir_all(below.join(".git")).unwrap();
-        for name in ["a.txt", "below/b.txt", "below/.hidden", "below/.git/config"] {
-            std::fs::write(folder.path().join(name), "x").unwrap();
-        }
-        let files = files_below(folder.path());
-        assert_eq!(files, [folder.path().join("a.txt"), below.join("b.txt")]);
-        assert_eq!(files_below(&below.join("b.txt")), [below.join("b.txt")]);
     }
 }

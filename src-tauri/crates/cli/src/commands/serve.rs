@@ -11,6 +11,15 @@ use crate::folders;
 use crate::output::Output;
 
 pub async fn run(settings: &Settings, output: Output, command: Serve) -> Result<(), Failure> {
+    if let Some(folder) = &command.ui_dir
+        && !folder.join("index.html").is_file()
+    {
+        return Err(Failure::new(
+            Code::BadRequest,
+            format!("{} holds no index.html", folder.display()),
+        )
+        .with_hint("Name the folder of the built pages, or leave --ui-dir out."));
+    }
     with_engine(settings, Jobs::Run, async |engine| {
         let ui_dir = command.ui_dir.or_else(folders::find_ui_dir);
         let has_window = ui_dir.is_some();

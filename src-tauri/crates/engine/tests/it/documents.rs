@@ -1,10 +1,10 @@
 //! Documents that come, change and go.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use docent_domain::{DocumentStatus, WorkspaceScope};
-use docent_engine::{Code, Engine, EngineOptions, ModelSource};
+use docent_domain::{DocumentStatus, FolderState, WorkspaceScope};
+use docent_engine::{AddedFolders, Code, Engine, EngineOptions, ModelSource};
 
 use crate::Test;
 use crate::support::{Bench, files_holding, let_worker_replace, run};
@@ -44,6 +44,11 @@ pub const TESTS: &[Test] = &[
     (
         "a_workspace_is_deleted_while_it_is_read",
         a_workspace_is_deleted_while_it_is_read,
+    ),
+    #[cfg(unix)]
+    (
+        "what_cannot_be_a_document_is_named_and_a_folder_read_once_is_not_watched",
+        what_cannot_be_a_document_is_named_and_a_folder_read_once_is_not_watched,
     ),
     #[cfg(unix)]
     (
@@ -297,7 +302,7 @@ fn a_workspace_is_deleted_while_it_is_read() {
         }
         bench
             .engine
-            .add_paths(&bench.scope, vec![bench.files()])
+            .add_paths(&bench.scope, vec![bench.files()], AddedFolders::Watch)
             .await
             .unwrap();
         bench.upload("a.txt", "Učitano.").await;
@@ -317,6 +322,43 @@ fn a_workspace_is_deleted_while_it_is_read() {
         while left.exists() {
             tokio::task::yield_now().await;
         }
+        bench.engine.shutdown().await;
+    });
+}
+
+#[cfg(unix)]
+fn what_cannot_be_a_document_is_named_and_a_folder_read_once_is_not_watched() {
+    use std::os::unix::ffi::OsStrExt as _;
+    run(async {
+        let bench = Bench::open().await;
+        let files = [
+            bench.write("a.txt", "Prvi."),
+            bench.write("below/b.txt", "Drugi."),
+        ];
+        bench.write(".hidden", "Skriveno.");
+        let unreadable = std::ffi::OsStr::from_bytes(b"\xff.txt");
+        let unreadable = bench.files().join(unreadable);
+        std::fs::write(&unreadable, "Bez imena.").unwrap();
+
+        let added = bench
+            .engine
+            .add_paths(&bench.scope, vec![bench.files()], AddedFolders::Once)
+            .await
+            .unwrap();
+        bench.idle().await;
+        assert_eq!(added.skipped.len(), 1);
+        assert_eq!(added.skipped[0].path, unreadable);
+        assert!(bench.engine.folders(&bench.scope).await.unwrap().is_empty());
+        let mut paths: Vec<_> = bench.documents().await;
+        paths.sort_by(|a, b| a.path.cmp(&b.path));
+        let paths: Vec<_> = paths.iter().map(|found| Path::new(&found.path)).collect();
+        assert_eq!(paths, files);
+
+        bench.add(&[&bench.files()]).await;
+        let folders = bench.engine.folders(&bench.scope).await.unwrap();
+        assert_eq!(folders[0].state, FolderState::Watching);
+        let reason = folders[0].reason.as_deref().unwrap_or_default();
+        assert!(reason.contains("not Unicode"), "{reason}");
         bench.engine.shutdown().await;
     });
 }
@@ -397,7 +439,7 @@ fn waiting_ends_when_a_model_is_missing() {
         bench.write("below/b.txt", "Druga.");
         bench
             .engine
-            .add_paths(&bench.scope, vec![bench.files()])
+            .add_paths(&bench.scope, vec![bench.files()], AddedFolders::Watch)
             .await
             .unwrap();
         let ended = bench.engine.wait_idle(&bench.scope, |_| {}).await;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use docent_domain::WorkspaceScope;
 use docent_engine::{
-    Config, Engine, EngineOptions, ExpansionPolicy, HealthStatus, ModelState, QueryRequest,
+    AddedFolders, Config, Engine, EngineOptions, ExpansionPolicy, HealthStatus, ModelState,
+    QueryRequest,
 };
 use docent_inference::models::{ModelStore, shared_models_dir};
 use tokio::sync::mpsc;
@@ -51,7 +52,10 @@ fn the_status_tells_what_is_in_memory() {
         let scope = WorkspaceScope::new(workspace.id);
         let file = folder.path().join("a.txt");
         std::fs::write(&file, "The office is open from nine to five.").unwrap();
-        engine.add_paths(&scope, vec![file]).await.unwrap();
+        engine
+            .add_paths(&scope, vec![file], AddedFolders::Watch)
+            .await
+            .unwrap();
         engine.wait_idle(&scope, |_| {}).await.unwrap();
         assert_eq!(states().await, (ModelState::Idle, ModelState::Ready));
 

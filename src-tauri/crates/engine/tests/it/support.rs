@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use docent_domain::{Document, DocumentId, WorkspaceScope};
-use docent_engine::{DocumentQuery, Engine, EngineOptions, ModelSource, SearchRequest};
+use docent_engine::{
+    AddedFolders, DocumentQuery, Engine, EngineOptions, ModelSource, SearchRequest,
+};
 use tempfile::TempDir;
 
 /// Runs a test to its end on threads of its own.
@@ -82,7 +84,10 @@ impl Bench {
     /// Adds paths by hand, and waits until all is done.
     pub async fn add(&self, paths: &[&Path]) {
         let paths = paths.iter().map(|path| path.to_path_buf()).collect();
-        self.engine.add_paths(&self.scope, paths).await.unwrap();
+        self.engine
+            .add_paths(&self.scope, paths, AddedFolders::Watch)
+            .await
+            .unwrap();
         self.idle().await;
     }
 

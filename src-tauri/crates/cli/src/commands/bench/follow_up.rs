@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use docent_domain::{ChatId, WorkspaceScope};
-use docent_engine::{Engine, QueryEvent, QueryOutcome, QueryRequest, RetrievalStage};
+use docent_engine::{AddedFolders, Engine, QueryEvent, QueryOutcome, QueryRequest, RetrievalStage};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +61,9 @@ pub async fn measure(stage: &Stage) -> Result<Report, Failure> {
     stage
         .with_engine(&models, async |engine| {
             let scope = new_workspace(engine, "help").await?;
-            engine.add_paths(&scope, vec![folder]).await?;
+            engine
+                .add_paths(&scope, vec![folder], AddedFolders::Watch)
+                .await?;
             engine.wait_idle(&scope, |_| {}).await?;
             ask(engine, &scope, None, WARM_UP).await?;
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use docent_engine::AddedFolders;
 use docent_engine::parts::{EmbedKind, Embedder};
 
 use super::report::{Report, Row};
@@ -30,7 +31,9 @@ pub async fn measure(stage: &Stage) -> Result<Report, Failure> {
         .with_engine(&models, async |engine| {
             // Loads the embedder, and gives the texts.
             let scope = new_workspace(engine, "first").await?;
-            engine.add_paths(&scope, vec![folder.clone()]).await?;
+            engine
+                .add_paths(&scope, vec![folder.clone()], AddedFolders::Watch)
+                .await?;
             engine.wait_idle(&scope, |_| {}).await?;
             let embedder = engine.embedder(&scope).await?;
             let mut batches = Vec::new();
@@ -44,7 +47,9 @@ pub async fn measure(stage: &Stage) -> Result<Report, Failure> {
                 async |round| {
                     let scope = new_workspace(engine, &format!("round {round}")).await?;
                     let begun = Instant::now();
-                    engine.add_paths(&scope, vec![folder.clone()]).await?;
+                    engine
+                        .add_paths(&scope, vec![folder.clone()], AddedFolders::Watch)
+                        .await?;
                     let mut reading = 0.0;
                     engine
                         .wait_idle(&scope, |counts| {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use docent_api::error::Code;
 use docent_domain::{DocumentCounts, WorkspaceScope};
 use docent_engine::parts::{EmbedKind, Hit, WorkspaceIndex};
-use docent_engine::{Code as EngineCode, Config, Engine, Legs, SearchRequest};
+use docent_engine::{AddedFolders, Code as EngineCode, Config, Engine, Legs, SearchRequest};
 
 use super::report::{Report, Row};
 use super::rounds::{Paired, median};
@@ -179,7 +179,9 @@ async fn fill(
             if engine.counts(scope).await?.chunks >= PASSAGES {
                 break;
             }
-            engine.add_paths(scope, files.to_vec()).await?;
+            engine
+                .add_paths(scope, files.to_vec(), AddedFolders::Watch)
+                .await?;
             loop {
                 let counts = engine.counts(scope).await?;
                 tell(&counts, "reading");
@@ -341,7 +343,9 @@ async fn once(
     let highest = index.word_keys().map_err(failed)?.max();
 
     let begun = Instant::now();
-    let added = engine.add_paths(scope, vec![file.to_owned()]).await?;
+    let added = engine
+        .add_paths(scope, vec![file.to_owned()], AddedFolders::Watch)
+        .await?;
     let [document] = added.documents[..] else {
         return Err(Failure::internal("a note was not added"));
     };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use docent_api::error::Code;
 use docent_domain::WorkspaceScope;
-use docent_engine::Engine;
+use docent_engine::{AddedFolders, Engine};
 
 use super::report::{Report, Row};
 use super::rounds::Paired;
@@ -115,7 +115,9 @@ async fn searchable(
     scope: &WorkspaceScope,
     files: &[PathBuf],
 ) -> Result<(), Failure> {
-    engine.add_paths(scope, files.to_vec()).await?;
+    engine
+        .add_paths(scope, files.to_vec(), AddedFolders::Watch)
+        .await?;
     let index = engine.index(scope).await?;
     loop {
         let counts = engine.counts(scope).await?;
