@@ -344,6 +344,9 @@ struct Difference {
     gone: Vec<docent_domain::DocumentId>,
 }
 
+/// Identity, size and time of a file.
+type Stamped = ((u64, u64), u64, Option<i64>);
+
 fn compare(known: &[KnownFile], found: Vec<FoundFile>) -> Difference {
     let mut difference = Difference::default();
     let by_path: HashMap<&str, &KnownFile> = known
@@ -367,7 +370,7 @@ fn compare(known: &[KnownFile], found: Vec<FoundFile>) -> Difference {
     }
     // A vanished file whose identity, size and time stand under a new path was moved. Hard links
     // share all of these.
-    let mut vanished: HashMap<((u64, u64), u64, Option<i64>), Vec<&KnownFile>> = HashMap::new();
+    let mut vanished: HashMap<Stamped, Vec<&KnownFile>> = HashMap::new();
     for file in known.iter().filter(|file| !seen.contains(&file.id)) {
         match file.stamp.file_id {
             Some(identity) => {

@@ -51,13 +51,15 @@ impl OpenIndex {
     }
 }
 
+type Vectors = Arc<Vec<Vec<f32>>>;
+
 pub(crate) struct Indexes {
     root: PathBuf,
     open: Mutex<HashMap<WorkspaceId, Arc<OnceCell<Arc<WorkspaceIndex>>>>>,
     /// Those that were mended and are not filled again yet.
     emptied: SyncMutex<HashSet<WorkspaceId>>,
     /// By the embedder's fingerprint.
-    general: Mutex<HashMap<String, Arc<OnceCell<Arc<Vec<Vec<f32>>>>>>>,
+    general: Mutex<HashMap<String, Arc<OnceCell<Vectors>>>>,
 }
 
 /// What reconciling an index with the rows had to do.

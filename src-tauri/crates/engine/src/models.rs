@@ -245,21 +245,6 @@ impl Models {
         }))
     }
 
-    /// Tokens that a text will take in the generator, estimated without asking it: Croatian takes
-    /// one for about 2.6 characters in Qwen's vocabulary and English one for about 4.3, and too
-    /// high an estimate only makes a prompt shorter.
-    pub(crate) fn token_estimate(&self) -> impl Fn(&str) -> usize + use<> {
-        |text: &str| {
-            let chars = text.chars().count();
-            let foreign = text.chars().filter(|c| !c.is_ascii()).count();
-            if foreign * 100 >= chars {
-                chars * 10 / 26 + 1
-            } else {
-                chars * 10 / 38 + 1
-            }
-        }
-    }
-
     /// Gives all models' memory back; the next request loads them again.
     pub(crate) async fn unload(&self) {
         if let Some(loaded) = self.generator.lock().await.as_ref() {
@@ -452,7 +437,7 @@ impl Engine {
     }
 
     /// Begins to fetch a model in the background; a fetch that runs already goes on.
-    pub async fn fetch_model(self: &Arc<Self>, id: &str) -> Result<()> {
+    pub fn fetch_model(self: &Arc<Self>, id: &str) -> Result<()> {
         self.model_set().files().entry(id)?;
         let cancel = self.stopping().child_token();
         {
@@ -507,7 +492,7 @@ impl Engine {
     }
 
     /// Stops a fetch; what was downloaded is kept for the next one.
-    pub async fn cancel_fetch(&self, id: &str) -> Result<()> {
+    pub fn cancel_fetch(&self, id: &str) -> Result<()> {
         match self.model_set().fetch_of(id) {
             Some(fetch) if fetch.running => {
                 fetch.cancel.cancel();
@@ -521,7 +506,7 @@ impl Engine {
     }
 
     /// Makes a model the one that writes answers, until the next start.
-    pub async fn activate_model(&self, id: &str) -> Result<()> {
+    pub fn activate_model(&self, id: &str) -> Result<()> {
         let entry = self.model_set().files().entry(id)?;
         if entry.role != Role::Generator {
             return Err(Error::invalid(format!("{id} does not write answers"))
@@ -580,4 +565,19 @@ fn total_memory_bytes() -> Option<u64> {
     let line = info.lines().find(|line| line.starts_with("MemTotal:"))?;
     let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kilobytes * 1024)
+}
+
+/// Tokens that a text will take in the generator, estimated without asking it: Croatian takes
+/// one for about 2.6 characters in Qwen's vocabulary and English one for about 4.3, and too
+/// high an estimate only makes a prompt shorter.
+pub(crate) fn token_estimate() -> impl Fn(&str) -> usize {
+    |text: &str| {
+        let chars = text.chars().count();
+        let foreign = text.chars().filter(|c| !c.is_ascii()).count();
+        if foreign * 100 >= chars {
+            chars * 10 / 26 + 1
+        } else {
+            chars * 10 / 38 + 1
+        }
+    }
 }

@@ -50,7 +50,7 @@ impl Engine {
             return Err(Error::invalid("the question is empty"));
         }
         let open = self.open_index(scope).await?;
-        let language = self.language_of(&open, question, request.language, None);
+        let language = language_of(&open, question, request.language, None);
         let k = request.k.clamp(1, 200);
         let wording = Wording {
             words: request.legs == Legs::Hybrid,
@@ -177,23 +177,6 @@ impl Engine {
             .await
     }
 
-    pub(crate) fn language_of(
-        &self,
-        open: &OpenIndex,
-        question: &str,
-        asked_for: Option<Language>,
-        before: Option<Language>,
-    ) -> Language {
-        let detected = asked_for.unwrap_or_else(|| language::of_question(question));
-        if detected != Language::Undetermined {
-            return detected;
-        }
-        // "HP 1320?" tells nothing: the chat's language, else the documents', else English.
-        before
-            .or_else(|| retrieve::present_languages(&open.index).first().copied())
-            .unwrap_or(Language::English)
-    }
-
     /// The passages of ranked chunks, in their order, numbered from 1. Chunks whose document was
     /// deleted in the meantime are left out.
     async fn hydrate(&self, scope: &WorkspaceScope, scored: &[Scored]) -> Result<Vec<Citation>> {
@@ -291,4 +274,21 @@ pub(crate) fn header(title: &str, heading_path: &[String]) -> String {
 
 fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
+}
+
+/// The language to answer in.
+pub(crate) fn language_of(
+    open: &OpenIndex,
+    question: &str,
+    asked_for: Option<Language>,
+    before: Option<Language>,
+) -> Language {
+    let detected = asked_for.unwrap_or_else(|| language::of_question(question));
+    if detected != Language::Undetermined {
+        return detected;
+    }
+    // "HP 1320?" tells nothing: the chat's language, else the documents', else English.
+    before
+        .or_else(|| retrieve::present_languages(&open.index).first().copied())
+        .unwrap_or(Language::English)
 }

@@ -31,7 +31,7 @@ pub(super) async fn fetch_model(
     State(state): State<ApiState>,
     Segments(model): Segments<String>,
 ) -> Result<StatusCode, ApiError> {
-    state.engine.fetch_model(&model).await?;
+    state.engine.fetch_model(&model)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn cancel_fetch(
     State(state): State<ApiState>,
     Segments(model): Segments<String>,
 ) -> Result<StatusCode, ApiError> {
-    state.engine.cancel_fetch(&model).await?;
+    state.engine.cancel_fetch(&model)?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -63,6 +63,6 @@ pub(super) async fn activate_model(
     State(state): State<ApiState>,
     Segments(model): Segments<String>,
 ) -> Result<StatusCode, ApiError> {
-    state.engine.activate_model(&model).await?;
+    state.engine.activate_model(&model)?;
     Ok(StatusCode::NO_CONTENT)
 }

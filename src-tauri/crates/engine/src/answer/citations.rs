@@ -4,6 +4,7 @@
 //! is not shown in the end.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use super::support;
 
@@ -105,7 +106,7 @@ impl CitationFilter {
             self.space.clear();
         }
         for n in valid {
-            out.push_str(&format!("[{n}]"));
+            let _ = write!(out, "[{n}]");
             if !self.used.contains(&n) {
                 self.used.push(n);
             }

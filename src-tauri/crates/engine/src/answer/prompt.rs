@@ -4,6 +4,8 @@
 //! Passages keep their numbers for the whole chat. A follow-up brings only passages that do not
 //! stand in the conversation yet; the others are already there and may be cited again.
 
+use std::fmt::Write as _;
+
 use docent_domain::Language;
 use docent_inference::ChatTurn;
 
@@ -105,14 +107,15 @@ pub fn user_turn(question: &str, language: Language, passages: &[NumberedPassage
     };
     let mut turn = String::new();
     for passage in passages {
-        turn.push_str(&format!(
+        let _ = write!(
+            turn,
             "<passage id=\"{}\" title=\"{}\">\n{}\n</passage>\n\n",
             passage.n,
             unmarked(&passage.header.replace('"', "'").replace(['\n', '<'], " ")),
             unmarked(passage.text.trim()),
-        ));
+        );
     }
-    turn.push_str(&format!("{label}: {}\n{task}", question.trim()));
+    let _ = write!(turn, "{label}: {}\n{task}", question.trim());
     turn
 }
 

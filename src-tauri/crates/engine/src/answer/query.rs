@@ -21,7 +21,9 @@ use crate::config::ExpansionPolicy;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::indexes::OpenIndex;
+use crate::models::token_estimate;
 use crate::retrieve::Wording;
+use crate::search::language_of;
 use crate::types::{QueryEvent, QueryOutcome, QueryRequest, RetrievalStage, Topic};
 
 /// Longer texts are pasted documents, not questions; the embedder would cut them anyway.
@@ -97,7 +99,7 @@ impl Engine {
             }
         };
         let history = self.past_turns(scope, chat).await?;
-        let language = self.language_of(
+        let language = language_of(
             &open,
             &question,
             request.language,
@@ -211,7 +213,7 @@ impl Engine {
         interactive.ready().await;
         let found = self.find(turn, open).await?;
         if turn.cancel.is_cancelled() {
-            return Ok(turn.interrupted(found, self.model_set().generator_id()));
+            return Ok(turn.interrupted(&found, self.model_set().generator_id()));
         }
         let confidence = found.evidence.confidence(&CALIBRATION);
         if found.passages.is_empty() || confidence < self.config().refuse_below {
@@ -265,7 +267,7 @@ impl Engine {
         found: Found,
         confidence: f32,
     ) -> Result<Finished> {
-        let tokens = self.model_set().token_estimate();
+        let tokens = token_estimate();
         let config = self.config();
         let room = config
             .context_tokens
@@ -575,7 +577,7 @@ impl Turn {
         }
     }
 
-    fn interrupted(&self, found: Found, model: String) -> Finished {
+    fn interrupted(&self, found: &Found, model: String) -> Finished {
         let mut answer = self.empty_answer(model);
         answer.timings.retrieval_ms = found.retrieval_ms;
         Finished {

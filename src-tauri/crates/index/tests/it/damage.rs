@@ -1,6 +1,7 @@
 //! Damaged files: the index opens, says what it found, and can be filled again.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use docent_domain::Language;
@@ -321,7 +322,6 @@ fn a_damaged_part_is_mended_in_use() {
         bytes[at] ^= 0x40;
     }
     // In place, since LMDB has the file mapped.
-    use std::io::Write as _;
     let mut file = fs::File::options().write(true).open(filled.data()).unwrap();
     file.write_all(&bytes).unwrap();
 
