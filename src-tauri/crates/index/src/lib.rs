@@ -341,6 +341,17 @@ impl WorkspaceIndex {
             .with(|vectors| vectors.search(query, k, filter))
     }
 
+    /// [`Self::search_dense`] among each of `groups`, at little more than the price of one search.
+    pub fn search_dense_each(
+        &self,
+        query: &[f32],
+        k: usize,
+        groups: &[&RoaringBitmap],
+    ) -> Result<Vec<Vec<Hit>>> {
+        self.vectors
+            .with(|vectors| vectors.search_each(query, k, groups))
+    }
+
     /// [`Self::search_dense`] by reading every vector: the yardstick of recall.
     pub fn search_dense_exact(
         &self,

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use docent_domain::{ChunkKey, Language};
-use docent_index::WorkspaceIndex;
+use docent_index::{Hit, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, Embedding};
 
 use crate::error::{Error, Result};
@@ -207,17 +207,7 @@ pub(crate) fn rank_blocking(
 
 fn rank_one(index: &WorkspaceIndex, probe: &Probe, general: &[Vec<f32>]) -> Result<Vec<Scored>> {
     let query = &probe.embedding.dense;
-    // Each language is searched by itself, so they are searched side by side.
-    let groups = std::thread::scope(|scope| {
-        let searching: Vec<_> = language_groups(index)
-            .into_iter()
-            .map(|members| scope.spawn(move || search_group(index, probe, &members, general)))
-            .collect();
-        searching
-            .into_iter()
-            .map(|group| group.join().expect("BUG: searching does not panic"))
-            .collect::<Result<Vec<Group>>>()
-    })?;
+    let groups = search_groups(index, probe, general)?;
     let mut failure = None;
     let mut scored = fuse::fuse(&groups, Weights::default(), |keys| {
         dense_scores(index, query, keys).unwrap_or_else(|error| {
@@ -236,24 +226,54 @@ fn rank_one(index: &WorkspaceIndex, probe: &Probe, general: &[Vec<f32>]) -> Resu
     Ok(scored)
 }
 
-fn search_group(
+/// What each language of an index finds. Meaning and the words of each language are searched side by
+/// side.
+fn search_groups(
     index: &WorkspaceIndex,
     probe: &Probe,
-    members: &Members,
     general: &[Vec<f32>],
-) -> Result<Group> {
+) -> Result<Vec<Group>> {
     let query = &probe.embedding.dense;
+    let members = language_groups(index);
     // A filter over everything would only cost time.
-    let filter = (!members.whole).then_some(&members.keys);
-    let words = if probe.wording.words {
-        index.search_words(&probe.wording.text, CANDIDATES, filter)?
-    } else {
-        Vec::new()
+    let whole = members.len() == 1;
+    let words_in = |keys: &RoaringBitmap| -> Result<Vec<Hit>> {
+        if !probe.wording.words {
+            return Ok(Vec::new());
+        }
+        let filter = (!whole).then_some(keys);
+        Ok(index.search_words(&probe.wording.text, CANDIDATES, filter)?)
     };
-    Ok(Group {
-        dense: index.search_dense(query, CANDIDATES, filter)?,
-        words,
-        background: background(index, query, &members.keys, general)?,
+    let by_meaning = || -> Result<Vec<(Vec<Hit>, Background)>> {
+        let found = if whole {
+            vec![index.search_dense(query, CANDIDATES, None)?]
+        } else {
+            let members: Vec<&RoaringBitmap> = members.iter().collect();
+            index.search_dense_each(query, CANDIDATES, &members)?
+        };
+        members
+            .iter()
+            .zip(found)
+            .map(|(keys, found)| Ok((found, background(index, query, keys, general)?)))
+            .collect()
+    };
+    std::thread::scope(|scope| {
+        let words: Vec<_> = members
+            .iter()
+            .map(|keys| scope.spawn(|| words_in(keys)))
+            .collect();
+        let dense = by_meaning()?;
+        dense
+            .into_iter()
+            .zip(words)
+            .map(|((dense, background), words)| {
+                Ok(Group {
+                    dense,
+                    words: words.join().expect("BUG: searching does not panic")?,
+                    background,
+                })
+            })
+            .collect()
     })
 }
 
@@ -269,13 +289,8 @@ fn dense_scores(
     Ok(keys.iter().map(|key| found.get(key).copied()).collect())
 }
 
-struct Members {
-    keys: RoaringBitmap,
-    /// Every chunk of the index is here.
-    whole: bool,
-}
-
-fn language_groups(index: &WorkspaceIndex) -> Vec<Members> {
+/// The chunks of each language that is ranked by itself.
+fn language_groups(index: &WorkspaceIndex) -> Vec<RoaringBitmap> {
     let languages = index.languages();
     let (large, small): (Vec<_>, Vec<_>) = languages
         .present()
@@ -291,11 +306,7 @@ fn language_groups(index: &WorkspaceIndex) -> Vec<Members> {
             None => groups.push(rest),
         }
     }
-    let whole = groups.len() == 1;
     groups
-        .into_iter()
-        .map(|keys| Members { keys, whole })
-        .collect()
 }
 
 /// What unrelated chunks score. A workspace too small to have unrelated chunks of its own is

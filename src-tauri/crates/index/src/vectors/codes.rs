@@ -295,6 +295,35 @@ impl Codes {
     }
 }
 
+impl Codes {
+    /// For each group the `depth` keys whose codes score best among its own, in no order; all
+    /// groups in one reading of the codes.
+    pub fn best_of_each(
+        &self,
+        planes: &Planes,
+        groups: &[(usize, RoaringBitmap)],
+    ) -> Vec<Vec<u32>> {
+        let mut best: Vec<Best> = groups.iter().map(|(depth, _)| Best::new(*depth)).collect();
+        let mut scores = [0.0; BLOCK];
+        let blocks = self
+            .keys
+            .chunks(BLOCK)
+            .zip(self.factors.chunks(BLOCK))
+            .zip(self.bits.chunks(BLOCK * self.words));
+        for ((keys, factors), bits) in blocks {
+            kernels::score_rows(planes, bits, factors, &mut scores[..keys.len()]);
+            for ((_, allowed), best) in groups.iter().zip(&mut best) {
+                for (&key, &score) in keys.iter().zip(&scores) {
+                    if score > best.threshold && allowed.contains(key) {
+                        best.push(score, key);
+                    }
+                }
+            }
+        }
+        best.into_iter().map(Best::into_keys).collect()
+    }
+}
+
 /// The best of a stream: twice as many are gathered as wanted, then the worse half goes.
 struct Best {
     depth: usize,
@@ -427,5 +456,8 @@ mod tests {
         let only = RoaringBitmap::from_iter([1, 3]);
         assert_eq!(codes.best(&planes, 10, Some(&only)), [3]);
         assert!(codes.best(&planes, 0, None).is_empty());
+        let groups = [(10, only), (1, RoaringBitmap::from_iter([0, 2]))];
+        let each = codes.best_of_each(&planes, &groups);
+        assert_eq!(each, [vec![3], vec![2]], "the best one of the second");
     }
 }

@@ -414,18 +414,56 @@ impl Vectors {
             None => self.nearest_by_trees(&question, k)?,
             Some(_) => None,
         };
-        let candidates = read(&self.resident).candidates(
-            &question,
-            self.depth(k, filter),
-            self.tuning.exact_limit as u64,
-            filter,
-            by_trees.as_ref(),
-        );
+        let candidates = {
+            // Locked once: a second time would wait for ever behind a waiting writer.
+            let resident = read(&self.resident);
+            let present = &resident.present;
+            let count = filter.map_or(present.len(), |filter| present.intersection_len(filter));
+            resident.candidates(
+                &question,
+                self.depth(k, count),
+                self.tuning.exact_limit as u64,
+                filter,
+                by_trees.as_ref(),
+            )
+        };
         let candidates = match by_trees {
             Some(by_trees) => candidates | by_trees.nearest,
             None => candidates,
         };
         self.rescore(&question, k, &candidates)
+    }
+
+    /// [`Self::search`] among each of `groups`, at little more than the price of one search.
+    pub fn search_each(
+        &self,
+        question: &[f32],
+        k: usize,
+        groups: &[&RoaringBitmap],
+    ) -> Result<Vec<Vec<Hit>>> {
+        let question = self.unit(question, VectorOf::Query)?;
+        let candidates: Vec<RoaringBitmap> = {
+            let resident = read(&self.resident);
+            let wanted: Vec<(usize, RoaringBitmap)> = groups
+                .iter()
+                .map(|group| &resident.present & *group)
+                .map(|keys| (self.depth(k, keys.len()), keys))
+                .collect();
+            let count: u64 = wanted.iter().map(|(_, keys)| keys.len()).sum();
+            match &resident.centre {
+                Some(centre) if count > self.tuning.exact_limit as u64 => resident
+                    .codes
+                    .best_of_each(&Planes::of(&question, centre), &wanted)
+                    .into_iter()
+                    .map(RoaringBitmap::from_iter)
+                    .collect(),
+                Some(_) | None => wanted.into_iter().map(|(_, keys)| keys).collect(),
+            }
+        };
+        candidates
+            .iter()
+            .map(|keys| self.rescore(&question, k, keys))
+            .collect()
     }
 
     /// The `k` nearest by reading every vector.
@@ -443,12 +481,9 @@ impl Vectors {
         self.rescore(&question, k, &keys)
     }
 
-    /// How many candidates are rescored for `k` hits.
-    fn depth(&self, k: usize, filter: Option<&RoaringBitmap>) -> usize {
-        let present = &read(&self.resident).present;
-        let count =
-            filter.map_or(present.len(), |filter| present.intersection_len(filter)) as usize;
-        (count / RESCORED_SHARE)
+    /// How many candidates among `count` vectors are rescored for `k` hits.
+    fn depth(&self, k: usize, count: u64) -> usize {
+        (count as usize / RESCORED_SHARE)
             .min(RESCORED_MOST)
             .max(self.tuning.rescored)
             .max(4 * k)

@@ -88,11 +88,14 @@ pub(crate) fn keys(
 impl Vectors {
     /// The nearest of the keys in trees, or `None` when there are no usable trees.
     pub(super) fn nearest_by_trees(&self, question: &[f32], k: usize) -> Result<Option<Nearest>> {
-        let treed = read(&self.resident).treed.clone();
+        let (treed, count) = {
+            let resident = read(&self.resident);
+            (resident.treed.clone(), resident.present.len())
+        };
         if treed.is_empty() {
             return Ok(None);
         }
-        let depth = self.depth(k, None);
+        let depth = self.depth(k, count);
         let look_at = NonZeroUsize::new(self.tuning.trees_look_at).unwrap_or(NonZeroUsize::MIN);
         let _map = read(&self.map);
         let ask = || -> arroy::Result<Option<Nearest>> {

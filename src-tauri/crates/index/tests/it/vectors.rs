@@ -119,6 +119,15 @@ fn agrees_with_the_oracle(seed: u64, tuning: Tuning) {
             .search_dense_exact(&question, k, filter.as_ref())
             .unwrap();
         assert_same(&hits, &expected, &context);
+
+        let groups = [0, 1].map(|odd| (odd..next_key).step_by(2).collect::<RoaringBitmap>());
+        let each = index
+            .search_dense_each(&question, k, &groups.each_ref())
+            .unwrap();
+        for (group, hits) in groups.iter().zip(each) {
+            let expected = nearest(&oracle, &question, k, Some(group));
+            assert_same(&hits, &expected, &context);
+        }
     }
 }
 
