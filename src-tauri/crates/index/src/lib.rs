@@ -329,6 +329,18 @@ impl WorkspaceIndex {
         self.words.with(|words| words.search(query, k, filter))
     }
 
+    /// [`Self::search_words`] among each of `groups`, at the price of one search.
+    pub fn search_words_each(
+        &self,
+        query: &str,
+        k: usize,
+        groups: &[&RoaringBitmap],
+    ) -> Result<Vec<Vec<Hit>>> {
+        let groups: Vec<_> = groups.iter().copied().map(Some).collect();
+        self.words
+            .with(|words| words.search_each(query, k, &groups))
+    }
+
     /// The `k` chunks whose vectors are nearest to `query`, among those in `filter`. Exact in
     /// small workspaces and narrow filters; see the measured recall in `vectors::codes`.
     pub fn search_dense(

@@ -68,7 +68,11 @@ export const AnswerView = memo(function AnswerView({
         />
       )}
       {status === 'streaming' && <p className={styles.marker}>{t('chat.elsewhere')}</p>}
-      {status === 'interrupted' && <p className={styles.marker}>{t('chat.interrupted')}</p>}
+      {status === 'interrupted' && (
+        <p className={styles.marker}>
+          {t(message.content ? 'chat.interrupted' : 'chat.interruptedEarly')}
+        </p>
+      )}
       {status === 'failed' && (
         <FailureNotice
           error={error}

@@ -6,6 +6,9 @@ import { keys } from '../../api/queries'
 import type { Message } from '../../api/types'
 import { LiveAnswers } from './live'
 
+/** However long a busy machine takes. */
+const eventually = <T>(check: () => T) => vi.waitFor(check, { timeout: 30_000 })
+
 const W = 'w1'
 const STARTED = {
   query_id: 'm2',
@@ -58,7 +61,7 @@ function setUp() {
       stream?.enqueue(new TextEncoder().encode(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)),
     end: () => stream?.close(),
     /** Resolves when the question has reached the core. */
-    reached: () => vi.waitFor(() => expect(stream).toBeDefined()),
+    reached: () => eventually(() => expect(stream).toBeDefined()),
   }
 }
 
@@ -78,16 +81,16 @@ describe('a first question', () => {
 
     await reached()
     send('started', STARTED)
-    await vi.waitFor(() => expect(live.of(W, 'c1')).not.toBeNull())
+    await eventually(() => expect(live.of(W, 'c1')).not.toBeNull())
     expect(started).toHaveBeenCalledExactlyOnceWith('c1')
     expect(live.of(W, null), 'the empty page is free for another question').toBeNull()
 
     send('retrieved', { passages: [], stage: 'first' })
     send('token', { text: 'Mo' })
     send('token', { text: 'žda' })
-    await vi.waitFor(() => expect(live.of(W, 'c1')?.text).toBe('Možda'))
+    await eventually(() => expect(live.of(W, 'c1')?.text).toBe('Možda'))
     send('revised', { text: 'Da [1].' })
-    await vi.waitFor(() => expect(live.of(W, 'c1')?.text).toBe('Da [1].'))
+    await eventually(() => expect(live.of(W, 'c1')?.text).toBe('Da [1].'))
     send('done', DONE)
     await asking
 
@@ -105,11 +108,11 @@ describe('stopping', () => {
     const asking = live.ask(W, 'c1', 'Smijem li?', () => undefined)
     await reached()
     send('started', STARTED)
-    await vi.waitFor(() => expect(live.of(W, 'c1')?.message).toBe('m2'))
+    await eventually(() => expect(live.of(W, 'c1')?.message).toBe('m2'))
     live.stop(W, 'c1')
     live.stop(W, 'c1')
     expect(live.of(W, 'c1')?.phase).toBe('stopping')
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(asked.filter((each) => each.endsWith('/messages/m2/stop'))).toHaveLength(1),
     )
     send('done', { ...DONE, answer: 'Da', interrupted: true })
@@ -120,7 +123,7 @@ describe('stopping', () => {
   it('cuts the connection while there is no message yet', async () => {
     const { live, fetch } = setUp()
     const asking = live.ask(W, 'c1', 'Smijem li?', () => undefined)
-    await vi.waitFor(() => expect(fetch).toHaveBeenCalled())
+    await eventually(() => expect(fetch).toHaveBeenCalled())
     live.stop(W, 'c1')
     await asking
     expect(live.of(W, 'c1')).toBeNull()
@@ -153,7 +156,7 @@ describe('a failure', () => {
     const asking = live.ask(W, 'c1', 'Smijem li?', () => undefined)
     await reached()
     send('started', STARTED)
-    await vi.waitFor(() => expect(live.of(W, 'c1')?.message).toBe('m2'))
+    await eventually(() => expect(live.of(W, 'c1')?.message).toBe('m2'))
     send('error', { code: 'INTERNAL', message: 'The model ended.', hint: null })
     await asking
     expect(live.errorOf('m2')?.code).toBe('INTERNAL')
@@ -165,7 +168,7 @@ describe('a failure', () => {
     const asking = live.ask(W, 'c1', 'Smijem li?', () => undefined)
     await reached()
     send('token', { text: 'Da' })
-    await vi.waitFor(() => expect(live.of(W, 'c1')?.text).toBe('Da'))
+    await eventually(() => expect(live.of(W, 'c1')?.text).toBe('Da'))
     end()
     await asking
     expect(live.of(W, 'c1')?.error?.code).toBe('UNREACHABLE')

@@ -86,6 +86,7 @@ export const en = {
   'chat.copyAnswer': 'Copy the answer',
   'chat.askAgain': 'Ask again',
   'chat.interrupted': 'Stopped before the end. What was written is kept.',
+  'chat.interruptedEarly': 'Stopped before anything was written.',
   'chat.failed': 'This question could not be answered.',
   'chat.refused': 'The documents don’t say.',
   'chat.refusedHint': 'Nothing in this workspace supports an answer. These passages come closest:',

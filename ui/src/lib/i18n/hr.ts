@@ -93,6 +93,7 @@ export const hr: Catalogue = {
   'chat.copyAnswer': 'Kopiraj odgovor',
   'chat.askAgain': 'Pitaj ponovno',
   'chat.interrupted': 'Zaustavljeno prije kraja. Napisano je sačuvano.',
+  'chat.interruptedEarly': 'Zaustavljeno prije nego što je išta napisano.',
   'chat.failed': 'Na ovo pitanje nije bilo moguće odgovoriti.',
   'chat.refused': 'Dokumenti to ne kažu.',
   'chat.refusedHint': 'Ništa u ovom radnom prostoru ne potkrepljuje odgovor. Najbliži odlomci:',

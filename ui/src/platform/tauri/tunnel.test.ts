@@ -220,7 +220,7 @@ describe('an abort before the answer', () => {
     const { calls, tunnel } = fakeCore({ call: () => new Promise(() => undefined) })
     const abort = new AbortController()
     const asking = tunnel.fetch(`${URL_BASE}/api/v1/x`, { signal: abort.signal })
-    await vi.waitFor(() => expect(calls).toHaveLength(1))
+    await vi.waitFor(() => expect(calls).toHaveLength(1), { timeout: 30_000 })
     abort.abort()
     await expect(asking).rejects.toMatchObject({ name: 'AbortError' })
     expect(calls.at(-1)).toEqual({ command: 'api_cancel', id: 'page-1' })

@@ -57,6 +57,10 @@ impl Checker<'_> {
             if said.contains(&bare) {
                 continue;
             }
+            if self.is_heading(&bare) {
+                checked.push_str(piece);
+                continue;
+            }
             said.push(bare);
             let (_, numbers) = citations::resolve(piece, self.numbers());
             let best = self.best_support(piece).await?;
@@ -80,6 +84,7 @@ impl Checker<'_> {
                     supported += 1;
                     checked.push_str(&with_reference(&support::without_references(piece), best.n));
                 }
+                None if is_of_example(piece) => {}
                 // Whoever reads it sees that nothing stands behind it.
                 None => {
                     let (bare, _) = citations::resolve(piece, []);
@@ -97,6 +102,14 @@ impl Checker<'_> {
         Ok(self.quotation(answer))
     }
 
+    /// Whether a sentence only names a passage: true, and no answer.
+    fn is_heading(&self, folded: &str) -> bool {
+        self.citations
+            .iter()
+            .flat_map(|citation| citation.title.split(" > "))
+            .any(|heading| citations::folded(heading) == folded)
+    }
+
     fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
         self.citations.iter().map(|citation| citation.n)
     }
@@ -104,7 +117,6 @@ impl Checker<'_> {
     /// The passage that supports a sentence best, if any does.
     async fn best_support(&self, sentence: &str) -> Result<Option<Support>> {
         let bare = support::without_references(sentence);
-        // Small models sometimes repeat the prompt's example.
         let example = support::wording(&bare, &prompt::example_text());
         let scored: Vec<(u32, f32)> = self
             .citations
@@ -113,7 +125,7 @@ impl Checker<'_> {
             .map(|citation| (citation.n, support::wording(&bare, &citation.text)))
             .filter(|(_, wording)| *wording > example)
             .collect();
-        if example >= SUPPORTED_WORDING && scored.is_empty() {
+        if scored.is_empty() && is_of_example(&bare) {
             return Ok(None);
         }
         if let Some(best) = Support::of(&scored, SUPPORTED_WORDING) {
@@ -205,6 +217,12 @@ impl Support {
     }
 }
 
+/// Whether a sentence repeats the prompt's example, as small models sometimes do.
+fn is_of_example(sentence: &str) -> bool {
+    let bare = support::without_references(sentence);
+    support::wording(&bare, &prompt::example_text()) >= SUPPORTED_WORDING
+}
+
 fn is_claim(piece: &str) -> bool {
     support::without_references(piece)
         .chars()
@@ -271,7 +289,54 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use docent_domain::{ChunkKey, DocumentId, Span};
+    use docent_inference::fake::FakeEmbedder;
+
     use super::*;
+
+    async fn checked(answer: &str) -> String {
+        let embedder: Arc<dyn Embedder> = Arc::new(FakeEmbedder::new());
+        let text = "Frequency of backups\n\nLearn how often you should back up your files. Nightly \
+                    backups may not be enough on a busy server.";
+        let citations = [Citation {
+            n: 3,
+            used: false,
+            document_id: DocumentId::generate(),
+            chunk: ChunkKey(1),
+            title: "Backups > Frequency of backups".into(),
+            path: "/backups.html".into(),
+            text: text.into(),
+            span: Span { start: 0, end: 10 },
+            page: None,
+            boxes: Vec::new(),
+            score: 1.0,
+        }];
+        let checker = Checker {
+            embedder: &embedder,
+            general: Arc::default(),
+            question: "How often should I make backups?",
+            language: Language::English,
+            citations: &citations,
+        };
+        checker.check(answer).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_the_example_says_is_never_shown() {
+        let kept = "Nightly backups may not be enough on a busy server [3].";
+        let fog = "In fog the keeper rings the bell every two minutes.";
+        assert_eq!(checked(&format!("{kept} {fog}")).await, kept);
+        let alone = checked(fog).await;
+        assert!(!alone.contains("fog") && alone.contains("[3]"), "{alone}");
+    }
+
+    #[tokio::test]
+    async fn a_heading_is_no_answer() {
+        let quoted = checked("Frequency of backups [3].").await;
+        assert!(quoted.contains("Nightly backups"), "{quoted}");
+        let answer = "Frequency of backups [3]. Nightly backups may not be enough [3].";
+        assert_eq!(checked(answer).await, answer);
+    }
 
     #[test]
     fn references_go_before_the_full_stop() {

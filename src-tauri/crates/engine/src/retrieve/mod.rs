@@ -226,8 +226,7 @@ fn rank_one(index: &WorkspaceIndex, probe: &Probe, general: &[Vec<f32>]) -> Resu
     Ok(scored)
 }
 
-/// What each language of an index finds. Meaning and the words of each language are searched side by
-/// side.
+/// What each language of an index finds, by meaning and by words side by side.
 fn search_groups(
     index: &WorkspaceIndex,
     probe: &Probe,
@@ -235,20 +234,23 @@ fn search_groups(
 ) -> Result<Vec<Group>> {
     let query = &probe.embedding.dense;
     let members = language_groups(index);
+    let members: Vec<&RoaringBitmap> = members.iter().collect();
     // A filter over everything would only cost time.
     let whole = members.len() == 1;
-    let words_in = |keys: &RoaringBitmap| -> Result<Vec<Hit>> {
-        if !probe.wording.words {
-            return Ok(Vec::new());
-        }
-        let filter = (!whole).then_some(keys);
-        Ok(index.search_words(&probe.wording.text, CANDIDATES, filter)?)
+    let by_words = || -> Result<Vec<Vec<Hit>>> {
+        let text = &probe.wording.text;
+        Ok(if !probe.wording.words {
+            vec![Vec::new(); members.len()]
+        } else if whole {
+            vec![index.search_words(text, CANDIDATES, None)?]
+        } else {
+            index.search_words_each(text, CANDIDATES, &members)?
+        })
     };
     let by_meaning = || -> Result<Vec<(Vec<Hit>, Background)>> {
         let found = if whole {
             vec![index.search_dense(query, CANDIDATES, None)?]
         } else {
-            let members: Vec<&RoaringBitmap> = members.iter().collect();
             index.search_dense_each(query, CANDIDATES, &members)?
         };
         members
@@ -257,24 +259,20 @@ fn search_groups(
             .map(|(keys, found)| Ok((found, background(index, query, keys, general)?)))
             .collect()
     };
-    std::thread::scope(|scope| {
-        let words: Vec<_> = members
-            .iter()
-            .map(|keys| scope.spawn(|| words_in(keys)))
-            .collect();
-        let dense = by_meaning()?;
-        dense
-            .into_iter()
-            .zip(words)
-            .map(|((dense, background), words)| {
-                Ok(Group {
-                    dense,
-                    words: words.join().expect("BUG: searching does not panic")?,
-                    background,
-                })
-            })
-            .collect()
-    })
+    let (dense, words) = std::thread::scope(|scope| {
+        let words = scope.spawn(by_words);
+        let dense = by_meaning();
+        (dense, words.join().expect("BUG: searching does not panic"))
+    });
+    Ok(dense?
+        .into_iter()
+        .zip(words?)
+        .map(|((dense, background), words)| Group {
+            dense,
+            words,
+            background,
+        })
+        .collect())
 }
 
 /// Cosines of given chunks, in their order; `None` for those without a vector.

@@ -34,7 +34,7 @@ use tantivy::{
 };
 
 use self::tokens::{GramTokenizer, QueryTerm, WordTokenizer};
-use self::top::TopKeys;
+use self::top::{Scored, TopKeys};
 use crate::error::{Error, Part, Result};
 use crate::languages::Languages;
 use crate::quarantine::{self, PartState};
@@ -248,8 +248,19 @@ impl Words {
         if k == 0 || filter.is_some_and(RoaringBitmap::is_empty) {
             return Ok(Vec::new());
         }
+        let mut found = self.search_each(question, k, &[filter])?;
+        Ok(found.pop().unwrap_or_default())
+    }
+
+    /// [`Self::search`] among each of `groups`, at the price of one search.
+    pub fn search_each(
+        &self,
+        question: &str,
+        k: usize,
+        groups: &[Option<&RoaringBitmap>],
+    ) -> Result<Vec<Vec<Hit>>> {
         let searcher = self.reader.searcher();
-        self.search_in(&searcher, question, k, filter)
+        self.search_in(&searcher, question, k, groups)
             .map_err(|error| self.reading(error))
     }
 
@@ -258,23 +269,24 @@ impl Words {
         searcher: &Searcher,
         question: &str,
         k: usize,
-        filter: Option<&RoaringBitmap>,
-    ) -> tantivy::Result<Vec<Hit>> {
+        groups: &[Option<&RoaringBitmap>],
+    ) -> tantivy::Result<Vec<Vec<Hit>>> {
         let Some(query) = self.query(searcher, question)? else {
-            return Ok(Vec::new());
+            return Ok(vec![Vec::new(); groups.len()]);
         };
         let collector = TopKeys {
             k,
-            filter,
+            groups,
             key_field: KEY,
         };
-        let top = searcher.search(&query, &collector)?;
-        Ok(top
+        let hit = |scored: Scored| Hit {
+            key: ChunkKey(scored.key),
+            score: scored.score,
+        };
+        let tops = searcher.search(&query, &collector)?;
+        Ok(tops
             .into_iter()
-            .map(|scored| Hit {
-                key: ChunkKey(scored.key),
-                score: scored.score,
-            })
+            .map(|top| top.into_iter().map(hit).collect())
             .collect())
     }
 

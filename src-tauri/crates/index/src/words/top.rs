@@ -14,9 +14,11 @@ use tantivy::columnar::Column;
 use tantivy::query::Weight;
 use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader, TantivyError};
 
+/// The top keys of each group, all in one reading of the matches.
 pub(crate) struct TopKeys<'a> {
     pub k: usize,
-    pub filter: Option<&'a RoaringBitmap>,
+    /// `None` holds every key.
+    pub groups: &'a [Option<&'a RoaringBitmap>],
     /// Name of the fast field that holds the key.
     pub key_field: &'a str,
 }
@@ -86,7 +88,7 @@ impl<T: Ord + Copy> Top<T> {
 }
 
 impl Collector for TopKeys<'_> {
-    type Fruit = Vec<Scored>;
+    type Fruit = Vec<Vec<Scored>>;
     type Child = OneByOne;
 
     fn for_segment(&self, _: SegmentOrdinal, _: &SegmentReader) -> tantivy::Result<OneByOne> {
@@ -104,32 +106,39 @@ impl Collector for TopKeys<'_> {
         weight: &dyn Weight,
         _: SegmentOrdinal,
         segment: &SegmentReader,
-    ) -> tantivy::Result<Vec<Scored>> {
+    ) -> tantivy::Result<Vec<Vec<Scored>>> {
         let keys: Column<u64> = segment.fast_fields().u64(self.key_field)?;
         let alive = segment.alive_bitset();
-        let mut top = Top::new(self.k);
-        let mut least = Score::MIN;
+        let mut tops: Vec<Top<Scored>> = self.groups.iter().map(|_| Top::new(self.k)).collect();
+        // What a key must score to enter the top of its group, and of any.
+        let mut least = vec![Score::MIN; tops.len()];
+        let mut least_of_all = Score::MIN;
         weight.for_each(segment, &mut |doc, score| {
-            if score < least || alive.is_some_and(|alive| alive.is_deleted(doc)) {
+            if score < least_of_all || alive.is_some_and(|alive| alive.is_deleted(doc)) {
                 return;
             }
             let Some(key) = keys.first(doc).and_then(|key| u32::try_from(key).ok()) else {
                 return;
             };
-            if self.filter.is_none_or(|filter| filter.contains(key)) {
-                top.push(Scored { score, key });
-                least = top.least().map_or(least, |scored| scored.score);
+            for ((top, least), group) in tops.iter_mut().zip(&mut least).zip(self.groups) {
+                if score >= *least && group.is_none_or(|group| group.contains(key)) {
+                    top.push(Scored { score, key });
+                    *least = top.least().map_or(*least, |scored| scored.score);
+                }
             }
+            least_of_all = least.iter().copied().fold(Score::INFINITY, Score::min);
         })?;
-        Ok(top.into_sorted())
+        Ok(tops.into_iter().map(Top::into_sorted).collect())
     }
 
-    fn merge_fruits(&self, segments: Vec<Vec<Scored>>) -> tantivy::Result<Vec<Scored>> {
-        let mut top = Top::new(self.k);
-        for scored in segments.into_iter().flatten() {
-            top.push(scored);
+    fn merge_fruits(&self, segments: Vec<Vec<Vec<Scored>>>) -> tantivy::Result<Vec<Vec<Scored>>> {
+        let mut tops: Vec<Top<Scored>> = self.groups.iter().map(|_| Top::new(self.k)).collect();
+        for segment in segments {
+            for (top, scored) in tops.iter_mut().zip(segment) {
+                scored.into_iter().for_each(|scored| top.push(scored));
+            }
         }
-        Ok(top.into_sorted())
+        Ok(tops.into_iter().map(Top::into_sorted).collect())
     }
 }
 
@@ -138,11 +147,11 @@ impl Collector for TopKeys<'_> {
 pub(crate) enum OneByOne {}
 
 impl SegmentCollector for OneByOne {
-    type Fruit = Vec<Scored>;
+    type Fruit = Vec<Vec<Scored>>;
 
     fn collect(&mut self, _: DocId, _: Score) {}
 
-    fn harvest(self) -> Vec<Scored> {
+    fn harvest(self) -> Vec<Vec<Scored>> {
         Vec::new()
     }
 }
