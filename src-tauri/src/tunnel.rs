@@ -258,6 +258,7 @@ impl Tunnel {
             .filter(|(label, _)| label == window)
             .cloned()
             .collect();
+        tracing::debug!(window, ended = keys.len(), "the window's exchanges ended");
         for key in keys {
             open.end(&key);
         }
