@@ -76,6 +76,16 @@ pub struct Answer {
     pub timings: Timings,
     /// What went wrong, for a failed or interrupted answer.
     pub error: Option<String>,
+    /// How the model was asked, where that was in another language than the user's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_as: Option<AskedAs>,
+}
+
+/// A question in the language of the passages that answer it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AskedAs {
+    pub question: String,
+    pub language: Language,
 }
 
 /// A passage that was in the prompt under number `n`.

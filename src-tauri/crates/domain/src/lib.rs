@@ -16,7 +16,7 @@ pub mod time;
 pub mod workspace;
 
 pub use chat::{
-    Answer, Chat, Citation, Message, MessageStatus, NearPassage, Role, Timings, Visibility,
+    Answer, AskedAs, Chat, Citation, Message, MessageStatus, NearPassage, Role, Timings, Visibility,
 };
 pub use document::{
     Chunk, ContentHash, Document, DocumentCounts, DocumentStatus, Format, NewChunk, Origin,

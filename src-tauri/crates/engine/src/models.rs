@@ -116,6 +116,17 @@ impl Models {
         chosen.unwrap_or_else(|| self.config.generator.clone())
     }
 
+    /// Whether the generator may be asked to answer in another language than the passages have.
+    pub(crate) fn answers_across_languages(&self) -> bool {
+        let id = self.generator_id();
+        self.source == ModelSource::Fakes
+            || id == "openai"
+            || self
+                .files
+                .entry(&id)
+                .is_ok_and(|entry| entry.answers_across_languages)
+    }
+
     pub(crate) fn knows_embedder(&self, id: &str) -> bool {
         self.source == ModelSource::Fakes
             || id == "openai"

@@ -48,6 +48,9 @@ pub struct ModelEntry {
     /// ISO 639-1 codes, best first.
     #[serde(default)]
     pub languages: Vec<String>,
+    /// Whether a generator reads one language and writes another well enough to be asked to.
+    #[serde(default)]
+    pub answers_across_languages: bool,
     /// `os-arch` of the one system that the files run on; `None` for all.
     #[serde(default)]
     pub platform: Option<String>,

@@ -23,6 +23,9 @@ pub struct NumberedPassage {
 /// A finished turn of the chat.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PastTurn {
+    /// The language of the user's question.
+    pub asked_in: Language,
+    /// As the model was asked, in `language`.
     pub question: String,
     pub language: Language,
     /// The passages that this turn brought, in prompt order.
@@ -195,6 +198,20 @@ pub const fn refusal(language: Language, has_nearest: bool) -> &'static str {
     }
 }
 
+/// What stands before an answer in the documents' language, for a question in another one.
+#[must_use]
+pub const fn foreign_notice(asked_in: Language, written_in: Language) -> &'static str {
+    match (asked_in, written_in) {
+        (Language::Croatian, Language::English) => {
+            "Dokumenti su na engleskom, pa je i odgovor:\n\n"
+        }
+        (Language::English, Language::Croatian) => {
+            "The documents are in Croatian, and so is the answer:\n\n"
+        }
+        _ => "",
+    }
+}
+
 /// A passage that is quoted because the model's own sentence did not hold.
 #[must_use]
 pub fn quotation(language: Language, text: &str, n: u32) -> String {
@@ -222,6 +239,7 @@ mod tests {
     fn a_follow_up_begins_with_the_turn_before() {
         let first = conversation(&[], "How?", Language::English, &[passage(1), passage(2)]);
         let past = PastTurn {
+            asked_in: Language::English,
             question: "How?".into(),
             language: Language::English,
             passages: vec![passage(1), passage(2)],
@@ -260,6 +278,7 @@ mod tests {
     #[test]
     fn history_is_cut_from_the_old_end_to_half_the_budget() {
         let turn = |n: u32| PastTurn {
+            asked_in: Language::English,
             question: "q".repeat(10),
             language: Language::English,
             passages: vec![],

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use docent_domain::{
-    Answer, ChatId, Citation, Language, Message, MessageId, MessageStatus, Role, Timestamp,
-    Timings, WorkspaceScope,
+    Answer, AskedAs, ChatId, Citation, Language, Message, MessageId, MessageStatus, Role,
+    Timestamp, Timings, WorkspaceScope,
 };
 use docent_inference::{Finish, Generation, GenerationRequest, Generator};
 use docent_store::NewMessage;
@@ -16,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use super::citations::{self, CitationFilter};
 use super::evidence::{CALIBRATION, Evidence};
 use super::prompt::{self, NumberedPassage, PastTurn};
-use super::verify;
+use super::verify::{self, Checked};
 use crate::config::ExpansionPolicy;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::indexes::OpenIndex;
 use crate::models::token_estimate;
-use crate::retrieve::Wording;
+use crate::retrieve::{Wording, language};
 use crate::search::language_of;
 use crate::types::{QueryEvent, QueryOutcome, QueryRequest, RetrievalStage, Topic};
 
@@ -31,6 +31,16 @@ pub const LONGEST_QUESTION_CHARS: usize = 4000;
 
 /// More passages than this fit into no local model's prompt.
 pub const MOST_PASSAGES: usize = 20;
+
+/// Tokens of the prompt's fixed text and example, and of a turn's marks.
+const FIXED_TOKENS: usize = 512;
+
+/// Weight of a question that leans on the one before it, beside both together.
+const LEANING_WEIGHT: f32 = 0.7;
+
+/// A passage in the question's language is answered from when it scores at least this share of the
+/// best one.
+const OWN_LANGUAGE_SHARE: f32 = 0.8;
 
 /// Passages listed with a refusal.
 const NEAREST_PASSAGES: usize = 3;
@@ -57,6 +67,8 @@ struct Turn {
 /// What retrieval brought for a question.
 struct Found {
     passages: Vec<Citation>,
+    /// The question in the workspace's other language.
+    translation: Option<String>,
     evidence: Evidence,
     retrieval_ms: u64,
 }
@@ -103,7 +115,7 @@ impl Engine {
             &open,
             &question,
             request.language,
-            history.last().map(|turn| turn.language),
+            history.last().map(|turn| turn.asked_in),
         );
         let (user_message, message) = self.begin_turn(scope, chat, &question).await?;
         self.name_chat(scope, chat, &title_of(&question)).await?;
@@ -228,6 +240,8 @@ impl Engine {
         let started = Instant::now();
         let mut wordings = vec![Wording::question(&turn.question)];
         if let Some(previous) = turn.history.last().filter(|_| continues(&turn.question)) {
+            // By itself such a question says little of what is meant.
+            wordings[0].weight = LEANING_WEIGHT;
             wordings.push(Wording::follow_up(&previous.question, &turn.question));
         }
         let mut found = self
@@ -239,6 +253,7 @@ impl Engine {
         })
         .await;
         let retrieval_ms = elapsed_ms(started);
+        let mut translation = None;
         if self.config().expansion != ExpansionPolicy::Never {
             let expansion = self.widen(open, turn.language, &found, &turn.cancel).await;
             if let Some(expansion) = expansion {
@@ -250,13 +265,49 @@ impl Engine {
                     stage: RetrievalStage::Expanded,
                 })
                 .await;
+                translation = expansion.translation;
             }
         }
         Ok(Found {
             passages: found.passages,
+            translation,
             evidence: found.evidence,
             retrieval_ms,
         })
+    }
+
+    /// The question as the model is asked it. A model that cannot read one language and write another
+    /// answers in that of the passages, unless some in the question's own are nearly as good.
+    fn asking(&self, turn: &Turn, found: &Found) -> AskedAs {
+        let as_asked = AskedAs {
+            question: turn.question.clone(),
+            language: turn.language,
+        };
+        if self.model_set().answers_across_languages() {
+            return as_asked;
+        }
+        let best_in = |wanted: fn(Language, Language) -> bool| {
+            found
+                .passages
+                .iter()
+                .map(|passage| (language::of_document(&passage.text), passage.score))
+                .filter(|(language, _)| {
+                    *language != Language::Undetermined && wanted(*language, turn.language)
+                })
+                .max_by(|a, b| a.1.total_cmp(&b.1))
+        };
+        let own = best_in(|found, asked| found == asked);
+        match (best_in(|found, asked| found != asked), own) {
+            (Some((language, foreign)), own)
+                if own.is_none_or(|(_, own)| own < foreign * OWN_LANGUAGE_SHARE) =>
+            {
+                AskedAs {
+                    question: found.translation.clone().unwrap_or(as_asked.question),
+                    language,
+                }
+            }
+            _ => as_asked,
+        }
     }
 
     async fn write(
@@ -269,10 +320,11 @@ impl Engine {
     ) -> Result<Finished> {
         let tokens = token_estimate();
         let config = self.config();
+        let asked = self.asking(turn, &found);
         let room = config
             .context_tokens
             .min(generator.context_tokens())
-            .saturating_sub(config.answer_tokens as usize + 256);
+            .saturating_sub(config.answer_tokens as usize + tokens(&asked.question) + FIXED_TOKENS);
         let history_room = room.saturating_sub(config.passage_tokens);
         let history = prompt::fitting_history(turn.history.clone(), history_room, &tokens);
         let standing: HashMap<(String, String), u32> = history
@@ -324,28 +376,36 @@ impl Engine {
         // Set once: a turn has one prompt.
         let _ = turn.prompted.set(citations.clone());
         let messages =
-            prompt::conversation(&history, &turn.question, turn.language, &prompt_passages);
+            prompt::conversation(&history, &asked.question, asked.language, &prompt_passages);
         let request = GenerationRequest {
             stop: vec![
                 "<passage".into(),
                 "</passage".into(),
-                "\nPitanje:".into(),
-                "\nQuestion:".into(),
+                "Pitanje:".into(),
+                "Question:".into(),
             ],
             ..GenerationRequest::greedy(messages, config.answer_tokens)
         };
-        let (generation, mut streamed) = self.stream(turn, generator, request, &citations).await?;
+        let notice = prompt::foreign_notice(turn.language, asked.language);
+        let (generation, mut streamed) = self
+            .stream(turn, generator, request, &citations, notice)
+            .await?;
         let interrupted = generation.finish == Finish::Cancelled && !streamed.is_circling;
         let mut text = streamed.text.clone();
         if !interrupted {
             let checker = verify::Checker {
                 embedder: &open.embedder,
                 general: open.general().await?,
-                question: &turn.question,
-                language: turn.language,
+                question: &asked.question,
+                asked_in: turn.language,
+                language: asked.language,
                 citations: &citations,
             };
-            text = checker.check(&streamed.text).await?;
+            let written = text.strip_prefix(notice).unwrap_or(&text);
+            text = match checker.check(written).await? {
+                Checked::Written(written) => format!("{notice}{written}"),
+                Checked::Quotation(quotation) => quotation,
+            };
             if text != streamed.text {
                 turn.send(QueryEvent::Revised { text: text.clone() }).await;
             }
@@ -373,6 +433,7 @@ impl Engine {
                 turn.started,
             ),
             error: None,
+            asked_as: (asked.language != turn.language).then_some(asked),
         };
         Ok(Finished {
             text,
@@ -387,6 +448,7 @@ impl Engine {
         generator: &Arc<dyn Generator>,
         request: GenerationRequest,
         citations: &[Citation],
+        notice: &str,
     ) -> Result<(Generation, Streamed)> {
         let (pieces, received) = mpsc::channel::<String>(64);
         let mut filter = CitationFilter::new(citations.iter().map(|citation| citation.n));
@@ -399,9 +461,12 @@ impl Engine {
             let mut unsaved = 0;
             while let Some(piece) = received.recv().await {
                 streamed.first_token.get_or_insert_with(Instant::now);
-                let text = filter.push(&piece);
+                let mut text = filter.push(&piece);
                 if text.is_empty() {
                     continue;
+                }
+                if streamed.text.is_empty() {
+                    text.insert_str(0, notice);
                 }
                 streamed.text.push_str(&text);
                 if citations::repeats(&streamed.text) {
@@ -521,11 +586,19 @@ impl Engine {
                         .map(|passage| passage.n)
                         .max()
                         .unwrap_or(highest);
-                    turns.push(PastTurn {
+                    let as_asked = AskedAs {
                         question: asked.content.clone(),
                         language: answer.language,
+                    };
+                    let asked_as = answer.asked_as.clone().unwrap_or(as_asked);
+                    let notice = prompt::foreign_notice(answer.language, asked_as.language);
+                    let text = &message.content;
+                    turns.push(PastTurn {
+                        asked_in: answer.language,
+                        question: asked_as.question,
+                        language: asked_as.language,
                         passages,
-                        answer: message.content.clone(),
+                        answer: text.strip_prefix(notice).unwrap_or(text).to_owned(),
                     });
                     question = None;
                 }
@@ -574,6 +647,7 @@ impl Turn {
                 ..Timings::default()
             },
             error: None,
+            asked_as: None,
         }
     }
 

@@ -18,9 +18,15 @@ use crate::retrieve::{self, language};
 /// than half of a passage's word stems; unrelated passages of one manual share up to a fifth.
 const SUPPORTED_WORDING: f32 = 0.45;
 
+/// What wording that a passage's document has counts beside its own.
+const DOCUMENT_SHARE: f32 = 0.9;
+
 /// Cosine, in standard deviations above that of unrelated sentences, that counts as support where
 /// the sentence and the passage are in different languages.
 const SUPPORTED_Z: f32 = 3.0;
+
+/// Wording that a sentence shares with its question and then only repeats it.
+const ECHOED_WORDING: f32 = 0.95;
 
 /// Shorter pieces ("Da.", a list's bullet) claim nothing by themselves.
 const SHORTEST_CLAIM_CHARS: usize = 18;
@@ -35,21 +41,32 @@ pub(super) struct Checker<'a> {
     pub embedder: &'a Arc<dyn Embedder>,
     /// The vectors of sentences about nothing in particular.
     pub general: Arc<Vec<Vec<f32>>>,
+    /// As the model was asked, in `language`.
     pub question: &'a str,
+    /// The language of the user's question, which a quotation is introduced in.
+    pub asked_in: Language,
     pub language: Language,
     /// The prompt's passages under their numbers.
     pub citations: &'a [Citation],
 }
 
+/// An answer as it may be shown.
+#[derive(Debug, PartialEq)]
+pub(super) enum Checked {
+    /// The model's, with a number on every supported sentence.
+    Written(String),
+    Quotation(String),
+}
+
 impl Checker<'_> {
-    /// The answer as it may be shown: with a number on every supported sentence, or a quotation.
-    pub(super) async fn check(&self, answer: &str) -> Result<String> {
+    pub(super) async fn check(&self, answer: &str) -> Result<Checked> {
         let pieces = citations::sentences(answer);
         let mut checked = String::with_capacity(answer.len() + 16);
         let mut supported = 0;
         let mut said: Vec<String> = Vec::new();
         for piece in &pieces {
-            if !is_claim(piece) {
+            let (_, numbers) = citations::resolve(piece, self.numbers());
+            if !is_claim(piece) && numbers.is_empty() {
                 checked.push_str(piece);
                 continue;
             }
@@ -57,27 +74,27 @@ impl Checker<'_> {
             if said.contains(&bare) {
                 continue;
             }
-            if self.is_heading(&bare) {
+            if self.is_heading(&bare) || self.is_echo(piece) {
                 checked.push_str(piece);
                 continue;
             }
             said.push(bare);
-            let (_, numbers) = citations::resolve(piece, self.numbers());
             let best = self.best_support(piece).await?;
-            let cited_holds = match &best {
-                Some(best) => {
-                    numbers.contains(&best.n) || numbers.iter().any(|n| best.also.contains(n))
-                }
-                None => false,
+            let holding = |best: &Support| -> Vec<u32> {
+                let also = |n: &&u32| **n == best.n || best.also.contains(n);
+                numbers.iter().filter(also).copied().collect()
             };
+            let cited_holds = best.as_ref().is_some_and(|best| !holding(best).is_empty());
             match best {
                 Some(best) if numbers.is_empty() => {
                     supported += 1;
                     checked.push_str(&with_reference(piece, best.n));
                 }
-                Some(_) if cited_holds => {
+                Some(best) if cited_holds => {
                     supported += 1;
-                    checked.push_str(piece);
+                    let (kept, _) = citations::resolve(piece, holding(&best));
+                    checked.push_str(&kept);
+                    checked.push_str(&piece[piece.trim_end().len()..]);
                 }
                 // The model pointed at the wrong passage while another one says it.
                 Some(best) => {
@@ -97,9 +114,9 @@ impl Checker<'_> {
         let is_foreign = written != Language::Undetermined && written != self.language;
         if !said.is_empty() && supported * 2 >= said.len() && !is_foreign {
             checked.truncate(checked.trim_end().len());
-            return Ok(checked);
+            return Ok(Checked::Written(checked));
         }
-        Ok(self.quotation(answer))
+        Ok(Checked::Quotation(self.quotation(answer)))
     }
 
     /// Whether a sentence only names a passage: true, and no answer.
@@ -108,6 +125,24 @@ impl Checker<'_> {
             .iter()
             .flat_map(|citation| citation.title.split(" > "))
             .any(|heading| citations::folded(heading) == folded)
+    }
+
+    /// Whether a sentence only repeats what was asked. To a question for yes or no the same words are
+    /// an answer.
+    fn is_echo(&self, sentence: &str) -> bool {
+        const OPEN: &[&str] = &[
+            "how", "what", "which", "who", "where", "when", "why", "kako", "koji", "koja", "koje",
+            "koliko", "gdje", "što", "sto", "tko", "kada", "kad", "zašto", "zasto", "čime", "čemu",
+        ];
+        let lower = self.question.to_lowercase();
+        let is_open = lower
+            .split(|c: char| !c.is_alphanumeric())
+            .any(|word| OPEN.contains(&word));
+        let bare = support::without_references(sentence);
+        is_open
+            && is_claim(sentence)
+            && support::wording(&bare, self.question) >= ECHOED_WORDING
+            && support::foreign_numbers(&bare, self.question).is_empty()
     }
 
     fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
@@ -121,8 +156,19 @@ impl Checker<'_> {
         let scored: Vec<(u32, f32)> = self
             .citations
             .iter()
-            .filter(|citation| support::foreign_numbers(&bare, &citation.text).is_empty())
-            .map(|citation| (citation.n, support::wording(&bare, &citation.text)))
+            .filter_map(|citation| {
+                // A sentence may be spread over two passages of a document.
+                let document: String = self
+                    .citations
+                    .iter()
+                    .filter(|other| other.document_id == citation.document_id)
+                    .map(|other| format!("{}\n{}\n", other.title, other.text))
+                    .collect();
+                let stands = support::foreign_numbers(&bare, &document).is_empty();
+                let own = support::wording(&bare, &citation.text);
+                let whole = support::wording(&bare, &document);
+                stands.then_some((citation.n, own.max(whole * DOCUMENT_SHARE)))
+            })
             .filter(|(_, wording)| *wording > example)
             .collect();
         if scored.is_empty() && is_of_example(&bare) {
@@ -188,7 +234,7 @@ impl Checker<'_> {
         .or_else(|| best_of(&mut self.citations.iter()));
         match best {
             Some(citation) => prompt::quotation(
-                self.language,
+                self.asked_in,
                 &citations::without_own_references(&quote(self.question, &citation.text)),
                 citation.n,
             ),
@@ -315,10 +361,13 @@ mod tests {
             embedder: &embedder,
             general: Arc::default(),
             question: "How often should I make backups?",
+            asked_in: Language::English,
             language: Language::English,
             citations: &citations,
         };
-        checker.check(answer).await.unwrap()
+        match checker.check(answer).await.unwrap() {
+            Checked::Written(text) | Checked::Quotation(text) => text,
+        }
     }
 
     #[tokio::test]

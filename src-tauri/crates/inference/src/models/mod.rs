@@ -570,6 +570,7 @@ impl ModelStore {
             memory_bytes: digest.size + digest.size / 10,
             context_tokens: summary.context_tokens,
             languages: Vec::new(),
+            answers_across_languages: false,
             platform: None,
             note: Some(format!("Imported from {}", file.display())),
             embedder: None,
