@@ -112,6 +112,8 @@ pub enum Format {
     Html,
     Pdf,
     Docx,
+    Xlsx,
+    Ods,
 }
 
 impl Format {
@@ -123,6 +125,8 @@ impl Format {
             Self::Html => "html",
             Self::Pdf => "pdf",
             Self::Docx => "docx",
+            Self::Xlsx => "xlsx",
+            Self::Ods => "ods",
         }
     }
 
@@ -134,6 +138,8 @@ impl Format {
             Self::Html => "text/html",
             Self::Pdf => "application/pdf",
             Self::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            Self::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            Self::Ods => "application/vnd.oasis.opendocument.spreadsheet",
         }
     }
 }

@@ -198,6 +198,37 @@ impl Assembler {
         self.block(kind, Span::new(start, self.chars))
     }
 
+    /// Adds a row of a table in a text document. A table of one column frames text, and its cells
+    /// are the blocks that are in them.
+    pub fn push_row(
+        &mut self,
+        cells: &[Vec<(BlockKind, String)>],
+        is_header: bool,
+    ) -> Result<(), Refusal> {
+        if let [only] = cells {
+            for (kind, text) in only {
+                self.push(*kind, text)?;
+            }
+            return Ok(());
+        }
+        let cells: Vec<_> = cells
+            .iter()
+            .map(|cell| {
+                let texts: Vec<_> = cell.iter().map(|(_, text)| text.trim()).collect();
+                texts.join(" ").replace('\n', " ")
+            })
+            .collect();
+        if cells.iter().all(String::is_empty) {
+            return Ok(());
+        }
+        let kind = if is_header {
+            BlockKind::TableHeader
+        } else {
+            BlockKind::TableRow
+        };
+        self.push(kind, cells.join(" | ").trim())
+    }
+
     /// Adds characters that belong to no block yet, and returns their span.
     pub fn raw(&mut self, text: &str) -> Result<Span, Refusal> {
         let chars = if text.is_ascii() {

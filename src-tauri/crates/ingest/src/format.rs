@@ -20,6 +20,9 @@ pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
     ("xhtml", Format::Html),
     ("pdf", Format::Pdf),
     ("docx", Format::Docx),
+    ("xlsx", Format::Xlsx),
+    ("xlsm", Format::Xlsx),
+    ("ods", Format::Ods),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,12 +79,10 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
     match (format, content) {
         (Format::Text | Format::Markdown | Format::Html, Content::Text | Content::Html)
         | (Format::Pdf, Content::Pdf)
-        // Whether a zip is a Word document is seen when its table of contents is read.
-        | (Format::Docx, Content::Zip) => Detection::Supported(*format),
-        (Format::Docx, Content::OldOffice) => unsupported(
-            "The file is named .docx, but is an old or a password-protected Office file. Save it \
-             as a Word document without a password.",
-        ),
+        // What a zip holds is seen when its table of contents is read, and so is whether an old
+        // Office file is the wrapping of an encrypted new one.
+        | (Format::Docx | Format::Xlsx | Format::Ods, Content::Zip)
+        | (Format::Docx | Format::Xlsx, Content::OldOffice) => Detection::Supported(*format),
         (_, Content::Pdf) => misnamed(&extension, "a PDF"),
         (_, Content::Zip) => misnamed(&extension, "a zip archive"),
         (_, Content::OldOffice) => misnamed(&extension, "an old Office file"),
@@ -201,15 +202,16 @@ mod tests {
             ("a.txt", b"\0\x01\x02\x03binary", "holds binary data"),
             ("a.md", b"PK\x03\x04rest", "holds a zip archive"),
             ("a.docx", b"hello", "holds plain text"),
+            ("a.xlsx", b"Ime;Iznos", "holds plain text"),
             (
-                "a.docx",
+                "a.ods",
                 &[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1],
-                "password-protected",
+                "holds an old Office file",
             ),
             (
-                "a.xlsx",
+                "a.dwg",
                 b"PK\x03\x04rest",
-                "Docent does not read .xlsx files yet.",
+                "Docent does not read .dwg files yet.",
             ),
             ("a.pdf", b"", "The file is empty."),
             ("unknown", b"\0\x01\x02\x03", "does not know"),

@@ -32,6 +32,8 @@ mirrored! {
         Html = "html",
         Pdf = "pdf",
         Docx = "docx",
+        Xlsx = "xlsx",
+        Ods = "ods",
     }
 }
 mirrored! {

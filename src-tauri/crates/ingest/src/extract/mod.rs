@@ -4,14 +4,22 @@
 //! To add a format: a variant of `Format`, its extensions in `format.rs`, a module here, and an arm
 //! in [`extract_here`].
 
+mod archive;
+mod compound;
 mod docx;
 mod html;
 mod markdown;
+mod number_format;
 mod numbering;
+mod ods;
+mod opendocument;
 mod pdf;
 mod pdf_layout;
 mod pdfium;
+mod table;
 mod text;
+mod xlsx;
+mod xml;
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +44,8 @@ pub struct Bounds {
     /// What all parts of one zip-based document may unpack to together, counted as it is unpacked.
     pub unpacked_bytes: u64,
     pub zip_entries: usize,
+    /// Cells of a spreadsheet that hold something.
+    pub cells: u64,
     /// Extracted text.
     pub max_chars: u64,
 }
@@ -50,6 +60,7 @@ impl Default for Bounds {
             packed_bytes: 256 * MIB,
             unpacked_bytes: 128 * MIB,
             zip_entries: 10_000,
+            cells: 10_000_000,
             max_chars: 64 * MIB,
         }
     }
@@ -60,7 +71,7 @@ impl Bounds {
         match format {
             Format::Text | Format::Markdown => self.text_bytes,
             Format::Html => self.html_bytes,
-            Format::Docx => self.packed_bytes,
+            Format::Docx | Format::Xlsx | Format::Ods => self.packed_bytes,
             Format::Pdf => self.pdf_bytes,
         }
     }
@@ -121,7 +132,12 @@ pub(crate) fn extract(
         Format::Text => text::extract(source::read_whole(&mut file, max_bytes)?, bounds),
         Format::Markdown => markdown::extract(source::read_whole(&mut file, max_bytes)?, bounds),
         Format::Html => html::extract(&source::read_whole(&mut file, max_bytes)?, bounds),
+        Format::Docx | Format::Xlsx if compound::is_compound(&mut file)? => {
+            Err(compound::refusal(&mut file))
+        }
         Format::Docx => docx::extract(&mut file, bounds),
+        Format::Xlsx => xlsx::extract(&mut file, bounds),
+        Format::Ods => ods::extract(&mut file, bounds),
         Format::Pdf => pdf::extract(&mut file, path, context),
     };
     // A file that changed under the reader looks damaged; the change is the true reason.
@@ -145,6 +161,8 @@ const fn name_of(format: Format) -> &'static str {
         Format::Html => "HTML",
         Format::Pdf => "PDF",
         Format::Docx => "Word",
+        Format::Xlsx => "Excel",
+        Format::Ods => "OpenDocument",
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{Cursor, Write as _};
 use std::path::{Path, PathBuf};
 
 use docent_domain::Format;
-use docent_ingest::{Bounds, Extracted, Refusal, extract_here};
+use docent_ingest::{BlockKind, Bounds, Extracted, Refusal, extract_here};
 use zip::write::SimpleFileOptions;
 
 /// The folder that holds PDFium's library: below `DOCENT_MODELS_DIR`, or where `cargo xtask` keeps it.
@@ -43,6 +43,15 @@ pub fn read_bytes(bytes: &[u8], format: Format) -> Result<Extracted, Refusal> {
     read(&path, format)
 }
 
+/// The blocks of a document with the text at their spans.
+pub fn blocks(extracted: &Extracted) -> Vec<(BlockKind, &str)> {
+    extracted
+        .blocks
+        .iter()
+        .map(|block| (block.kind, block.span.slice(&extracted.text).unwrap()))
+        .collect()
+}
+
 pub fn zip(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in parts {
@@ -66,6 +75,111 @@ pub fn docx(body: &str, parts: &[(&str, &str)]) -> Vec<u8> {
             .map(|(name, content)| (*name, content.as_bytes())),
     );
     zip(&all)
+}
+
+/// An Excel workbook: names of sheets with their rows, and the texts that cells share. Style 1
+/// shows kuna, style 2 dates.
+pub fn xlsx(sheets: &[(&str, &str)], strings: &[&str]) -> Vec<u8> {
+    let mut list = String::new();
+    let mut relations = String::from(
+        "<Relationships><Relationship Id='s' Type='http://x/sharedStrings' Target='sharedStrings.xml'/>\
+         <Relationship Id='y' Type='http://x/styles' Target='/xl/styles.xml'/>",
+    );
+    let mut parts = Vec::new();
+    for (number, (name, rows)) in (1..).zip(sheets) {
+        write!(
+            list,
+            "<sheet name='{name}' sheetId='{number}' r:id='r{number}'/>"
+        )
+        .unwrap();
+        write!(relations, "<Relationship Id='r{number}' Type='http://x/worksheet' Target='worksheets/sheet{number}.xml'/>").unwrap();
+        parts.push((
+            format!("xl/worksheets/sheet{number}.xml"),
+            format!("<worksheet><sheetData>{rows}</sheetData></worksheet>"),
+        ));
+    }
+    let strings: String = strings
+        .iter()
+        .map(|text| format!("<si><r><t>{text}</t></r><rPh><t>izgovor</t></rPh></si>"))
+        .collect();
+    let styles = "<styleSheet><numFmts><numFmt numFmtId='164' formatCode='#,##0.00\\ &quot;kn&quot;'/></numFmts>\
+        <cellStyleXfs><xf numFmtId='9'/></cellStyleXfs>\
+        <cellXfs><xf numFmtId='0'/><xf numFmtId='164'/><xf numFmtId='14'/></cellXfs></styleSheet>";
+    for (name, content) in [
+        (
+            "xl/workbook.xml",
+            format!("<workbook><sheets>{list}</sheets></workbook>"),
+        ),
+        ("xl/_rels/workbook.xml.rels", relations + "</Relationships>"),
+        ("xl/sharedStrings.xml", format!("<sst>{strings}</sst>")),
+        ("xl/styles.xml", styles.to_owned()),
+        (
+            "docProps/core.xml",
+            "<c><dc:title>Obračun</dc:title></c>".to_owned(),
+        ),
+    ] {
+        parts.push((name.to_owned(), content));
+    }
+    zip_of(&parts)
+}
+
+fn zip_of(parts: &[(String, String)]) -> Vec<u8> {
+    let parts: Vec<_> = parts
+        .iter()
+        .map(|(name, content)| (name.as_str(), content.as_bytes()))
+        .collect();
+    zip(&parts)
+}
+
+/// An OpenDocument spreadsheet with the given content.
+pub fn ods(content: &str) -> Vec<u8> {
+    open_document("spreadsheet", "Popis", content)
+}
+
+fn open_document(kind: &str, title: &str, content: &str) -> Vec<u8> {
+    zip_of(
+        &[
+            (
+                "mimetype",
+                format!("application/vnd.oasis.opendocument.{kind}"),
+            ),
+            (
+                "content.xml",
+                format!("<office:document-content>{content}</office:document-content>"),
+            ),
+            (
+                "meta.xml",
+                format!("<m><office:meta><dc:title>{title}</dc:title></office:meta></m>"),
+            ),
+        ]
+        .map(|(name, content)| (name.to_owned(), content)),
+    )
+}
+
+/// A compound file with empty streams of these names, at most three.
+pub fn compound(streams: &[&str]) -> Vec<u8> {
+    let mut header = vec![0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
+    header.resize(512, 0xff);
+    let mut set = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
+    set(30, &9_u16.to_le_bytes());
+    set(32, &6_u16.to_le_bytes());
+    // The directory stands in sector 1, the table of sectors in sector 0.
+    set(48, &1_u32.to_le_bytes());
+    set(56, &4096_u32.to_le_bytes());
+    set(76, &0_u32.to_le_bytes());
+    let mut table = vec![0xff; 512];
+    table[..8].copy_from_slice(&[0xfd, 0xff, 0xff, 0xff, 0xfe, 0xff, 0xff, 0xff]);
+    let mut directory = Vec::new();
+    for (name, kind) in std::iter::once(("Root Entry", 5)).chain(streams.iter().map(|n| (*n, 2))) {
+        let mut entry: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let length = entry.len() as u16 + 2;
+        entry.resize(128, 0);
+        entry[64..66].copy_from_slice(&length.to_le_bytes());
+        entry[66] = kind;
+        directory.extend(entry);
+    }
+    directory.resize(512, 0);
+    [header, table, directory].concat()
 }
 
 /// A line of text on a PDF page; `y` from the bottom, in points.

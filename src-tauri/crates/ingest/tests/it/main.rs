@@ -5,4 +5,5 @@ mod docx;
 mod extractor;
 mod fixtures;
 mod pdf;
+mod spreadsheets;
 mod watch;
