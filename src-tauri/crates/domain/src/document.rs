@@ -114,6 +114,8 @@ pub enum Format {
     Docx,
     Xlsx,
     Ods,
+    /// Values with a delimiter: commas, semicolons or tabs.
+    Csv,
 }
 
 impl Format {
@@ -127,6 +129,7 @@ impl Format {
             Self::Docx => "docx",
             Self::Xlsx => "xlsx",
             Self::Ods => "ods",
+            Self::Csv => "csv",
         }
     }
 
@@ -140,6 +143,7 @@ impl Format {
             Self::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
             Self::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
             Self::Ods => "application/vnd.oasis.opendocument.spreadsheet",
+            Self::Csv => "text/csv",
         }
     }
 }

@@ -23,6 +23,9 @@ pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
     ("xlsx", Format::Xlsx),
     ("xlsm", Format::Xlsx),
     ("ods", Format::Ods),
+    ("csv", Format::Csv),
+    ("tsv", Format::Csv),
+    ("tab", Format::Csv),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +81,7 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
     };
     match (format, content) {
         (Format::Text | Format::Markdown | Format::Html, Content::Text | Content::Html)
+        | (Format::Csv, Content::Text)
         | (Format::Pdf, Content::Pdf)
         // What a zip holds is seen when its table of contents is read, and so is whether an old
         // Office file is the wrapping of an encrypted new one.
@@ -194,6 +198,7 @@ mod tests {
         assert_eq!(detect("a.md", "# Šuma".as_bytes()), Ok(Format::Markdown));
         assert_eq!(detect("a.htm", b"<p>hello"), Ok(Format::Html));
         assert_eq!(detect("a.pdf", b"%PDF-1.7\n%\xe2\xe3"), Ok(Format::Pdf));
+        assert_eq!(detect("a.csv", b"Ime;Iznos"), Ok(Format::Csv));
         assert_eq!(detect("a.docx", b"PK\x03\x04rest"), Ok(Format::Docx));
         for (name, head, says) in [
             ("a.pdf", &b"hello"[..], "holds plain text"),
@@ -203,6 +208,8 @@ mod tests {
             ("a.md", b"PK\x03\x04rest", "holds a zip archive"),
             ("a.docx", b"hello", "holds plain text"),
             ("a.xlsx", b"Ime;Iznos", "holds plain text"),
+            ("a.csv", b"<html><table>", "holds a web page"),
+            ("a.csv", b"PK\x03\x04rest", "holds a zip archive"),
             (
                 "a.ods",
                 &[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1],

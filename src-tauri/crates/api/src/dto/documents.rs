@@ -34,6 +34,7 @@ mirrored! {
         Docx = "docx",
         Xlsx = "xlsx",
         Ods = "ods",
+        Csv = "csv",
     }
 }
 mirrored! {

@@ -6,6 +6,7 @@
 
 mod archive;
 mod compound;
+mod csv;
 mod docx;
 mod html;
 mod markdown;
@@ -33,7 +34,7 @@ use crate::source::{self, FileStamp};
 /// What a document may cost. The worker's memory limit stands behind these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
-    /// Plain text and Markdown files, which are read into memory.
+    /// Files of plain text (Markdown and CSV are), which are read into memory.
     pub text_bytes: u64,
     /// Web pages: their tree takes some twenty times their size.
     pub html_bytes: u64,
@@ -69,7 +70,7 @@ impl Default for Bounds {
 impl Bounds {
     const fn file_bytes(&self, format: Format) -> u64 {
         match format {
-            Format::Text | Format::Markdown => self.text_bytes,
+            Format::Text | Format::Markdown | Format::Csv => self.text_bytes,
             Format::Html => self.html_bytes,
             Format::Docx | Format::Xlsx | Format::Ods => self.packed_bytes,
             Format::Pdf => self.pdf_bytes,
@@ -138,6 +139,7 @@ pub(crate) fn extract(
         Format::Docx => docx::extract(&mut file, bounds),
         Format::Xlsx => xlsx::extract(&mut file, bounds),
         Format::Ods => ods::extract(&mut file, bounds),
+        Format::Csv => csv::extract(source::read_whole(&mut file, max_bytes)?, bounds),
         Format::Pdf => pdf::extract(&mut file, path, context),
     };
     // A file that changed under the reader looks damaged; the change is the true reason.
@@ -163,6 +165,7 @@ const fn name_of(format: Format) -> &'static str {
         Format::Docx => "Word",
         Format::Xlsx => "Excel",
         Format::Ods => "OpenDocument",
+        Format::Csv => "CSV",
     }
 }
 

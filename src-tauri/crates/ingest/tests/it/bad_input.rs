@@ -172,6 +172,7 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
                 .as_bytes()
                 .to_vec(),
         ),
+        (Format::Csv, "Ime;Iznos\r\n\"Ž\"\"a;\";1,5\r\n\r\nx;\"".as_bytes().to_vec()),
         (Format::Markdown, "# Č\n\n- a\n  1. b\n\n| x | y |\n|---|---|\n| 1 |\n\n```\ncode\n```\n> q[^1]\n\n[^1]: f\n".as_bytes().to_vec()),
         (Format::Text, "Naslov\n======\n\nČlanak 5.\n\ntekst\r\n\u{feff}\u{c}dalje\n".as_bytes().to_vec()),
     ]
