@@ -116,6 +116,7 @@ pub enum Format {
     Ods,
     /// Values with a delimiter: commas, semicolons or tabs.
     Csv,
+    Email,
 }
 
 impl Format {
@@ -130,6 +131,7 @@ impl Format {
             Self::Xlsx => "xlsx",
             Self::Ods => "ods",
             Self::Csv => "csv",
+            Self::Email => "email",
         }
     }
 
@@ -144,6 +146,7 @@ impl Format {
             Self::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
             Self::Ods => "application/vnd.oasis.opendocument.spreadsheet",
             Self::Csv => "text/csv",
+            Self::Email => "message/rfc822",
         }
     }
 }

@@ -21,6 +21,28 @@ pub struct Extracted {
     pub warnings: Vec<Warning>,
 }
 
+impl Extracted {
+    /// The blocks with their texts, in one pass.
+    pub(crate) fn block_texts(&self) -> impl Iterator<Item = (BlockKind, &str)> {
+        let mut rest = self.text.as_str();
+        let mut at = 0;
+        let mut skip = move |chars: u32| {
+            let byte = rest
+                .char_indices()
+                .nth(chars as usize)
+                .map_or(rest.len(), |(byte, _)| byte);
+            let (skipped, after) = rest.split_at(byte);
+            rest = after;
+            skipped
+        };
+        self.blocks.iter().map(move |block| {
+            skip(block.span.start - at);
+            at = block.span.end;
+            (block.kind, skip(block.span.len()))
+        })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     pub kind: BlockKind,

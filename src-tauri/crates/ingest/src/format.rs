@@ -26,6 +26,7 @@ pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
     ("csv", Format::Csv),
     ("tsv", Format::Csv),
     ("tab", Format::Csv),
+    ("eml", Format::Email),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
     };
     match (format, content) {
         (Format::Text | Format::Markdown | Format::Html, Content::Text | Content::Html)
-        | (Format::Csv, Content::Text)
+        | (Format::Csv | Format::Email, Content::Text)
         | (Format::Pdf, Content::Pdf)
         // What a zip holds is seen when its table of contents is read, and so is whether an old
         // Office file is the wrapping of an encrypted new one.
@@ -208,6 +209,7 @@ mod tests {
             ("a.md", b"PK\x03\x04rest", "holds a zip archive"),
             ("a.docx", b"hello", "holds plain text"),
             ("a.xlsx", b"Ime;Iznos", "holds plain text"),
+            ("a.eml", b"%PDF-1.4\n", "holds a PDF"),
             ("a.csv", b"<html><table>", "holds a web page"),
             ("a.csv", b"PK\x03\x04rest", "holds a zip archive"),
             (

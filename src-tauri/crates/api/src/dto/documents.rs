@@ -35,6 +35,7 @@ mirrored! {
         Xlsx = "xlsx",
         Ods = "ods",
         Csv = "csv",
+        Email = "email",
     }
 }
 mirrored! {

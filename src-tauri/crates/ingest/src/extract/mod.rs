@@ -8,8 +8,10 @@ mod archive;
 mod compound;
 mod csv;
 mod docx;
+mod email;
 mod html;
 mod markdown;
+mod mime;
 mod number_format;
 mod numbering;
 mod ods;
@@ -22,11 +24,13 @@ mod text;
 mod xlsx;
 mod xml;
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use docent_domain::{Format, Progress};
 use serde::{Deserialize, Serialize};
 
+use self::archive::Source;
 use crate::extracted::{Extracted, Warning};
 use crate::refusal::Refusal;
 use crate::source::{self, FileStamp};
@@ -40,6 +44,8 @@ pub struct Bounds {
     pub html_bytes: u64,
     /// PDFs. They are read in place; the bound keeps out disk images with the wrong name.
     pub pdf_bytes: u64,
+    /// Messages with their attachments.
+    pub email_bytes: u64,
     /// Zip-based documents, packed.
     pub packed_bytes: u64,
     /// What all parts of one zip-based document may unpack to together, counted as it is unpacked.
@@ -58,6 +64,7 @@ impl Default for Bounds {
             text_bytes: 64 * MIB,
             html_bytes: 16 * MIB,
             pdf_bytes: 2048 * MIB,
+            email_bytes: 128 * MIB,
             packed_bytes: 256 * MIB,
             unpacked_bytes: 128 * MIB,
             zip_entries: 10_000,
@@ -72,6 +79,7 @@ impl Bounds {
         match format {
             Format::Text | Format::Markdown | Format::Csv => self.text_bytes,
             Format::Html => self.html_bytes,
+            Format::Email => self.email_bytes,
             Format::Docx | Format::Xlsx | Format::Ods => self.packed_bytes,
             Format::Pdf => self.pdf_bytes,
         }
@@ -128,19 +136,9 @@ pub(crate) fn extract(
     }
     let bounds = &context.bounds;
     bounds.check_size(format, metadata.len())?;
-    let max_bytes = bounds.file_bytes(format);
     let extracted = match format {
-        Format::Text => text::extract(source::read_whole(&mut file, max_bytes)?, bounds),
-        Format::Markdown => markdown::extract(source::read_whole(&mut file, max_bytes)?, bounds),
-        Format::Html => html::extract(&source::read_whole(&mut file, max_bytes)?, bounds),
-        Format::Docx | Format::Xlsx if compound::is_compound(&mut file)? => {
-            Err(compound::refusal(&mut file))
-        }
-        Format::Docx => docx::extract(&mut file, bounds),
-        Format::Xlsx => xlsx::extract(&mut file, bounds),
-        Format::Ods => ods::extract(&mut file, bounds),
-        Format::Csv => csv::extract(source::read_whole(&mut file, max_bytes)?, bounds),
         Format::Pdf => pdf::extract(&mut file, path, context),
+        _ => extract_source(&mut file, format, context),
     };
     // A file that changed under the reader looks damaged; the change is the true reason.
     let unchanged = file
@@ -149,7 +147,47 @@ pub(crate) fn extract(
     if !unchanged {
         return Err(Refusal::Changed);
     }
-    let extracted = extracted?;
+    with_text(extracted?)
+}
+
+/// Reads what another file holds.
+fn extract_bytes(
+    bytes: Vec<u8>,
+    format: Format,
+    context: &Context<'_>,
+) -> Result<Extracted, Refusal> {
+    context.bounds.check_size(format, bytes.len() as u64)?;
+    with_text(match format {
+        Format::Pdf => pdf::extract_bytes(&bytes, context),
+        _ => extract_source(&mut Cursor::new(bytes), format, context),
+    }?)
+}
+
+fn extract_source(
+    source: &mut dyn Source,
+    format: Format,
+    context: &Context<'_>,
+) -> Result<Extracted, Refusal> {
+    let bounds = &context.bounds;
+    let max_bytes = bounds.file_bytes(format);
+    let whole = |source: &mut dyn Source| source::read_whole(source, max_bytes);
+    match format {
+        Format::Text => text::extract(whole(source)?, bounds),
+        Format::Markdown => markdown::extract(whole(source)?, bounds),
+        Format::Html => html::extract(&whole(source)?, bounds),
+        Format::Csv => csv::extract(whole(source)?, bounds),
+        Format::Email => email::extract(&whole(source)?, context),
+        Format::Docx | Format::Xlsx if compound::is_compound(source)? => {
+            Err(compound::refusal(source))
+        }
+        Format::Docx => docx::extract(source, bounds),
+        Format::Xlsx => xlsx::extract(source, bounds),
+        Format::Ods => ods::extract(source, bounds),
+        Format::Pdf => pdf::extract_bytes(&whole(source)?, context),
+    }
+}
+
+fn with_text(extracted: Extracted) -> Result<Extracted, Refusal> {
     if extracted.text.trim().is_empty() {
         return Err(Refusal::NoText);
     }
@@ -166,6 +204,7 @@ const fn name_of(format: Format) -> &'static str {
         Format::Xlsx => "Excel",
         Format::Ods => "OpenDocument",
         Format::Csv => "CSV",
+        Format::Email => "mail",
     }
 }
 

@@ -102,7 +102,7 @@ fn sequences(bytes: &[u8]) -> (usize, usize) {
 }
 
 /// Uniform line breaks, no invisible characters, composed letters.
-fn cleaned(text: String) -> String {
+pub fn cleaned(text: String) -> String {
     let untouched = !text.contains(['\r', '\u{c}'])
         && !text.chars().any(is_invisible)
         && matches!(composed(&text), std::borrow::Cow::Borrowed(_));
@@ -130,14 +130,23 @@ fn cleaned(text: String) -> String {
     }
 }
 
-struct Line<'a> {
-    text: &'a str,
+#[derive(Clone, Copy)]
+pub struct Line<'a> {
+    pub text: &'a str,
     span: Span,
 }
 
 fn find_blocks(text: &str, assembler: &mut Assembler) -> Result<(), Refusal> {
     let mut underlines = Underlines::default();
-    let mut paragraph: Vec<Line<'_>> = Vec::new();
+    for_each_group(text, |lines| close(lines, &mut underlines, assembler))
+}
+
+/// Calls `each` with the lines between two blank ones.
+pub fn for_each_group(
+    text: &str,
+    mut each: impl FnMut(&[Line<'_>]) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let mut group: Vec<Line<'_>> = Vec::new();
     let mut at = 0;
     for line in text.split('\n') {
         let chars = if line.is_ascii() {
@@ -146,25 +155,26 @@ fn find_blocks(text: &str, assembler: &mut Assembler) -> Result<(), Refusal> {
             line.chars().count()
         } as u32;
         if line.trim().is_empty() {
-            close(&mut paragraph, &mut underlines, assembler)?;
+            each(&group)?;
+            group.clear();
         } else {
-            paragraph.push(Line {
+            group.push(Line {
                 text: line,
                 span: Span::new(at, at + chars),
             });
         }
         at += chars + 1;
     }
-    close(&mut paragraph, &mut underlines, assembler)
+    each(&group)
 }
 
 /// Turns the lines between two blank ones into a heading, a paragraph, or one after the other.
 fn close(
-    lines: &mut Vec<Line<'_>>,
+    lines: &[Line<'_>],
     underlines: &mut Underlines,
     assembler: &mut Assembler,
 ) -> Result<(), Refusal> {
-    let mut rest = lines.as_slice();
+    let mut rest = lines;
     if let Some((level, taken)) = underlines.heading(rest) {
         cover(assembler, BlockKind::Heading(level), &rest[..taken])?;
         rest = &rest[taken..];
@@ -177,7 +187,6 @@ fn close(
     if !rest.is_empty() {
         cover(assembler, BlockKind::Paragraph, rest)?;
     }
-    lines.clear();
     Ok(())
 }
 
@@ -191,13 +200,13 @@ fn cover(assembler: &mut Assembler, kind: BlockKind, lines: &[Line<'_>]) -> Resu
 /// Headings underlined (or over- and underlined) with a row of one character. As in
 /// reStructuredText, the first style that appears is the outermost.
 #[derive(Default)]
-struct Underlines {
+pub struct Underlines {
     styles: Vec<(char, bool)>,
 }
 
 impl Underlines {
     /// The level of the heading that the lines begin with, and how many of them it takes.
-    fn heading(&mut self, lines: &[Line<'_>]) -> Option<(u8, usize)> {
+    pub fn heading(&mut self, lines: &[Line<'_>]) -> Option<(u8, usize)> {
         let ruled = |index: usize| lines.get(index).and_then(|line| rule(line.text));
         let (title, style, length, taken) = match (ruled(0), ruled(1), ruled(2)) {
             (Some((over, _)), None, Some((under, length))) if over == under => {
@@ -280,7 +289,7 @@ pub fn division(line: &str) -> Option<u8> {
     (!bare.is_empty() && numbered && words.count() <= 12 && !line.ends_with(',')).then_some(*level)
 }
 
-fn first_heading(extracted: &Extracted) -> Option<String> {
+pub fn first_heading(extracted: &Extracted) -> Option<String> {
     let block = extracted.blocks.first()?;
     block.kind.level()?;
     let text = block.span.slice(&extracted.text)?;

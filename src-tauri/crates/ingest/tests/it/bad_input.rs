@@ -173,6 +173,14 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
                 .to_vec(),
         ),
         (Format::Csv, "Ime;Iznos\r\n\"Ž\"\"a;\";1,5\r\n\r\nx;\"".as_bytes().to_vec()),
+        (
+            Format::Email,
+            "Subject: =?utf-8?Q?=C4=8D?=\r\nContent-Type: multipart/mixed; boundary=\"b\"\r\n\r\n--b\r\n\r\nč =\r\n> x\r\n\
+             --b\r\nContent-Type: text/html; charset=windows-1250\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n<p>=E8</p>\r\n\
+             --b\r\nContent-Type: text/csv; name*0*=utf-8''%C4%8D; name*1=.csv\r\nContent-Transfer-Encoding: base64\r\n\r\nYTtiCjE7Mg==\r\n--b--\r\n"
+                .as_bytes()
+                .to_vec(),
+        ),
         (Format::Markdown, "# Č\n\n- a\n  1. b\n\n| x | y |\n|---|---|\n| 1 |\n\n```\ncode\n```\n> q[^1]\n\n[^1]: f\n".as_bytes().to_vec()),
         (Format::Text, "Naslov\n======\n\nČlanak 5.\n\ntekst\r\n\u{feff}\u{c}dalje\n".as_bytes().to_vec()),
     ]

@@ -156,6 +156,26 @@ fn open_document(kind: &str, title: &str, content: &str) -> Vec<u8> {
     )
 }
 
+pub fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for (number, piece) in (1..).zip(bytes.chunks(3)) {
+        let bits = piece
+            .iter()
+            .fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = bits << (8 * (3 - piece.len()));
+        for index in 0..=piece.len() {
+            let digit = bits >> (18 - 6 * index) & 63;
+            text.push(char::from(DIGITS[digit as usize]));
+        }
+        text.extend(std::iter::repeat_n('=', 3 - piece.len()));
+        if number % 19 == 0 {
+            text.push_str("\r\n");
+        }
+    }
+    text
+}
+
 /// A compound file with empty streams of these names, at most three.
 pub fn compound(streams: &[&str]) -> Vec<u8> {
     let mut header = vec![0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod docx;
+mod email;
 mod extractor;
 mod fixtures;
 mod pdf;
