@@ -117,6 +117,7 @@ pub enum Format {
     /// Values with a delimiter: commas, semicolons or tabs.
     Csv,
     Email,
+    Pptx,
 }
 
 impl Format {
@@ -132,6 +133,7 @@ impl Format {
             Self::Ods => "ods",
             Self::Csv => "csv",
             Self::Email => "email",
+            Self::Pptx => "pptx",
         }
     }
 
@@ -147,6 +149,9 @@ impl Format {
             Self::Ods => "application/vnd.oasis.opendocument.spreadsheet",
             Self::Csv => "text/csv",
             Self::Email => "message/rfc822",
+            Self::Pptx => {
+                "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+            }
         }
     }
 }

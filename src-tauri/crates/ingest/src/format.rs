@@ -27,6 +27,9 @@ pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
     ("tsv", Format::Csv),
     ("tab", Format::Csv),
     ("eml", Format::Email),
+    ("pptx", Format::Pptx),
+    ("pptm", Format::Pptx),
+    ("ppsx", Format::Pptx),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,8 +89,8 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
         | (Format::Pdf, Content::Pdf)
         // What a zip holds is seen when its table of contents is read, and so is whether an old
         // Office file is the wrapping of an encrypted new one.
-        | (Format::Docx | Format::Xlsx | Format::Ods, Content::Zip)
-        | (Format::Docx | Format::Xlsx, Content::OldOffice) => Detection::Supported(*format),
+        | (Format::Docx | Format::Xlsx | Format::Pptx | Format::Ods, Content::Zip)
+        | (Format::Docx | Format::Xlsx | Format::Pptx, Content::OldOffice) => Detection::Supported(*format),
         (_, Content::Pdf) => misnamed(&extension, "a PDF"),
         (_, Content::Zip) => misnamed(&extension, "a zip archive"),
         (_, Content::OldOffice) => misnamed(&extension, "an old Office file"),

@@ -36,6 +36,7 @@ mirrored! {
         Ods = "ods",
         Csv = "csv",
         Email = "email",
+        Pptx = "pptx",
     }
 }
 mirrored! {

@@ -19,6 +19,7 @@ mod opendocument;
 mod pdf;
 mod pdf_layout;
 mod pdfium;
+mod pptx;
 mod table;
 mod text;
 mod xlsx;
@@ -80,7 +81,7 @@ impl Bounds {
             Format::Text | Format::Markdown | Format::Csv => self.text_bytes,
             Format::Html => self.html_bytes,
             Format::Email => self.email_bytes,
-            Format::Docx | Format::Xlsx | Format::Ods => self.packed_bytes,
+            Format::Docx | Format::Xlsx | Format::Ods | Format::Pptx => self.packed_bytes,
             Format::Pdf => self.pdf_bytes,
         }
     }
@@ -177,12 +178,13 @@ fn extract_source(
         Format::Html => html::extract(&whole(source)?, bounds),
         Format::Csv => csv::extract(whole(source)?, bounds),
         Format::Email => email::extract(&whole(source)?, context),
-        Format::Docx | Format::Xlsx if compound::is_compound(source)? => {
+        Format::Docx | Format::Xlsx | Format::Pptx if compound::is_compound(source)? => {
             Err(compound::refusal(source))
         }
         Format::Docx => docx::extract(source, bounds),
         Format::Xlsx => xlsx::extract(source, bounds),
         Format::Ods => ods::extract(source, bounds),
+        Format::Pptx => pptx::extract(source, bounds),
         Format::Pdf => pdf::extract_bytes(&whole(source)?, context),
     }
 }
@@ -205,6 +207,7 @@ const fn name_of(format: Format) -> &'static str {
         Format::Ods => "OpenDocument",
         Format::Csv => "CSV",
         Format::Email => "mail",
+        Format::Pptx => "PowerPoint",
     }
 }
 

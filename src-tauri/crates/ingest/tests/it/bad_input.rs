@@ -5,7 +5,7 @@ use docent_ingest::{Detection, Extracted, FileStamp, Refusal, inspect};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::fixtures::{PdfOptions, compound, docx, ods, pdf, read, read_bytes, text, xlsx};
+use crate::fixtures::{PdfOptions, compound, docx, ods, pdf, pptx, read, read_bytes, text, xlsx};
 
 #[test]
 fn what_is_no_file_is_not_opened() {
@@ -161,6 +161,17 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
             ),
         ),
         (Format::Xlsx, compound(&["EncryptionInfo", "EncryptedPackage"])),
+        (
+            Format::Pptx,
+            pptx(&[
+                (
+                    "<p:sp><p:nvPr><p:ph type='title'/></p:nvPr><a:p><a:r><a:t>č</a:t></a:r></a:p></p:sp>\
+                     <p:sp><p:nvPr><p:ph/></p:nvPr><a:p><a:pPr lvl='1'/><a:r><a:t>a</a:t></a:r><a:br/></a:p></p:sp>",
+                    Some("<p:sp><p:nvPr><p:ph type='body'/></p:nvPr><a:p><a:t>b</a:t></a:p></p:sp>"),
+                ),
+                ("<a:tbl><a:tr><a:tc><a:p><a:t>x</a:t></a:p></a:tc><a:tc/></a:tr></a:tbl>", None),
+            ]),
+        ),
         (
             Format::Ods,
             ods("<office:body><table:table table:name='Č'><table:table-row table:number-rows-repeated='3'>\

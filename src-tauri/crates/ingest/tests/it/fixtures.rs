@@ -123,6 +123,58 @@ pub fn xlsx(sheets: &[(&str, &str)], strings: &[&str]) -> Vec<u8> {
     zip_of(&parts)
 }
 
+/// A PowerPoint presentation: slides with the notes that belong to them.
+pub fn pptx(slides: &[(&str, Option<&str>)]) -> Vec<u8> {
+    let mut list = String::new();
+    let mut relations = String::from("<Relationships>");
+    let mut parts = Vec::new();
+    // The order of the files is not the order of the slides.
+    for (index, (shapes, notes)) in slides.iter().enumerate().rev() {
+        let number = index + 1;
+        list.insert_str(
+            0,
+            &format!("<p:sldId id='{}' r:id='r{number}'/>", 255 + number),
+        );
+        write!(
+            relations,
+            "<Relationship Id='r{number}' Type='http://x/slide' Target='slides/s{number}.xml'/>"
+        )
+        .unwrap();
+        let slide = match shapes.starts_with("<p:sld") {
+            true => (*shapes).to_owned(),
+            false => format!("<p:sld>{shapes}</p:sld>"),
+        };
+        parts.push((format!("ppt/slides/s{number}.xml"), slide));
+        if let Some(notes) = notes {
+            parts.push((
+                format!("ppt/slides/_rels/s{number}.xml.rels"),
+                format!("<Relationships><Relationship Id='r1' Type='http://x/notesSlide' Target='../notesSlides/n{number}.xml'/></Relationships>"),
+            ));
+            parts.push((
+                format!("ppt/notesSlides/n{number}.xml"),
+                format!("<p:notes>{notes}</p:notes>"),
+            ));
+        }
+    }
+    for (name, content) in [
+        (
+            "ppt/presentation.xml",
+            format!("<p:presentation><p:sldIdLst>{list}</p:sldIdLst></p:presentation>"),
+        ),
+        (
+            "ppt/_rels/presentation.xml.rels",
+            relations + "</Relationships>",
+        ),
+        (
+            "docProps/core.xml",
+            "<c><dc:title>PowerPoint Presentation</dc:title></c>".to_owned(),
+        ),
+    ] {
+        parts.push((name.to_owned(), content));
+    }
+    zip_of(&parts)
+}
+
 fn zip_of(parts: &[(String, String)]) -> Vec<u8> {
     let parts: Vec<_> = parts
         .iter()

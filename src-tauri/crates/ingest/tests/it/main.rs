@@ -6,5 +6,6 @@ mod email;
 mod extractor;
 mod fixtures;
 mod pdf;
+mod pptx;
 mod spreadsheets;
 mod watch;
