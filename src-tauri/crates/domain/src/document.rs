@@ -118,6 +118,7 @@ pub enum Format {
     Csv,
     Email,
     Pptx,
+    Odt,
 }
 
 impl Format {
@@ -134,6 +135,7 @@ impl Format {
             Self::Csv => "csv",
             Self::Email => "email",
             Self::Pptx => "pptx",
+            Self::Odt => "odt",
         }
     }
 
@@ -152,6 +154,7 @@ impl Format {
             Self::Pptx => {
                 "application/vnd.openxmlformats-officedocument.presentationml.presentation"
             }
+            Self::Odt => "application/vnd.oasis.opendocument.text",
         }
     }
 }

@@ -37,6 +37,7 @@ mirrored! {
         Csv = "csv",
         Email = "email",
         Pptx = "pptx",
+        Odt = "odt",
     }
 }
 mirrored! {

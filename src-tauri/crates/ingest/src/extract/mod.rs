@@ -15,6 +15,7 @@ mod mime;
 mod number_format;
 mod numbering;
 mod ods;
+mod odt;
 mod opendocument;
 mod pdf;
 mod pdf_layout;
@@ -81,7 +82,9 @@ impl Bounds {
             Format::Text | Format::Markdown | Format::Csv => self.text_bytes,
             Format::Html => self.html_bytes,
             Format::Email => self.email_bytes,
-            Format::Docx | Format::Xlsx | Format::Ods | Format::Pptx => self.packed_bytes,
+            Format::Docx | Format::Xlsx | Format::Ods | Format::Pptx | Format::Odt => {
+                self.packed_bytes
+            }
             Format::Pdf => self.pdf_bytes,
         }
     }
@@ -185,6 +188,7 @@ fn extract_source(
         Format::Xlsx => xlsx::extract(source, bounds),
         Format::Ods => ods::extract(source, bounds),
         Format::Pptx => pptx::extract(source, bounds),
+        Format::Odt => odt::extract(source, bounds),
         Format::Pdf => pdf::extract_bytes(&whole(source)?, context),
     }
 }
@@ -204,7 +208,7 @@ const fn name_of(format: Format) -> &'static str {
         Format::Pdf => "PDF",
         Format::Docx => "Word",
         Format::Xlsx => "Excel",
-        Format::Ods => "OpenDocument",
+        Format::Ods | Format::Odt => "OpenDocument",
         Format::Csv => "CSV",
         Format::Email => "mail",
         Format::Pptx => "PowerPoint",

@@ -5,7 +5,9 @@ use docent_ingest::{Detection, Extracted, FileStamp, Refusal, inspect};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::fixtures::{PdfOptions, compound, docx, ods, pdf, pptx, read, read_bytes, text, xlsx};
+use crate::fixtures::{
+    PdfOptions, compound, docx, ods, odt, pdf, pptx, read, read_bytes, text, xlsx,
+};
 
 #[test]
 fn what_is_no_file_is_not_opened() {
@@ -171,6 +173,15 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
                 ),
                 ("<a:tbl><a:tr><a:tc><a:p><a:t>x</a:t></a:p></a:tc><a:tc/></a:tr></a:tbl>", None),
             ]),
+        ),
+        (
+            Format::Odt,
+            odt(
+                "<office:body><text:h>Č</text:h><text:list text:style-name='L'><text:list-item><text:p>a<text:note><text:note-citation>1</text:note-citation>\
+                 <text:note-body><text:p>b</text:p></text:note-body></text:note></text:p></text:list-item></text:list>\
+                 <table:table><table:table-row><table:table-cell><text:p>x<text:s text:c='3'/>y</text:p></table:table-cell><table:table-cell/></table:table-row></table:table></office:body>",
+                "<text:list-style style:name='L'><text:list-level-style-number text:level='1' style:num-format='i' style:num-suffix='.'/></text:list-style>",
+            ),
         ),
         (
             Format::Ods,

@@ -185,10 +185,15 @@ fn zip_of(parts: &[(String, String)]) -> Vec<u8> {
 
 /// An OpenDocument spreadsheet with the given content.
 pub fn ods(content: &str) -> Vec<u8> {
-    open_document("spreadsheet", "Popis", content)
+    open_document("spreadsheet", "Popis", content, "")
 }
 
-fn open_document(kind: &str, title: &str, content: &str) -> Vec<u8> {
+/// An OpenDocument text with the given content and named styles.
+pub fn odt(content: &str, styles: &str) -> Vec<u8> {
+    open_document("text", "Tekst", content, styles)
+}
+
+fn open_document(kind: &str, title: &str, content: &str, styles: &str) -> Vec<u8> {
     zip_of(
         &[
             (
@@ -198,6 +203,10 @@ fn open_document(kind: &str, title: &str, content: &str) -> Vec<u8> {
             (
                 "content.xml",
                 format!("<office:document-content>{content}</office:document-content>"),
+            ),
+            (
+                "styles.xml",
+                format!("<office:styles>{styles}</office:styles>"),
             ),
             (
                 "meta.xml",

@@ -5,6 +5,7 @@ mod docx;
 mod email;
 mod extractor;
 mod fixtures;
+mod odt;
 mod pdf;
 mod pptx;
 mod spreadsheets;
