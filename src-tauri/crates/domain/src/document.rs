@@ -119,6 +119,7 @@ pub enum Format {
     Email,
     Pptx,
     Odt,
+    Epub,
 }
 
 impl Format {
@@ -136,6 +137,7 @@ impl Format {
             Self::Email => "email",
             Self::Pptx => "pptx",
             Self::Odt => "odt",
+            Self::Epub => "epub",
         }
     }
 
@@ -155,6 +157,7 @@ impl Format {
                 "application/vnd.openxmlformats-officedocument.presentationml.presentation"
             }
             Self::Odt => "application/vnd.oasis.opendocument.text",
+            Self::Epub => "application/epub+zip",
         }
     }
 }

@@ -31,6 +31,7 @@ pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
     ("pptm", Format::Pptx),
     ("ppsx", Format::Pptx),
     ("odt", Format::Odt),
+    ("epub", Format::Epub),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
         | (Format::Pdf, Content::Pdf)
         // What a zip holds is seen when its table of contents is read, and so is whether an old
         // Office file is the wrapping of an encrypted new one.
-        | (Format::Docx | Format::Xlsx | Format::Pptx | Format::Ods | Format::Odt, Content::Zip)
+        | (Format::Docx | Format::Xlsx | Format::Pptx | Format::Ods | Format::Odt | Format::Epub, Content::Zip)
         | (Format::Docx | Format::Xlsx | Format::Pptx, Content::OldOffice) => Detection::Supported(*format),
         (_, Content::Pdf) => misnamed(&extension, "a PDF"),
         (_, Content::Zip) => misnamed(&extension, "a zip archive"),

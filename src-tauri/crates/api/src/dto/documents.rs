@@ -38,6 +38,7 @@ mirrored! {
         Email = "email",
         Pptx = "pptx",
         Odt = "odt",
+        Epub = "epub",
     }
 }
 mirrored! {

@@ -9,6 +9,7 @@ mod compound;
 mod csv;
 mod docx;
 mod email;
+mod epub;
 mod html;
 mod markdown;
 mod mime;
@@ -82,9 +83,12 @@ impl Bounds {
             Format::Text | Format::Markdown | Format::Csv => self.text_bytes,
             Format::Html => self.html_bytes,
             Format::Email => self.email_bytes,
-            Format::Docx | Format::Xlsx | Format::Ods | Format::Pptx | Format::Odt => {
-                self.packed_bytes
-            }
+            Format::Docx
+            | Format::Xlsx
+            | Format::Ods
+            | Format::Pptx
+            | Format::Odt
+            | Format::Epub => self.packed_bytes,
             Format::Pdf => self.pdf_bytes,
         }
     }
@@ -189,6 +193,7 @@ fn extract_source(
         Format::Ods => ods::extract(source, bounds),
         Format::Pptx => pptx::extract(source, bounds),
         Format::Odt => odt::extract(source, bounds),
+        Format::Epub => epub::extract(source, bounds),
         Format::Pdf => pdf::extract_bytes(&whole(source)?, context),
     }
 }
@@ -212,6 +217,7 @@ const fn name_of(format: Format) -> &'static str {
         Format::Csv => "CSV",
         Format::Email => "mail",
         Format::Pptx => "PowerPoint",
+        Format::Epub => "EPUB",
     }
 }
 

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::fixtures::{
-    PdfOptions, compound, docx, ods, odt, pdf, pptx, read, read_bytes, text, xlsx,
+    PdfOptions, compound, docx, epub, ods, odt, pdf, pptx, read, read_bytes, text, xlsx,
 };
 
 #[test]
@@ -182,6 +182,10 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
                  <table:table><table:table-row><table:table-cell><text:p>x<text:s text:c='3'/>y</text:p></table:table-cell><table:table-cell/></table:table-row></table:table></office:body>",
                 "<text:list-style style:name='L'><text:list-level-style-number text:level='1' style:num-format='i' style:num-suffix='.'/></text:list-style>",
             ),
+        ),
+        (
+            Format::Epub,
+            epub(&[("a.xhtml", "<?xml version='1.0'?><html><head><title/></head><body><h1>Č</h1><script/><p>a</p></body></html>"), ("b.xhtml", "<p>b")], &[]),
         ),
         (
             Format::Ods,

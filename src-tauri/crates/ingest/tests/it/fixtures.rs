@@ -123,6 +123,36 @@ pub fn xlsx(sheets: &[(&str, &str)], strings: &[&str]) -> Vec<u8> {
     zip_of(&parts)
 }
 
+/// A book of these pages, and further parts.
+pub fn epub(pages: &[(&str, &str)], parts: &[(&str, &str)]) -> Vec<u8> {
+    let mut items = String::from("<item id='css' href='x.css' media-type='text/css'/>");
+    let mut spine = String::new();
+    let mut all: Vec<(String, String)> = parts
+        .iter()
+        .map(|(name, content)| ((*name).to_owned(), (*content).to_owned()))
+        .collect();
+    for (number, (name, page)) in (1..).zip(pages) {
+        let href = name.replace(' ', "%20");
+        // The list of parts is in no order; the spine is.
+        items.insert_str(
+            0,
+            &format!(
+                "<item id='p{number}' href='../text/{href}#x' media-type='application/xhtml+xml'/>"
+            ),
+        );
+        write!(spine, "<itemref idref='p{number}'/>").unwrap();
+        all.push((format!("OEBPS/text/{name}"), (*page).to_owned()));
+    }
+    let package = format!(
+        "<package><metadata><dc:title>Šuma &amp; more</dc:title><dc:title>Drugi naslov</dc:title><dc:language>hr</dc:language></metadata>\
+         <manifest>{items}</manifest><spine>{spine}</spine></package>"
+    );
+    all.push(("OEBPS/package/book.opf".to_owned(), package));
+    let container = "<container><rootfiles><rootfile full-path='OEBPS/package/book.opf'/></rootfiles></container>";
+    all.push(("META-INF/container.xml".to_owned(), container.to_owned()));
+    zip_of(&all)
+}
+
 /// A PowerPoint presentation: slides with the notes that belong to them.
 pub fn pptx(slides: &[(&str, Option<&str>)]) -> Vec<u8> {
     let mut list = String::new();

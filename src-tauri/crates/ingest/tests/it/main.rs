@@ -3,6 +3,7 @@
 mod bad_input;
 mod docx;
 mod email;
+mod epub;
 mod extractor;
 mod fixtures;
 mod odt;
