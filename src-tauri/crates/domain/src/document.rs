@@ -120,6 +120,8 @@ pub enum Format {
     Pptx,
     Odt,
     Epub,
+    /// reStructuredText.
+    Rst,
 }
 
 impl Format {
@@ -138,6 +140,7 @@ impl Format {
             Self::Pptx => "pptx",
             Self::Odt => "odt",
             Self::Epub => "epub",
+            Self::Rst => "rst",
         }
     }
 
@@ -158,6 +161,7 @@ impl Format {
             }
             Self::Odt => "application/vnd.oasis.opendocument.text",
             Self::Epub => "application/epub+zip",
+            Self::Rst => "text/plain; charset=utf-8",
         }
     }
 }

@@ -32,6 +32,8 @@ pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
     ("ppsx", Format::Pptx),
     ("odt", Format::Odt),
     ("epub", Format::Epub),
+    ("rst", Format::Rst),
+    ("rest", Format::Rst),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +88,10 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
         return unsupported(format!("Docent does not read .{extension} files yet."));
     };
     match (format, content) {
-        (Format::Text | Format::Markdown | Format::Html, Content::Text | Content::Html)
+        (
+            Format::Text | Format::Markdown | Format::Html | Format::Rst,
+            Content::Text | Content::Html,
+        )
         | (Format::Csv | Format::Email, Content::Text)
         | (Format::Pdf, Content::Pdf)
         // What a zip holds is seen when its table of contents is read, and so is whether an old

@@ -39,6 +39,7 @@ mirrored! {
         Pptx = "pptx",
         Odt = "odt",
         Epub = "epub",
+        Rst = "rst",
     }
 }
 mirrored! {

@@ -22,6 +22,7 @@ mod pdf;
 mod pdf_layout;
 mod pdfium;
 mod pptx;
+mod rst;
 mod table;
 mod text;
 mod xlsx;
@@ -80,7 +81,7 @@ impl Default for Bounds {
 impl Bounds {
     const fn file_bytes(&self, format: Format) -> u64 {
         match format {
-            Format::Text | Format::Markdown | Format::Csv => self.text_bytes,
+            Format::Text | Format::Markdown | Format::Csv | Format::Rst => self.text_bytes,
             Format::Html => self.html_bytes,
             Format::Email => self.email_bytes,
             Format::Docx
@@ -183,6 +184,7 @@ fn extract_source(
         Format::Text => text::extract(whole(source)?, bounds),
         Format::Markdown => markdown::extract(whole(source)?, bounds),
         Format::Html => html::extract(&whole(source)?, bounds),
+        Format::Rst => rst::extract(whole(source)?, bounds),
         Format::Csv => csv::extract(whole(source)?, bounds),
         Format::Email => email::extract(&whole(source)?, context),
         Format::Docx | Format::Xlsx | Format::Pptx if compound::is_compound(source)? => {
@@ -218,6 +220,7 @@ const fn name_of(format: Format) -> &'static str {
         Format::Email => "mail",
         Format::Pptx => "PowerPoint",
         Format::Epub => "EPUB",
+        Format::Rst => "reStructuredText",
     }
 }
 

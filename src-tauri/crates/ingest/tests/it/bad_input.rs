@@ -207,6 +207,12 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
                 .as_bytes()
                 .to_vec(),
         ),
+        (
+            Format::Rst,
+            "=\nČ\n=\n\nNaslov\n------\ntekst::\n\n  kod\n\n.. note:: a\n   b\n.. c\n\n- č\n  č\n\n== ==\nč  b\n== ==\n1  2\n== ==\n\n+--+\n|č |\n+--+\n"
+                .as_bytes()
+                .to_vec(),
+        ),
         (Format::Markdown, "# Č\n\n- a\n  1. b\n\n| x | y |\n|---|---|\n| 1 |\n\n```\ncode\n```\n> q[^1]\n\n[^1]: f\n".as_bytes().to_vec()),
         (Format::Text, "Naslov\n======\n\nČlanak 5.\n\ntekst\r\n\u{feff}\u{c}dalje\n".as_bytes().to_vec()),
     ]
