@@ -122,6 +122,9 @@ pub enum Format {
     Epub,
     /// reStructuredText.
     Rst,
+    Json,
+    /// Source code, settings and their like: text without prose's structure.
+    Code,
 }
 
 impl Format {
@@ -141,13 +144,15 @@ impl Format {
             Self::Odt => "odt",
             Self::Epub => "epub",
             Self::Rst => "rst",
+            Self::Json => "json",
+            Self::Code => "code",
         }
     }
 
     #[must_use]
     pub const fn media_type(self) -> &'static str {
         match self {
-            Self::Text => "text/plain; charset=utf-8",
+            Self::Text | Self::Rst | Self::Code => "text/plain; charset=utf-8",
             Self::Markdown => "text/markdown; charset=utf-8",
             Self::Html => "text/html",
             Self::Pdf => "application/pdf",
@@ -161,7 +166,7 @@ impl Format {
             }
             Self::Odt => "application/vnd.oasis.opendocument.text",
             Self::Epub => "application/epub+zip",
-            Self::Rst => "text/plain; charset=utf-8",
+            Self::Json => "application/json",
         }
     }
 }

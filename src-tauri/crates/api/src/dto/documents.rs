@@ -40,6 +40,8 @@ mirrored! {
         Odt = "odt",
         Epub = "epub",
         Rst = "rst",
+        Json = "json",
+        Code = "code",
     }
 }
 mirrored! {

@@ -11,6 +11,7 @@ mod docx;
 mod email;
 mod epub;
 mod html;
+mod json;
 mod markdown;
 mod mime;
 mod number_format;
@@ -81,7 +82,12 @@ impl Default for Bounds {
 impl Bounds {
     const fn file_bytes(&self, format: Format) -> u64 {
         match format {
-            Format::Text | Format::Markdown | Format::Csv | Format::Rst => self.text_bytes,
+            Format::Text
+            | Format::Markdown
+            | Format::Csv
+            | Format::Rst
+            | Format::Json
+            | Format::Code => self.text_bytes,
             Format::Html => self.html_bytes,
             Format::Email => self.email_bytes,
             Format::Docx
@@ -185,6 +191,8 @@ fn extract_source(
         Format::Markdown => markdown::extract(whole(source)?, bounds),
         Format::Html => html::extract(&whole(source)?, bounds),
         Format::Rst => rst::extract(whole(source)?, bounds),
+        Format::Json => json::extract(whole(source)?, bounds),
+        Format::Code => text::extract_code(whole(source)?, bounds),
         Format::Csv => csv::extract(whole(source)?, bounds),
         Format::Email => email::extract(&whole(source)?, context),
         Format::Docx | Format::Xlsx | Format::Pptx if compound::is_compound(source)? => {
@@ -221,6 +229,8 @@ const fn name_of(format: Format) -> &'static str {
         Format::Pptx => "PowerPoint",
         Format::Epub => "EPUB",
         Format::Rst => "reStructuredText",
+        Format::Json => "JSON",
+        Format::Code => "source code",
     }
 }
 

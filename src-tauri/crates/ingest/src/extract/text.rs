@@ -23,6 +23,22 @@ pub fn extract(bytes: Vec<u8>, bounds: &Bounds) -> Result<Extracted, Refusal> {
     Ok(extracted)
 }
 
+/// Source code and its like, as it is: pieces between blank lines, and no guesses at headings.
+pub fn extract_code(bytes: Vec<u8>, bounds: &Bounds) -> Result<Extracted, Refusal> {
+    code(decode(bytes, None)?, bounds)
+}
+
+/// The same, of text that is decoded already.
+pub fn code(decoded: Decoded, bounds: &Bounds) -> Result<Extracted, Refusal> {
+    let text = cleaned(decoded.text);
+    let mut assembler = Assembler::new(bounds.max_chars);
+    assembler.raw(&text)?;
+    for_each_group(&text, |lines| cover(&mut assembler, BlockKind::Code, lines))?;
+    let mut extracted = assembler.finish();
+    extracted.warnings = decoded.warnings;
+    Ok(extracted)
+}
+
 pub struct Decoded {
     pub text: String,
     pub warnings: Vec<Warning>,
@@ -370,6 +386,22 @@ mod tests {
         assert_eq!(
             extracted.warnings,
             [Warning::ReplacedCharacters { count: 1 }]
+        );
+    }
+
+    #[test]
+    fn code_has_no_headings_and_keeps_its_spaces() {
+        let source = "\u{feff}# NASLOV\r\n=======\r\n\r\n\tfn ž() {\r\n\r\n    }\r\n";
+        let extracted = extract_code(source.as_bytes().to_vec(), &Bounds::default()).unwrap();
+        assert_eq!(extracted.text, "# NASLOV\n=======\n\n\tfn ž() {\n\n    }\n");
+        let blocks: Vec<_> = extracted.block_texts().collect();
+        assert_eq!(
+            blocks,
+            [
+                (BlockKind::Code, "# NASLOV\n======="),
+                (BlockKind::Code, "\tfn ž() {"),
+                (BlockKind::Code, "    }"),
+            ]
         );
     }
 

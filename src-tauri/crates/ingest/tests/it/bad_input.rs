@@ -213,6 +213,8 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
                 .as_bytes()
                 .to_vec(),
         ),
+        (Format::Code, "fn č() {\r\n\r\n    a();\n}\n\n\tb\n".as_bytes().to_vec()),
+        (Format::Json, "{\"č\": [{\"a\": 1}, [true, \"x\\ny\"]], \"b\": {\"c\": \"\\u010d \"}}".as_bytes().to_vec()),
         (Format::Markdown, "# Č\n\n- a\n  1. b\n\n| x | y |\n|---|---|\n| 1 |\n\n```\ncode\n```\n> q[^1]\n\n[^1]: f\n".as_bytes().to_vec()),
         (Format::Text, "Naslov\n======\n\nČlanak 5.\n\ntekst\r\n\u{feff}\u{c}dalje\n".as_bytes().to_vec()),
     ]
