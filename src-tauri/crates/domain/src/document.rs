@@ -125,6 +125,8 @@ pub enum Format {
     Json,
     /// Source code, settings and their like: text without prose's structure.
     Code,
+    /// Excel's older, binary format.
+    Xls,
 }
 
 impl Format {
@@ -146,6 +148,7 @@ impl Format {
             Self::Rst => "rst",
             Self::Json => "json",
             Self::Code => "code",
+            Self::Xls => "xls",
         }
     }
 
@@ -167,6 +170,7 @@ impl Format {
             Self::Odt => "application/vnd.oasis.opendocument.text",
             Self::Epub => "application/epub+zip",
             Self::Json => "application/json",
+            Self::Xls => "application/vnd.ms-excel",
         }
     }
 }

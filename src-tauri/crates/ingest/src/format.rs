@@ -132,6 +132,8 @@ pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
     ("log", Format::Code),
     ("po", Format::Code),
     ("bib", Format::Code),
+    ("xls", Format::Xls),
+    ("xlt", Format::Xls),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,7 +197,7 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
         // What a zip holds is seen when its table of contents is read, and so is whether an old
         // Office file is the wrapping of an encrypted new one.
         | (Format::Docx | Format::Xlsx | Format::Pptx | Format::Ods | Format::Odt | Format::Epub, Content::Zip)
-        | (Format::Docx | Format::Xlsx | Format::Pptx, Content::OldOffice) => Detection::Supported(*format),
+        | (Format::Docx | Format::Xlsx | Format::Pptx | Format::Xls, Content::OldOffice) => Detection::Supported(*format),
         (_, Content::Pdf) => misnamed(&extension, "a PDF"),
         (_, Content::Zip) => misnamed(&extension, "a zip archive"),
         (_, Content::OldOffice) => misnamed(&extension, "an old Office file"),
@@ -324,6 +326,7 @@ mod tests {
             ("a.json", b"<!doctype html>", "holds a web page"),
             ("a.eml", b"%PDF-1.4\n", "holds a PDF"),
             ("a.csv", b"<html><table>", "holds a web page"),
+            ("a.xls", b"PK\x03\x04rest", "holds a zip archive"),
             ("a.csv", b"PK\x03\x04rest", "holds a zip archive"),
             (
                 "a.ods",

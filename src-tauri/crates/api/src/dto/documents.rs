@@ -42,6 +42,7 @@ mirrored! {
         Rst = "rst",
         Json = "json",
         Code = "code",
+        Xls = "xls",
     }
 }
 mirrored! {

@@ -38,16 +38,29 @@ pub fn refusal(source: &mut dyn Source) -> Refusal {
     }
 }
 
-pub struct Compound {
+pub struct Compound<'a> {
+    sectors: Sectors<'a>,
     entries: Vec<Entry>,
+    /// Streams below this size stand in the mini stream.
+    cutoff: u64,
+    /// The sectors of the table that says which mini sector follows which.
+    mini_table: u32,
 }
 
 struct Entry {
     name: String,
+    kind: u8,
+    first: u32,
+    size: u64,
 }
 
-impl Compound {
-    pub fn open(source: &mut dyn Source) -> Result<Self, Refusal> {
+const STREAM: u8 = 2;
+const ROOT: u8 = 5;
+/// Bytes of a sector in the mini stream.
+const MINI_SECTOR: usize = 64;
+
+impl<'a> Compound<'a> {
+    pub fn open(source: &'a mut dyn Source) -> Result<Self, Refusal> {
         let length = source.seek(SeekFrom::End(0))?;
         source.seek(SeekFrom::Start(0))?;
         let mut header = Vec::new();
@@ -71,7 +84,7 @@ impl Compound {
         let directory = sectors.chain(u32_at(&header, 48), (MAX_ENTRIES * ENTRY) as u64)?;
         let entries = directory
             .chunks_exact(ENTRY)
-            .filter(|entry| matches!(entry[66], 1 | 2 | 5))
+            .filter(|entry| matches!(entry[66], 1 | STREAM | ROOT))
             .map(|entry| {
                 let length = usize::from(u16_at(entry, 64)).saturating_sub(2).min(62);
                 let units: Vec<u16> = entry[..length]
@@ -80,14 +93,62 @@ impl Compound {
                     .collect();
                 Entry {
                     name: String::from_utf16_lossy(&units),
+                    kind: entry[66],
+                    first: u32_at(entry, 116),
+                    size: u64::from(u32_at(entry, 120)),
                 }
             })
             .collect();
-        Ok(Self { entries })
+        Ok(Self {
+            sectors,
+            entries,
+            cutoff: u64::from(u32_at(&header, 56)),
+            mini_table: u32_at(&header, 60),
+        })
     }
 
     pub fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|entry| entry.name == name)
+    }
+
+    /// A stream whole; `None` if there is none of that name, in capitals or not.
+    pub fn stream(&mut self, name: &str, max: u64) -> Result<Option<Vec<u8>>, Refusal> {
+        let Some(entry) = self
+            .entries
+            .iter()
+            .find(|entry| entry.kind == STREAM && entry.name.eq_ignore_ascii_case(name))
+        else {
+            return Ok(None);
+        };
+        let (first, size) = (entry.first, entry.size);
+        if size > max {
+            return Err(Refusal::UnpacksTooBig { max_bytes: max });
+        }
+        if size >= self.cutoff {
+            return self.sectors.chain(first, size).map(Some);
+        }
+        let root = self.entries.iter().find(|entry| entry.kind == ROOT);
+        let (root_first, root_size) = root
+            .map(|root| (root.first, root.size))
+            .ok_or_else(damaged)?;
+        let mini = self.sectors.chain(root_first, root_size.min(max))?;
+        let table = self.sectors.chain(self.mini_table, max)?;
+        let mut bytes = Vec::new();
+        let mut sector = first;
+        while sector < LAST_SECTOR && (bytes.len() as u64) < size {
+            let at = sector as usize * MINI_SECTOR;
+            // What the file does not hold ends the stream; a ring ends with its size.
+            let Some(piece) = mini.get(at..(at + MINI_SECTOR).min(mini.len())) else {
+                break;
+            };
+            bytes.extend_from_slice(piece);
+            let Some(next) = table.get(sector as usize * 4..sector as usize * 4 + 4) else {
+                break;
+            };
+            sector = u32_at(next, 0);
+        }
+        bytes.truncate(size as usize);
+        Ok(Some(bytes))
     }
 }
 
@@ -161,10 +222,10 @@ fn damaged() -> Refusal {
     Refusal::damaged("its table of contents cannot be read")
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> u16 {
+pub fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+pub fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }

@@ -24,7 +24,16 @@ const DEEPEST: u8 = 4;
 const MAX_ATTACHMENTS: usize = 50;
 
 /// One of these is in every message.
-const TELLTALE: [&str; 6] = ["from", "to", "subject", "date", "received", "message-id"];
+const TELLTALE: [&str; 8] = [
+    "from",
+    "to",
+    "subject",
+    "date",
+    "received",
+    "message-id",
+    "mime-version",
+    "content-type",
+];
 
 pub fn extract(bytes: &[u8], context: &Context<'_>) -> Result<Extracted, Refusal> {
     let message = Part::read(bytes);

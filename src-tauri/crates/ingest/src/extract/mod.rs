@@ -26,6 +26,7 @@ mod pptx;
 mod rst;
 mod table;
 mod text;
+mod xls;
 mod xlsx;
 mod xml;
 
@@ -92,6 +93,7 @@ impl Bounds {
             Format::Email => self.email_bytes,
             Format::Docx
             | Format::Xlsx
+            | Format::Xls
             | Format::Ods
             | Format::Pptx
             | Format::Odt
@@ -200,6 +202,7 @@ fn extract_source(
         }
         Format::Docx => docx::extract(source, bounds),
         Format::Xlsx => xlsx::extract(source, bounds),
+        Format::Xls => xls::extract(source, bounds),
         Format::Ods => ods::extract(source, bounds),
         Format::Pptx => pptx::extract(source, bounds),
         Format::Odt => odt::extract(source, bounds),
@@ -222,7 +225,7 @@ const fn name_of(format: Format) -> &'static str {
         Format::Html => "HTML",
         Format::Pdf => "PDF",
         Format::Docx => "Word",
-        Format::Xlsx => "Excel",
+        Format::Xlsx | Format::Xls => "Excel",
         Format::Ods | Format::Odt => "OpenDocument",
         Format::Csv => "CSV",
         Format::Email => "mail",

@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::fixtures::{
-    PdfOptions, compound, docx, epub, ods, odt, pdf, pptx, read, read_bytes, text, xlsx,
+    PdfOptions, compound, docx, epub, ods, odt, pdf, pptx, read, read_bytes, text, xls, xlsx,
 };
 
 #[test]
@@ -160,6 +160,13 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
                     ("Drugi", "<row><c s='1'><v>1</v></c></row>"),
                 ],
                 &["čaša"],
+            ),
+        ),
+        (
+            Format::Xls,
+            xls(
+                &[(0x00fc, b"\x01\0\0\0\x01\0\0\0\x04\0\x01\x0d\x01a\0"), (0x003c, b"\0bc")],
+                &[(0x00fd, &[0; 10]), (0x027e, b"\x01\0\0\0\0\0\x16\0\0\0"), (0x0204, b"\x02\0\0\0\0\0\x01\0\0x")],
             ),
         ),
         (Format::Xlsx, compound(&["EncryptionInfo", "EncryptedPackage"])),

@@ -269,28 +269,98 @@ pub fn base64(bytes: &[u8]) -> String {
 
 /// A compound file with empty streams of these names, at most three.
 pub fn compound(streams: &[&str]) -> Vec<u8> {
+    let streams: Vec<_> = streams.iter().map(|name| (*name, &b""[..])).collect();
+    compound_of(&streams)
+}
+
+/// A compound file with these streams, at most three, each of at most 500 sectors.
+pub fn compound_of(streams: &[(&str, &[u8])]) -> Vec<u8> {
+    const SECTOR: usize = 512;
+    const END: u32 = 0xffff_fffe;
     let mut header = vec![0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1];
-    header.resize(512, 0xff);
+    header.resize(SECTOR, 0xff);
     let mut set = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
     set(30, &9_u16.to_le_bytes());
     set(32, &6_u16.to_le_bytes());
-    // The directory stands in sector 1, the table of sectors in sector 0.
-    set(48, &1_u32.to_le_bytes());
-    set(56, &4096_u32.to_le_bytes());
-    set(76, &0_u32.to_le_bytes());
-    let mut table = vec![0xff; 512];
-    table[..8].copy_from_slice(&[0xfd, 0xff, 0xff, 0xff, 0xfe, 0xff, 0xff, 0xff]);
+    // The table of sectors stands in the first four, the directory in the fifth. No stream is so
+    // small that it would stand elsewhere.
+    set(48, &4_u32.to_le_bytes());
+    set(56, &0_u32.to_le_bytes());
+    set(68, &END.to_le_bytes());
+    for sector in 0..4_u32 {
+        set(76 + 4 * sector as usize, &sector.to_le_bytes());
+    }
+    let mut table = vec![0xffff_fffd_u32; 4];
+    table.push(END);
     let mut directory = Vec::new();
-    for (name, kind) in std::iter::once(("Root Entry", 5)).chain(streams.iter().map(|n| (*n, 2))) {
+    let mut contents = Vec::new();
+    let root = std::iter::once(("Root Entry", 5, &b""[..]));
+    for (name, kind, content) in root.chain(streams.iter().map(|(name, bytes)| (*name, 2, *bytes)))
+    {
         let mut entry: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let length = entry.len() as u16 + 2;
         entry.resize(128, 0);
         entry[64..66].copy_from_slice(&length.to_le_bytes());
         entry[66] = kind;
+        let sectors = content.len().div_ceil(SECTOR);
+        let first = if sectors == 0 {
+            END
+        } else {
+            table.len() as u32
+        };
+        entry[116..120].copy_from_slice(&first.to_le_bytes());
+        entry[120..124].copy_from_slice(&(content.len() as u32).to_le_bytes());
         directory.extend(entry);
+        for sector in 1..=sectors {
+            let next = table.len() as u32 + 1;
+            table.push(if sector == sectors { END } else { next });
+        }
+        contents.extend_from_slice(content);
+        contents.resize(contents.len().next_multiple_of(SECTOR), 0);
     }
-    directory.resize(512, 0);
-    [header, table, directory].concat()
+    directory.resize(SECTOR, 0);
+    let mut table: Vec<u8> = table.into_iter().flat_map(u32::to_le_bytes).collect();
+    table.resize(4 * SECTOR, 0xff);
+    [header, table, directory, contents].concat()
+}
+
+/// A binary workbook: records of the workbook's own, and a sheet with these.
+pub fn xls(globals: &[(u16, &[u8])], sheet: &[(u16, &[u8])]) -> Vec<u8> {
+    compound_of(&[("Workbook", &xls_stream(globals, sheet))])
+}
+
+fn xls_stream(globals: &[(u16, &[u8])], sheet: &[(u16, &[u8])]) -> Vec<u8> {
+    let record = |kind: u16, data: &[u8]| {
+        let mut record = kind.to_le_bytes().to_vec();
+        record.extend((data.len() as u16).to_le_bytes());
+        record.extend_from_slice(data);
+        record
+    };
+    let begin = record(0x0809, &[0x00, 0x06, 0x05, 0x00]);
+    let end = record(0x000a, b"");
+    let all = |records: &[(u16, &[u8])]| -> Vec<u8> {
+        records
+            .iter()
+            .flat_map(|(kind, data)| record(*kind, data))
+            .collect()
+    };
+    let name = "Plaće";
+    let mut bound = vec![0; 6];
+    bound.extend([name.chars().count() as u8, 1]);
+    bound.extend(name.encode_utf16().flat_map(u16::to_le_bytes));
+    let globals = all(globals);
+    let start = begin.len() + globals.len() + 4 + bound.len() + end.len();
+    bound[..4].copy_from_slice(&(start as u32).to_le_bytes());
+    [
+        begin.clone(),
+        globals,
+        record(0x0085, &bound),
+        end.clone(),
+        begin,
+        all(sheet),
+        end,
+    ]
+    .concat()
 }
 
 /// A line of text on a PDF page; `y` from the bottom, in points.

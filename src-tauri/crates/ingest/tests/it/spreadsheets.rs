@@ -3,7 +3,7 @@
 use docent_domain::Format;
 use docent_ingest::{BlockKind, Bounds, Refusal, Warning, extract_here};
 
-use crate::fixtures::{blocks, compound, ods, read_bytes, xlsx, zip};
+use crate::fixtures::{blocks, compound, ods, read_bytes, xls, xlsx, zip};
 
 #[test]
 fn sheets_of_a_workbook_with_what_their_cells_show() {
@@ -164,5 +164,83 @@ fn bombs_and_endless_tables_are_refused() {
     assert_eq!(
         extract_here(&path, Format::Ods, bounds, None),
         Err(Refusal::TooManyParts { max: 100 })
+    );
+}
+
+/// Row, column and style of a cell, and what follows.
+fn cell(row: u16, column: u16, style: u16, rest: &[u8]) -> Vec<u8> {
+    let mut cell: Vec<u8> = [row, column, style]
+        .into_iter()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    cell.extend_from_slice(rest);
+    cell
+}
+
+#[test]
+fn binary_workbooks_with_every_kind_of_cell() {
+    let globals: [(u16, &[u8]); 5] = [
+        (0x041e, b"\xa4\0\x08\0\00.00\"kn\""),
+        (0x00e0, &[0; 20]),
+        (0x00e0, b"\0\0\xa4\0"),
+        (0x00e0, b"\0\0\x0e\0"),
+        (
+            0x00fc,
+            b"\x02\0\0\0\x02\0\0\0\x03\0\0Ime\x06\0\x01I\0z\0n\0o\0s\0\x0d\x01",
+        ),
+    ];
+    let text_result = cell(2, 0, 0, &[0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0]);
+    let sheet: [(u16, &[u8]); 9] = [
+        (0x00fd, &cell(0, 0, 0, &[0, 0, 0, 0])),
+        (0x00fd, &cell(0, 1, 0, &[1, 0, 0, 0])),
+        // A chart in the sheet, with a number of its own.
+        (0x0809, &[0x00, 0x06, 0x20, 0x00]),
+        (0x0203, &cell(0, 0, 0, &99_f64.to_le_bytes())),
+        (0x000a, b""),
+        (0x0006, &text_result),
+        (0x0207, b"\x03\0\0Ana"),
+        (0x0203, &cell(2, 1, 1, &1234.5_f64.to_le_bytes())),
+        // Two numbers in one record: 5, and the days to 2026-03-31.
+        (
+            0x00bd,
+            &[
+                &cell(3, 0, 0, b"\x16\0\0\0")[..],
+                b"\x02\0",
+                &(46_112_u32 << 2 | 2).to_le_bytes(),
+                b"\x01\0",
+            ]
+            .concat(),
+        ),
+    ];
+    let extracted = read_bytes(&xls(&globals, &sheet), Format::Xls).unwrap();
+    assert_eq!(
+        blocks(&extracted),
+        [
+            (BlockKind::Heading(1), "Sheet: Plaće"),
+            (BlockKind::TableRow, "Ime | Iznosč"),
+            (BlockKind::TableRow, "Ana | 1234.50 kn"),
+            (BlockKind::TableRow, "5 | 2026-03-31"),
+        ]
+    );
+}
+
+#[test]
+fn binary_workbooks_that_are_locked_or_none() {
+    assert_eq!(
+        read_bytes(&xls(&[(0x002f, &[1, 0])], &[]), Format::Xls),
+        Err(Refusal::PasswordProtected)
+    );
+    assert_eq!(
+        read_bytes(&compound(&["EncryptedPackage"]), Format::Xls),
+        Err(Refusal::PasswordProtected)
+    );
+    let refusal = read_bytes(&compound(&["WordDocument"]), Format::Xls).unwrap_err();
+    assert!(
+        refusal.to_string().contains("holds no Excel workbook"),
+        "{refusal}"
+    );
+    assert_eq!(
+        read_bytes(&xls(&[], &[]), Format::Xls),
+        Err(Refusal::NoText)
     );
 }
