@@ -29,7 +29,7 @@ const KNOWN_PARTS: &[(&str, &str)] = &[
 ];
 
 pub struct Archive<'a> {
-    archive: ZipArchive<BufReader<&'a mut dyn Source>>,
+    entries: ZipArchive<BufReader<&'a mut dyn Source>>,
     /// What is left of the bound on unpacked bytes, for all parts together.
     left: Rc<Cell<u64>>,
     max: u64,
@@ -42,21 +42,36 @@ impl<'a> Archive<'a> {
                 max: bounds.zip_entries as u64,
             });
         }
-        let archive = ZipArchive::new(BufReader::new(source)).map_err(zip_refusal)?;
-        if archive.len() > bounds.zip_entries {
+        let entries = ZipArchive::new(BufReader::new(source)).map_err(zip_refusal)?;
+        if entries.len() > bounds.zip_entries {
             return Err(Refusal::TooManyParts {
                 max: bounds.zip_entries as u64,
             });
         }
         Ok(Self {
-            archive,
+            entries,
             left: Rc::new(Cell::new(bounds.unpacked_bytes)),
             max: bounds.unpacked_bytes,
         })
     }
 
     pub fn has(&self, part: &str) -> bool {
-        self.archive.index_for_name(part).is_some()
+        self.index(part).is_some()
+    }
+
+    /// Where a part is. Names differ in their capitals and slashes from what refers to them where a
+    /// program was careless, and office suites don't mind.
+    fn index(&self, part: &str) -> Option<usize> {
+        let same = |name: &str| {
+            name.len() == part.len()
+                && name.bytes().zip(part.bytes()).all(|(found, wanted)| {
+                    found.eq_ignore_ascii_case(&wanted) || (found == b'\\' && wanted == b'/')
+                })
+        };
+        self.entries.index_for_name(part).or_else(|| {
+            let mut names = self.entries.file_names();
+            names.position(|name| name.is_ok_and(|name| same(&name)))
+        })
     }
 
     /// The part that a package names as its document. Nearly always the usual one.
@@ -114,11 +129,10 @@ impl<'a> Archive<'a> {
         read: impl FnOnce(&mut dyn Read) -> Result<T, Refusal>,
     ) -> Result<Option<T>, Refusal> {
         let left = Rc::clone(&self.left);
-        let entry = match self.archive.by_name(name) {
-            Ok(entry) => entry,
-            Err(ZipError::FileNotFound) => return Ok(None),
-            Err(error) => return Err(zip_refusal(error)),
+        let Some(index) = self.index(name) else {
+            return Ok(None);
         };
+        let entry = self.entries.by_index(index).map_err(zip_refusal)?;
         let packed = entry.compressed_size();
         let exhausted = Rc::new(Cell::new(false));
         let mut unpacked = Unpacked {

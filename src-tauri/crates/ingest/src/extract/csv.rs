@@ -160,6 +160,8 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
     use crate::extracted::{BlockKind, Warning};
 
@@ -232,7 +234,7 @@ mod tests {
     fn a_stray_quote_does_not_swallow_the_file() {
         let mut text = "size,what\n\"5,screen\n".to_owned();
         for number in 0..20_000 {
-            text.push_str(&format!("{number},row\n"));
+            writeln!(text, "{number},row").unwrap();
         }
         assert_eq!(blocks(text.as_bytes()).len(), 20_002);
     }

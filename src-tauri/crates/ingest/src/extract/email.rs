@@ -213,9 +213,12 @@ impl Reader<'_> {
                 let quoted = is_quoted(&same[0]);
                 let texts: Vec<_> = same
                     .iter()
-                    .map(|line| match quoted {
-                        true => line.text.trim_start_matches(['>', ' ']),
-                        false => line.text.trim_end(),
+                    .map(|line| {
+                        if quoted {
+                            line.text.trim_start_matches(['>', ' '])
+                        } else {
+                            line.text.trim_end()
+                        }
                     })
                     .collect();
                 let kind = if quoted {

@@ -4,7 +4,13 @@
 //! Dates come out as ISO 8601 and decimals with a point, whatever the sheet's language: the rest of
 //! a format (digit groups, names of months, colours, the sections for other signs) is left out.
 
+use std::fmt::Write as _;
+
 /// How a cell's number is shown.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "formats combine their marks freely"
+)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NumberFormat {
     date: bool,
@@ -202,9 +208,9 @@ impl NumberFormat {
             } else {
                 second / 3600
             };
-            shown.push_str(&format!("{hours:02}:{:02}", second / 60 % 60));
+            let _ = write!(shown, "{hours:02}:{:02}", second / 60 % 60);
             if second % 60 != 0 {
-                shown.push_str(&format!(":{:02}", second % 60));
+                let _ = write!(shown, ":{:02}", second % 60);
             }
         }
         shown

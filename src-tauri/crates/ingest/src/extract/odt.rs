@@ -24,8 +24,8 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
         styles,
         assembler: Assembler::new(bounds.max_chars),
         title: None,
-        in_body: false,
-        paragraphs: Vec::new(),
+        begun: false,
+        open: Vec::new(),
         lists: Vec::new(),
         item: None,
         table_depth: 0,
@@ -151,9 +151,9 @@ struct Body {
     styles: Styles,
     assembler: Assembler,
     title: Option<String>,
-    in_body: bool,
+    begun: bool,
     /// Open paragraphs: notes and text boxes stand inside one.
-    paragraphs: Vec<Paragraph>,
+    open: Vec<Paragraph>,
     /// Styles of the open lists, outermost first.
     lists: Vec<String>,
     /// The label of the item whose first paragraph has not come yet.
@@ -191,15 +191,15 @@ impl Part for Body {
     }
 
     fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal> {
-        if !self.in_body {
-            self.in_body = name == "body";
+        if !self.begun {
+            self.begun = name == "body";
             return self.styles.open(name, element);
         }
         match name {
             "p" | "h" => {
                 let level =
                     attribute(element, "outline-level").and_then(|level| level.parse().ok());
-                self.paragraphs.push(Paragraph {
+                self.open.push(Paragraph {
                     style: attribute(element, "style-name").unwrap_or_default(),
                     level: (name == "h").then(|| level.unwrap_or(1).clamp(1, 6)),
                     ..Paragraph::default()
@@ -246,7 +246,7 @@ impl Part for Body {
                 }
             }
             _ => {
-                if let Some(paragraph) = self.paragraphs.last_mut() {
+                if let Some(paragraph) = self.open.last_mut() {
                     match name {
                         "note-citation" => {
                             paragraph.in_mark = true;
@@ -262,12 +262,12 @@ impl Part for Body {
     }
 
     fn close(&mut self, name: &str) -> Result<(), Refusal> {
-        if !self.in_body {
+        if !self.begun {
             return self.styles.close(name);
         }
         match name {
             "p" | "h" => {
-                if let Some(paragraph) = self.paragraphs.pop() {
+                if let Some(paragraph) = self.open.pop() {
                     self.end_paragraph(paragraph)?;
                 }
             }
@@ -283,7 +283,7 @@ impl Part for Body {
             }
             "table" => self.table_depth = self.table_depth.saturating_sub(1),
             "note-citation" => {
-                if let Some(paragraph) = self.paragraphs.last_mut() {
+                if let Some(paragraph) = self.open.last_mut() {
                     paragraph.in_mark = false;
                     let mark = format!("[{}]", paragraph.mark.trim());
                     paragraph.text.push_str(&mark);
@@ -291,7 +291,7 @@ impl Part for Body {
                 }
             }
             "note-body" => {
-                if let Some(paragraph) = self.paragraphs.last_mut() {
+                if let Some(paragraph) = self.open.last_mut() {
                     paragraph.in_note = false;
                 }
             }
@@ -301,7 +301,7 @@ impl Part for Body {
     }
 
     fn text(&mut self, text: &str) {
-        if let Some(paragraph) = self.paragraphs.last_mut() {
+        if let Some(paragraph) = self.open.last_mut() {
             let shown = text.chars().filter(|char| !is_invisible(*char));
             if paragraph.in_mark {
                 paragraph.mark.extend(shown);
@@ -329,7 +329,7 @@ impl Body {
         if text.trim().is_empty() {
             return Ok(());
         }
-        if let Some(outer) = self.paragraphs.last_mut()
+        if let Some(outer) = self.open.last_mut()
             && outer.in_note
             && let Some(note) = outer.notes.last_mut()
         {

@@ -21,10 +21,7 @@ pub fn open<'a>(
     expected: &str,
 ) -> Result<Archive<'a>, Refusal> {
     let mut archive = Archive::open(source, bounds)?;
-    let media_type = match archive.has("mimetype") {
-        true => archive.bytes("mimetype")?.unwrap_or_default(),
-        false => Vec::new(),
-    };
+    let media_type = archive.bytes("mimetype")?.unwrap_or_default();
     let media_type = String::from_utf8_lossy(&media_type);
     let is_other = media_type
         .trim()

@@ -189,9 +189,11 @@ impl Workbook {
                 }
                 XF => styles.push(record.u16(2).unwrap_or(0)),
                 BOUND_SHEET => {
-                    // The lowest bits say hidden, the type 0 a sheet of cells.
-                    let is_shown =
-                        record.u8(4).is_some_and(|state| state & 3 == 0) && record.u8(5) == Some(0);
+                    // The lowest two bits say hidden, the type 0 a sheet of cells.
+                    let is_shown = record
+                        .u8(4)
+                        .is_some_and(|state| state.trailing_zeros() >= 2)
+                        && record.u8(5) == Some(0);
                     if let (true, Some(at), Some(name)) =
                         (is_shown, record.u32(0), workbook.string(&record, 6, 1))
                     {
@@ -385,13 +387,11 @@ impl Continued<'_, '_> {
     fn skip(&mut self, mut count: usize) {
         while count > self.data.len() {
             count -= self.data.len();
-            match self.more.next() {
-                Some(data) => self.data = data,
-                None => {
-                    self.data = &[];
-                    return;
-                }
-            }
+            let Some(data) = self.more.next() else {
+                self.data = &[];
+                return;
+            };
+            self.data = data;
         }
         self.data = &self.data[count..];
     }
@@ -452,10 +452,14 @@ mod tests {
 
     #[test]
     fn numbers_in_four_bytes() {
-        assert_eq!(packed(5 << 2 | 2), 5.0);
-        assert_eq!(packed((-5_i32 << 2) as u32 | 2), -5.0);
-        assert_eq!(packed(12_345 << 2 | 3), 123.45);
-        assert_eq!(packed((1.5_f64.to_bits() >> 32) as u32), 1.5);
+        for (value, number) in [
+            (5 << 2 | 2, 5.0),
+            ((-5_i32 << 2) as u32 | 2, -5.0),
+            (12_345 << 2 | 3, 123.45),
+            ((1.5_f64.to_bits() >> 32) as u32, 1.5),
+        ] {
+            assert_eq!(packed(value).to_bits(), f64::to_bits(number), "{number}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Excel workbooks: each sheet under its name, its rows as table rows with the values that their
 //! cells show. Formulas are read as their last results. Hidden sheets are left out.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use quick_xml::events::BytesStart;
@@ -154,7 +155,7 @@ impl Part for Strings {
                 if self.all.len() as u64 >= self.max {
                     return Err(Refusal::TooManyParts { max: self.max });
                 }
-                self.all.push(self.current.as_str().into());
+                self.all.push(unescaped(&self.current).into());
             }
             "t" => self.within = false,
             _ => {}
@@ -287,7 +288,7 @@ impl Rows<'_, '_> {
                     .and_then(|at: usize| self.strings.get(at));
                 (shared.map(ToString::to_string).unwrap_or_default(), false)
             }
-            "str" | "inlineStr" => (self.value.clone(), false),
+            "str" | "inlineStr" => (unescaped(&self.value).into_owned(), false),
             "b" => (if value == "1" { "TRUE" } else { "FALSE" }.to_owned(), true),
             // What went wrong in a formula is nothing that the sheet says.
             "e" => return,
@@ -308,6 +309,35 @@ impl Rows<'_, '_> {
     }
 }
 
+/// Text with its escapes resolved: `_x000D_` is a carriage return, and `_x005F_` the underscore of
+/// what would look like one.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains("_x") {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("_x") {
+        plain.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let escaped = rest
+            .get(2..6)
+            .filter(|_| rest.as_bytes().get(6) == Some(&b'_'))
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
+            .and_then(char::from_u32);
+        let taken = if let Some(char) = escaped {
+            plain.push(char);
+            7
+        } else {
+            plain.push_str("_x");
+            2
+        };
+        rest = &rest[taken..];
+    }
+    plain.push_str(rest);
+    Cow::Owned(plain)
+}
+
 /// The column of a reference such as `AB12`, from 1.
 fn column(reference: &str) -> Option<u32> {
     let letters = reference
@@ -323,6 +353,13 @@ fn column(reference: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn escapes_in_texts() {
+        assert_eq!(unescaped("a_x000D_b"), "a\rb");
+        assert_eq!(unescaped("_x005F_x000D_"), "_x000D_");
+        assert_eq!(unescaped("_x00_ č_xčč _x0041"), "_x00_ č_xčč _x0041");
+    }
 
     #[test]
     fn columns_of_references() {

@@ -1,5 +1,7 @@
 //! Messages as mail programs save them.
 
+use std::fmt::Write as _;
+
 use docent_domain::Format;
 use docent_ingest::{BlockKind, Refusal, Warning};
 
@@ -107,15 +109,19 @@ fn endless_messages_end() {
     }
     let mut wrapped = HEADERS.to_owned();
     for number in 0..50_000 {
-        wrapped.push_str(&format!(
+        write!(
+            wrapped,
             "Content-Type: message/rfc822\r\n\r\nSubject: {number}\r\n"
-        ));
+        )
+        .unwrap();
     }
     let mut deep = HEADERS.to_owned();
     for number in 0..5_000 {
-        deep.push_str(&format!(
+        write!(
+            deep,
             "Content-Type: multipart/mixed; boundary=b{number}\r\n\r\n--b{number}\r\n"
-        ));
+        )
+        .unwrap();
     }
     for message in [nested, wrapped, deep] {
         let extracted = read_bytes(message.as_bytes(), Format::Email).unwrap();

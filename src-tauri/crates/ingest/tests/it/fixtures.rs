@@ -98,10 +98,9 @@ pub fn xlsx(sheets: &[(&str, &str)], strings: &[&str]) -> Vec<u8> {
             format!("<worksheet><sheetData>{rows}</sheetData></worksheet>"),
         ));
     }
-    let strings: String = strings
-        .iter()
-        .map(|text| format!("<si><r><t>{text}</t></r><rPh><t>izgovor</t></rPh></si>"))
-        .collect();
+    let strings = strings.iter().fold(String::new(), |all, text| {
+        all + &format!("<si><r><t>{text}</t></r><rPh><t>izgovor</t></rPh></si>")
+    });
     let styles = "<styleSheet><numFmts><numFmt numFmtId='164' formatCode='#,##0.00\\ &quot;kn&quot;'/></numFmts>\
         <cellStyleXfs><xf numFmtId='9'/></cellStyleXfs>\
         <cellXfs><xf numFmtId='0'/><xf numFmtId='164'/><xf numFmtId='14'/></cellXfs></styleSheet>";
@@ -170,9 +169,10 @@ pub fn pptx(slides: &[(&str, Option<&str>)]) -> Vec<u8> {
             "<Relationship Id='r{number}' Type='http://x/slide' Target='slides/s{number}.xml'/>"
         )
         .unwrap();
-        let slide = match shapes.starts_with("<p:sld") {
-            true => (*shapes).to_owned(),
-            false => format!("<p:sld>{shapes}</p:sld>"),
+        let slide = if shapes.starts_with("<p:sld") {
+            (*shapes).to_owned()
+        } else {
+            format!("<p:sld>{shapes}</p:sld>")
         };
         parts.push((format!("ppt/slides/s{number}.xml"), slide));
         if let Some(notes) = notes {

@@ -61,6 +61,23 @@ fn a_damaged_sheet_costs_that_sheet_alone() {
 }
 
 #[test]
+fn careless_names_of_parts_are_found() {
+    let file = zip(&[
+        ("xl\\workbook.xml", b"<w><sheet name='A' r:id='r1'/></w>"),
+        (
+            "xl\\_rels\\workbook.xml.rels",
+            b"<r><Relationship Id='r1' Type='x/worksheet' Target='Worksheets/Sheet1.xml'/></r>",
+        ),
+        (
+            "xl\\worksheets\\sheet1.xml",
+            b"<w><row><c><v>5</v></c></row></w>",
+        ),
+    ]);
+    let extracted = read_bytes(&file, Format::Xlsx).unwrap();
+    assert_eq!(extracted.text, "Sheet: A\n\n5");
+}
+
+#[test]
 fn open_document_spreadsheets_with_repeated_cells() {
     let file = ods(
         "<office:automatic-styles><style:style style:name='ta2'><style:table-properties table:display='false'/></style:style></office:automatic-styles>\
@@ -180,7 +197,7 @@ fn cell(row: u16, column: u16, style: u16, rest: &[u8]) -> Vec<u8> {
 #[test]
 fn binary_workbooks_with_every_kind_of_cell() {
     let globals: [(u16, &[u8]); 5] = [
-        (0x041e, b"\xa4\0\x08\0\00.00\"kn\""),
+        (0x041e, b"\xa4\0\x08\0\x000.00\"kn\""),
         (0x00e0, &[0; 20]),
         (0x00e0, b"\0\0\xa4\0"),
         (0x00e0, b"\0\0\x0e\0"),
