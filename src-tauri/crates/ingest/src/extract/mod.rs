@@ -1,8 +1,10 @@
 //! One extractor per format. They run in the worker process, on files that nobody has vouched for:
 //! every size is bounded, and what is damaged gives a reason, never a panic that anyone relies on.
 //!
-//! To add a format: a variant of `Format`, its extensions in `format.rs`, a module here, and an arm
-//! in [`extract_here`].
+//! To add a format: a variant of `Format` (the database and the API list them too), its extensions
+//! in `format.rs`, a module here, and an arm in `extract_source`. What several formats share stands
+//! in `archive` and `xml` (packages of XML), `compound` (old Office files), `table` (rows of cells)
+//! and `text` (decoding).
 
 mod archive;
 mod compound;
