@@ -734,7 +734,7 @@ export interface components {
         /** @enum {string} */
         FolderState: "watching" | "incomplete" | "paused";
         /** @enum {string} */
-        Format: "text" | "markdown" | "html" | "pdf" | "docx";
+        Format: "text" | "markdown" | "html" | "pdf" | "docx" | "xlsx" | "ods" | "csv" | "email" | "pptx" | "odt" | "epub" | "rst" | "json" | "code" | "xls";
         Health: {
             components: components["schemas"]["ComponentHealth"][];
             models_loaded: boolean;

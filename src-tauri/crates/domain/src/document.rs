@@ -112,6 +112,21 @@ pub enum Format {
     Html,
     Pdf,
     Docx,
+    Xlsx,
+    Ods,
+    /// Values with a delimiter: commas, semicolons or tabs.
+    Csv,
+    Email,
+    Pptx,
+    Odt,
+    Epub,
+    /// reStructuredText.
+    Rst,
+    Json,
+    /// Source code, settings and their like: text without prose's structure.
+    Code,
+    /// Excel's older, binary format.
+    Xls,
 }
 
 impl Format {
@@ -123,17 +138,39 @@ impl Format {
             Self::Html => "html",
             Self::Pdf => "pdf",
             Self::Docx => "docx",
+            Self::Xlsx => "xlsx",
+            Self::Ods => "ods",
+            Self::Csv => "csv",
+            Self::Email => "email",
+            Self::Pptx => "pptx",
+            Self::Odt => "odt",
+            Self::Epub => "epub",
+            Self::Rst => "rst",
+            Self::Json => "json",
+            Self::Code => "code",
+            Self::Xls => "xls",
         }
     }
 
     #[must_use]
     pub const fn media_type(self) -> &'static str {
         match self {
-            Self::Text => "text/plain; charset=utf-8",
+            Self::Text | Self::Rst | Self::Code => "text/plain; charset=utf-8",
             Self::Markdown => "text/markdown; charset=utf-8",
             Self::Html => "text/html",
             Self::Pdf => "application/pdf",
             Self::Docx => "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            Self::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            Self::Ods => "application/vnd.oasis.opendocument.spreadsheet",
+            Self::Csv => "text/csv",
+            Self::Email => "message/rfc822",
+            Self::Pptx => {
+                "application/vnd.openxmlformats-officedocument.presentationml.presentation"
+            }
+            Self::Odt => "application/vnd.oasis.opendocument.text",
+            Self::Epub => "application/epub+zip",
+            Self::Json => "application/json",
+            Self::Xls => "application/vnd.ms-excel",
         }
     }
 }

@@ -21,6 +21,28 @@ pub struct Extracted {
     pub warnings: Vec<Warning>,
 }
 
+impl Extracted {
+    /// The blocks with their texts, in one pass.
+    pub(crate) fn block_texts(&self) -> impl Iterator<Item = (BlockKind, &str)> {
+        let mut rest = self.text.as_str();
+        let mut at = 0;
+        let mut skip = move |chars: u32| {
+            let byte = rest
+                .char_indices()
+                .nth(chars as usize)
+                .map_or(rest.len(), |(byte, _)| byte);
+            let (skipped, after) = rest.split_at(byte);
+            rest = after;
+            skipped
+        };
+        self.blocks.iter().map(move |block| {
+            skip(block.span.start - at);
+            at = block.span.end;
+            (block.kind, skip(block.span.len()))
+        })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     pub kind: BlockKind,
@@ -196,6 +218,37 @@ impl Assembler {
         let start = self.chars;
         self.raw(text)?;
         self.block(kind, Span::new(start, self.chars))
+    }
+
+    /// Adds a row of a table in a text document. A table of one column frames text, and its cells
+    /// are the blocks that are in them.
+    pub fn push_row(
+        &mut self,
+        cells: &[Vec<(BlockKind, String)>],
+        is_header: bool,
+    ) -> Result<(), Refusal> {
+        if let [only] = cells {
+            for (kind, text) in only {
+                self.push(*kind, text)?;
+            }
+            return Ok(());
+        }
+        let cells: Vec<_> = cells
+            .iter()
+            .map(|cell| {
+                let texts: Vec<_> = cell.iter().map(|(_, text)| text.trim()).collect();
+                texts.join(" ").replace('\n', " ")
+            })
+            .collect();
+        if cells.iter().all(String::is_empty) {
+            return Ok(());
+        }
+        let kind = if is_header {
+            BlockKind::TableHeader
+        } else {
+            BlockKind::TableRow
+        };
+        self.push(kind, cells.join(" | ").trim())
     }
 
     /// Adds characters that belong to no block yet, and returns their span.

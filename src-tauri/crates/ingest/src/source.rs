@@ -1,7 +1,7 @@
 //! Opening files that may be anything: a link, a pipe, a device, a file that is being written.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -136,7 +136,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, Refusal> {
 
 /// Reads a whole file. Its size was looked at before; one that grows past the bound meanwhile is
 /// not believed.
-pub(crate) fn read_whole(file: &mut File, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
+pub(crate) fn read_whole(file: &mut dyn Read, max_bytes: u64) -> Result<Vec<u8>, Refusal> {
     let mut bytes = Vec::new();
     file.take(max_bytes + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max_bytes {

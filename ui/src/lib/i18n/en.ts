@@ -172,7 +172,7 @@ export const en = {
   'documents.removed': '“{title}” was removed.',
   'documents.none': 'No documents yet',
   'documents.noneHint':
-    'Drop a folder or some files anywhere on this window. Text, Markdown, HTML, PDF and Word are read.',
+    'Drop a folder or some files anywhere on this window. Text, web pages, PDF, Word, Excel, PowerPoint, OpenDocument, EPUB and mail are read.',
   'documents.noMatch': 'No document matches.',
   'documents.clearFilter': 'Show all documents',
   'documents.uploading': { one: 'Uploading {count} file…', other: 'Uploading {count} files…' },

@@ -184,7 +184,7 @@ export const hr: Catalogue = {
   'documents.removed': 'Uklonjeno: „{title}”.',
   'documents.none': 'Još nema dokumenata',
   'documents.noneHint':
-    'Ispustite mapu ili datoteke bilo gdje na ovaj prozor. Čitaju se tekst, Markdown, HTML, PDF i Word.',
+    'Ispustite mapu ili datoteke bilo gdje na ovaj prozor. Čitaju se tekst, web-stranice, PDF, Word, Excel, PowerPoint, OpenDocument, EPUB i e-pošta.',
   'documents.noMatch': 'Nijedan dokument ne odgovara.',
   'documents.clearFilter': 'Prikaži sve dokumente',
   'documents.uploading': {

@@ -32,6 +32,17 @@ mirrored! {
         Html = "html",
         Pdf = "pdf",
         Docx = "docx",
+        Xlsx = "xlsx",
+        Ods = "ods",
+        Csv = "csv",
+        Email = "email",
+        Pptx = "pptx",
+        Odt = "odt",
+        Epub = "epub",
+        Rst = "rst",
+        Json = "json",
+        Code = "code",
+        Xls = "xls",
     }
 }
 mirrored! {

@@ -4,38 +4,34 @@
 //! rows become one line each, and footnotes follow the paragraph that refers to them. Deleted text,
 //! hidden text, field codes and tables of contents are left out.
 
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufReader, Read, Seek as _, SeekFrom};
-use std::rc::Rc;
 
-use quick_xml::events::{BytesStart, Event};
-use quick_xml::{Reader, XmlVersion};
-use zip::ZipArchive;
-use zip::result::ZipError;
+use quick_xml::events::BytesStart;
 
+use super::archive::{Archive, Source};
 use super::numbering::{Level, Numbering};
+use super::xml::{Part, attribute};
 use super::{Bounds, text::division};
 use crate::characters::{collapsed, composed, is_invisible, title};
-use crate::extracted::{Assembler, BlockKind, Extracted, Warning};
+use crate::extracted::{Assembler, BlockKind, Extracted};
 use crate::refusal::Refusal;
 
-/// Deeper than any document that an office suite writes.
-const MAX_DEPTH: usize = 2_000;
-
-pub fn extract(file: &mut File, bounds: &Bounds) -> Result<Extracted, Refusal> {
-    let mut parts = Parts::open(file, bounds)?;
-    let main = parts.main_part()?;
-    let styles = parts.styles()?;
-    let numbering = parts.numbering()?;
-    let mut notes = parts.notes("word/footnotes.xml", "footnote")?;
-    notes.extend(parts.notes("word/endnotes.xml", "endnote")?);
-    let properties = parts.properties()?;
+pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Refusal> {
+    let mut archive = Archive::open(source, bounds)?;
+    let main = archive
+        .main_part("word/document.xml")?
+        .ok_or_else(|| archive.mistaken("Word document"))?;
+    let mut styles = Styles::default();
+    archive.read("word/styles.xml", &mut styles)?;
+    let mut numbering = NumberingPart::default();
+    archive.read("word/numbering.xml", &mut numbering)?;
+    let mut notes = read_notes(&mut archive, "word/footnotes.xml", "footnote")?;
+    notes.extend(read_notes(&mut archive, "word/endnotes.xml", "endnote")?);
+    let properties = archive.properties("docProps/core.xml")?;
 
     let mut body = Body {
         styles: &styles,
-        numbering,
+        numbering: numbering.numbering,
         notes: &notes,
         note_count: 0,
         assembler: Assembler::new(bounds.max_chars),
@@ -45,63 +41,26 @@ pub fn extract(file: &mut File, bounds: &Bounds) -> Result<Extracted, Refusal> {
         row: None,
         first_row: false,
     };
-    let read = parts.read(&main, &mut body)?;
+    let outcome = archive.read(&main, &mut body)?;
     let title = properties.title.or_else(|| body.title.take());
     let mut extracted = body.assembler.finish();
-    match read {
-        Outcome::Whole => {}
-        Outcome::Missing => return Err(not_a_document("holds no Word document")),
-        Outcome::Broken { .. } if !extracted.blocks.is_empty() => {
-            extracted.warnings.push(Warning::PartLeftOut {
-                part: "everything after the damage".to_owned(),
-            });
-        }
-        Outcome::Broken { message } => return Err(Refusal::damaged(message)),
-    }
+    outcome.settle(&mut extracted)?;
     extracted.title = title;
     extracted.language_hint = properties.language.or(styles.language);
     Ok(extracted)
 }
 
-fn not_a_document(what: &str) -> Refusal {
-    Refusal::WrongContent {
-        message: format!("The file is named .docx, but is a zip archive that {what}."),
-    }
-}
-
-/// How reading a part ended.
-enum Outcome {
-    Whole,
-    Missing,
-    Broken { message: String },
-}
-
-/// What reads the events of one XML part. Names come without their namespace prefix: the parts
-/// read here use one vocabulary, and Word's two dialects differ in the namespaces alone.
-trait Part {
-    fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal>;
-    fn close(&mut self, name: &str) -> Result<(), Refusal>;
-    fn text(&mut self, text: &str);
-    /// Whether an element is left out with everything in it.
-    fn skips(&self, name: &str) -> bool {
-        let _ = name;
-        false
-    }
-}
-
-fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
-    // Without checks: looking for duplicates costs the square of their number.
-    element
-        .attributes()
-        .with_checks(false)
-        .flatten()
-        .find(|attribute| attribute.key.local_name().as_ref() == name)
-        .map(
-            |attribute| match attribute.normalized_value(XmlVersion::Implicit1_0) {
-                Ok(value) => value.into_owned(),
-                Err(_) => attribute.value.into_owned(),
-            },
-        )
+fn read_notes(
+    archive: &mut Archive<'_>,
+    part: &str,
+    element: &'static str,
+) -> Result<Notes, Refusal> {
+    let mut notes = NotesPart {
+        element,
+        ..NotesPart::default()
+    };
+    archive.read(part, &mut notes)?;
+    Ok(notes.notes)
 }
 
 fn value(element: &BytesStart<'_>) -> String {
@@ -111,307 +70,6 @@ fn value(element: &BytesStart<'_>) -> String {
 /// An on-off property: present means on, unless it says otherwise.
 fn is_on(element: &BytesStart<'_>) -> bool {
     !matches!(value(element).as_str(), "0" | "false" | "off" | "none")
-}
-
-struct Parts<'a> {
-    archive: ZipArchive<BufReader<&'a mut File>>,
-    /// What is left of the bound on unpacked bytes, for all parts together.
-    left: Rc<Cell<u64>>,
-    max: u64,
-}
-
-impl<'a> Parts<'a> {
-    fn open(file: &'a mut File, bounds: &Bounds) -> Result<Self, Refusal> {
-        if claimed_entries(file)? > bounds.zip_entries as u64 {
-            return Err(Refusal::TooManyParts {
-                max: bounds.zip_entries as u64,
-            });
-        }
-        let archive = ZipArchive::new(BufReader::new(file)).map_err(zip_refusal)?;
-        if archive.len() > bounds.zip_entries {
-            return Err(Refusal::TooManyParts {
-                max: bounds.zip_entries as u64,
-            });
-        }
-        Ok(Self {
-            archive,
-            left: Rc::new(Cell::new(bounds.unpacked_bytes)),
-            max: bounds.unpacked_bytes,
-        })
-    }
-
-    /// The part that holds the text. Nearly always the first name; the package says it otherwise.
-    fn main_part(&mut self) -> Result<String, Refusal> {
-        const USUAL: &str = "word/document.xml";
-        let has = |archive: &ZipArchive<_>, name: &str| archive.index_for_name(name).is_some();
-        if has(&self.archive, USUAL) {
-            return Ok(USUAL.to_owned());
-        }
-        for (part, what) in [
-            ("xl/workbook.xml", "holds an Excel workbook"),
-            ("ppt/presentation.xml", "holds a PowerPoint presentation"),
-            ("content.xml", "holds an OpenDocument file"),
-        ] {
-            if has(&self.archive, part) {
-                return Err(not_a_document(what));
-            }
-        }
-        let mut relations = Relations::default();
-        self.read("_rels/.rels", &mut relations)?;
-        relations
-            .document
-            .map(|target| target.trim_start_matches('/').to_owned())
-            .filter(|target| has(&self.archive, target))
-            .ok_or_else(|| not_a_document("holds no Word document"))
-    }
-
-    fn styles(&mut self) -> Result<Styles, Refusal> {
-        let mut styles = Styles::default();
-        self.read("word/styles.xml", &mut styles)?;
-        Ok(styles)
-    }
-
-    fn numbering(&mut self) -> Result<Numbering, Refusal> {
-        let mut definitions = NumberingPart::default();
-        self.read("word/numbering.xml", &mut definitions)?;
-        Ok(definitions.numbering)
-    }
-
-    fn notes(&mut self, part: &str, element: &'static str) -> Result<Notes, Refusal> {
-        let mut notes = NotesPart {
-            element,
-            ..NotesPart::default()
-        };
-        self.read(part, &mut notes)?;
-        Ok(notes.notes)
-    }
-
-    fn properties(&mut self) -> Result<Properties, Refusal> {
-        let mut properties = Properties::default();
-        self.read("docProps/core.xml", &mut properties)?;
-        properties.title = properties.title.as_deref().and_then(title);
-        Ok(properties)
-    }
-
-    fn read(&mut self, name: &str, part: &mut impl Part) -> Result<Outcome, Refusal> {
-        let left = Rc::clone(&self.left);
-        let entry = match self.archive.by_name(name) {
-            Ok(entry) => entry,
-            Err(ZipError::FileNotFound) => return Ok(Outcome::Missing),
-            Err(error) => return Err(zip_refusal(error)),
-        };
-        let packed = entry.compressed_size();
-        let exhausted = Rc::new(Cell::new(false));
-        let unpacked = Unpacked {
-            entry,
-            left,
-            bytes: 0,
-            packed,
-            exhausted: Rc::clone(&exhausted),
-        };
-        let read = events(BufReader::with_capacity(64 * 1024, unpacked), part)?;
-        if exhausted.get() {
-            return Err(Refusal::UnpacksTooBig {
-                max_bytes: self.max,
-            });
-        }
-        Ok(read)
-    }
-}
-
-/// The number of entries that the end of the archive claims, read before the archive is, because
-/// its table of contents is held in memory whole.
-fn claimed_entries(file: &mut File) -> Result<u64, Refusal> {
-    const RECORD: usize = 22;
-    const LONGEST_COMMENT: u64 = 65_535;
-    let end = file.seek(SeekFrom::End(0))?;
-    let from = end.saturating_sub(LONGEST_COMMENT + RECORD as u64);
-    file.seek(SeekFrom::Start(from))?;
-    let mut tail = Vec::new();
-    (&mut *file).take(end - from).read_to_end(&mut tail)?;
-    file.seek(SeekFrom::Start(0))?;
-    let record = tail
-        .windows(RECORD)
-        .rev()
-        .find(|window| window.starts_with(b"PK\x05\x06"))
-        .ok_or_else(|| Refusal::damaged("the end of the file is missing"))?;
-    // 65535 says that the true number stands elsewhere, and that it is no smaller.
-    Ok(u64::from(u16::from_le_bytes([record[10], record[11]])))
-}
-
-fn zip_refusal(error: ZipError) -> Refusal {
-    match error {
-        ZipError::Io(error) => error.into(),
-        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => Refusal::PasswordProtected,
-        other => Refusal::damaged(other.to_string()),
-    }
-}
-
-/// Unpacked bytes, counted as they come: what the archive claims of its sizes is not believed.
-struct Unpacked<R> {
-    entry: R,
-    left: Rc<Cell<u64>>,
-    bytes: u64,
-    packed: u64,
-    exhausted: Rc<Cell<bool>>,
-}
-
-impl<R: Read> Read for Unpacked<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        // XML of documents packs ten to thirty times; a hundred times, and a lot of it, is a bomb.
-        const SUSPICIOUS_RATIO: u64 = 100;
-        const SUSPICIOUS_BYTES: u64 = 32 << 20;
-        let count = self.entry.read(buffer)?;
-        self.bytes += count as u64;
-        let left = self.left.get();
-        let bomb =
-            self.bytes > SUSPICIOUS_BYTES && self.bytes / SUSPICIOUS_RATIO > self.packed.max(1);
-        if count as u64 > left || bomb {
-            self.exhausted.set(true);
-            return Err(std::io::Error::other("unpacks to too much"));
-        }
-        self.left.set(left - count as u64);
-        Ok(count)
-    }
-}
-
-/// Feeds a part's events to its reader.
-fn events(input: impl std::io::BufRead, part: &mut impl Part) -> Result<Outcome, Refusal> {
-    let mut reader = Reader::from_reader(input);
-    let config = reader.config_mut();
-    config.check_end_names = true;
-    config.allow_dangling_amp = true;
-    let mut buffer = Vec::new();
-    let mut depth = 0_usize;
-    let mut skipping: Option<usize> = None;
-    loop {
-        buffer.clear();
-        let event = match reader.read_event_into(&mut buffer) {
-            Ok(event) => event,
-            Err(error) => {
-                return Ok(Outcome::Broken {
-                    message: error.to_string(),
-                });
-            }
-        };
-        match event {
-            Event::Start(element) => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return Ok(Outcome::Broken {
-                        message: "nested too deeply".to_owned(),
-                    });
-                }
-                let name = element.local_name();
-                if skipping.is_none() {
-                    if part.skips(name.as_ref()) {
-                        skipping = Some(depth);
-                    } else {
-                        part.open(name.as_ref(), &element)?;
-                    }
-                }
-            }
-            Event::Empty(element) => {
-                let name = element.local_name();
-                if skipping.is_none() && !part.skips(name.as_ref()) {
-                    part.open(name.as_ref(), &element)?;
-                    part.close(name.as_ref())?;
-                }
-            }
-            Event::End(element) => {
-                if skipping == Some(depth) {
-                    skipping = None;
-                } else if skipping.is_none() {
-                    part.close(element.local_name().as_ref())?;
-                }
-                depth = depth.saturating_sub(1);
-            }
-            Event::Text(text) if skipping.is_none() => part.text(&text.xml10_content()),
-            Event::CData(text) if skipping.is_none() => part.text(&text.xml10_content()),
-            // Entities that a document defines itself are not expanded: that is how bombs are made.
-            Event::GeneralRef(reference) if skipping.is_none() => {
-                if let Ok(Some(char)) = reference.resolve_char_ref() {
-                    part.text(char.encode_utf8(&mut [0; 4]));
-                } else {
-                    part.text(match &*reference.xml10_content() {
-                        "amp" => "&",
-                        "lt" => "<",
-                        "gt" => ">",
-                        "quot" => "\"",
-                        "apos" => "'",
-                        _ => "",
-                    });
-                }
-            }
-            Event::Eof if depth > 0 => {
-                return Ok(Outcome::Broken {
-                    message: "the document ends in the middle".to_owned(),
-                });
-            }
-            Event::Eof => return Ok(Outcome::Whole),
-            Event::Text(_)
-            | Event::CData(_)
-            | Event::GeneralRef(_)
-            | Event::Comment(_)
-            | Event::Decl(_)
-            | Event::PI(_)
-            | Event::DocType(_) => {}
-        }
-    }
-}
-
-#[derive(Default)]
-struct Relations {
-    document: Option<String>,
-}
-
-impl Part for Relations {
-    fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal> {
-        if name == "Relationship"
-            && attribute(element, "Type").is_some_and(|kind| kind.ends_with("/officeDocument"))
-        {
-            self.document = attribute(element, "Target");
-        }
-        Ok(())
-    }
-
-    fn close(&mut self, _: &str) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    fn text(&mut self, _: &str) {}
-}
-
-#[derive(Default)]
-struct Properties {
-    title: Option<String>,
-    language: Option<String>,
-    within: Option<&'static str>,
-}
-
-impl Part for Properties {
-    fn open(&mut self, name: &str, _: &BytesStart<'_>) -> Result<(), Refusal> {
-        self.within = match name {
-            "title" => Some("title"),
-            "language" => Some("language"),
-            _ => None,
-        };
-        Ok(())
-    }
-
-    fn close(&mut self, _: &str) -> Result<(), Refusal> {
-        self.within = None;
-        Ok(())
-    }
-
-    fn text(&mut self, text: &str) {
-        let slot = match self.within {
-            Some("title") => &mut self.title,
-            Some(_) => &mut self.language,
-            None => return,
-        };
-        slot.get_or_insert_default().push_str(text);
-    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -906,29 +564,7 @@ impl Body<'_> {
     }
 
     fn end_row(&mut self, row: &Row) -> Result<(), Refusal> {
-        if let [only] = row.cells.as_slice() {
-            // A table of one column frames text.
-            for (kind, text) in only {
-                self.assembler.push(*kind, text)?;
-            }
-        } else {
-            let cells: Vec<_> = row
-                .cells
-                .iter()
-                .map(|cell| {
-                    let texts: Vec<_> = cell.iter().map(|(_, text)| text.trim()).collect();
-                    texts.join(" ").replace('\n', " ")
-                })
-                .collect();
-            if cells.iter().any(|cell| !cell.is_empty()) {
-                let kind = if row.header {
-                    BlockKind::TableHeader
-                } else {
-                    BlockKind::TableRow
-                };
-                self.assembler.push(kind, cells.join(" | ").trim())?;
-            }
-        }
+        self.assembler.push_row(&row.cells, row.header)?;
         self.push_notes(&row.notes)
     }
 

@@ -2,41 +2,96 @@
 //!
 //! The tree is walked without recursion, because its depth is the page's to choose.
 
+use std::borrow::Cow;
+
 use encoding_rs::Encoding;
 use scraper::node::Element;
 use scraper::{ElementRef, Html, Node, Selector};
 
 use super::{Bounds, text};
 use crate::characters::{composed, is_invisible, push_collapsed, title};
-use crate::extracted::{Assembler, BlockKind, Extracted};
+use crate::extracted::{Assembler, BlockKind, Extracted, Warning};
 use crate::refusal::Refusal;
 
 pub fn extract(bytes: &[u8], bounds: &Bounds) -> Result<Extracted, Refusal> {
-    let decoded = text::decode(bytes.to_vec(), declared_encoding(bytes))?;
-    let page = Html::parse_document(&decoded.text);
-    drop(decoded.text);
-    let mut extracted = read(main_content(&page), bounds)?;
-    if extracted.blocks.is_empty() {
-        extracted = read(page.root_element(), bounds)?;
-    }
-    extracted.title = first(&page, "title")
-        .or_else(|| first(&page, "h1"))
-        .and_then(|element| title(&element.text().collect::<String>()));
-    extracted.language_hint = page.root_element().attr("lang").map(str::to_owned);
-    extracted.warnings = decoded.warnings;
+    let mut assembler = Assembler::new(bounds.max_chars);
+    let page = extract_page(bytes, &mut assembler)?;
+    let mut extracted = assembler.finish();
+    extracted.title = page.title;
+    extracted.language_hint = page.language;
+    extracted.warnings = page.warnings;
     Ok(extracted)
+}
+
+/// What a page says of itself.
+pub struct Page {
+    pub title: Option<String>,
+    pub language: Option<String>,
+    pub warnings: Vec<Warning>,
+}
+
+/// Adds what a page shows.
+pub fn extract_page(bytes: &[u8], assembler: &mut Assembler) -> Result<Page, Refusal> {
+    let decoded = text::decode(bytes.to_vec(), declared_encoding(bytes))?;
+    let page = extract_source(&decoded.text, assembler)?;
+    Ok(Page {
+        warnings: decoded.warnings,
+        ..page
+    })
+}
+
+/// Adds what a page shows that is decoded already.
+pub fn extract_source(source: &str, assembler: &mut Assembler) -> Result<Page, Refusal> {
+    let page = Html::parse_document(&closed(source));
+    let before = assembler.chars();
+    Walker::new(assembler).walk(main_content(&page))?;
+    if assembler.chars() == before {
+        Walker::new(assembler).walk(page.root_element())?;
+    }
+    Ok(Page {
+        title: first(&page, "title")
+            .or_else(|| first(&page, "h1"))
+            .and_then(|element| title(&element.text().collect::<String>())),
+        language: page.root_element().attr("lang").map(str::to_owned),
+        warnings: Vec::new(),
+    })
+}
+
+/// XHTML with end tags for the empty elements that would swallow the rest of the page in HTML:
+/// `<script src="x"/>` is whole in one and only begun in the other.
+fn closed(source: &str) -> Cow<'_, str> {
+    const SWALLOWING: [&str; 5] = ["script", "style", "title", "textarea", "iframe"];
+    if !source.trim_start().starts_with("<?xml") {
+        return Cow::Borrowed(source);
+    }
+    let mut closed = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(end) = rest.find("/>") {
+        let (tag, after) = rest.split_at(end);
+        closed.push_str(tag);
+        let name = tag.rfind('<').map_or("", |start| {
+            let tag = &tag[start + 1..];
+            tag.split(|char: char| !char.is_ascii_alphanumeric())
+                .next()
+                .unwrap_or_default()
+        });
+        if SWALLOWING.contains(&name) {
+            closed.push_str("></");
+            closed.push_str(name);
+            closed.push('>');
+        } else {
+            closed.push_str("/>");
+        }
+        rest = &after[2..];
+    }
+    closed.push_str(rest);
+    Cow::Owned(closed)
 }
 
 /// Adds what a piece of HTML inside another format shows.
 pub fn extract_fragment(source: &str, assembler: &mut Assembler) -> Result<(), Refusal> {
     let fragment = Html::parse_fragment(source);
     Walker::new(assembler).walk(fragment.root_element())
-}
-
-fn read(root: ElementRef<'_>, bounds: &Bounds) -> Result<Extracted, Refusal> {
-    let mut assembler = Assembler::new(bounds.max_chars);
-    Walker::new(&mut assembler).walk(root)?;
-    Ok(assembler.finish())
 }
 
 fn first<'a>(page: &'a Html, selector: &'static str) -> Option<ElementRef<'a>> {

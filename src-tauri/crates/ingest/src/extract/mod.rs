@@ -1,23 +1,44 @@
 //! One extractor per format. They run in the worker process, on files that nobody has vouched for:
 //! every size is bounded, and what is damaged gives a reason, never a panic that anyone relies on.
 //!
-//! To add a format: a variant of `Format`, its extensions in `format.rs`, a module here, and an arm
-//! in [`extract_here`].
+//! To add a format: a variant of `Format` (the database and the API list them too), its extensions
+//! in `format.rs`, a module here, and an arm in `extract_source`. What several formats share stands
+//! in `archive` and `xml` (packages of XML), `compound` (old Office files), `table` (rows of cells)
+//! and `text` (decoding).
 
+mod archive;
+mod compound;
+mod csv;
 mod docx;
+mod email;
+mod epub;
 mod html;
+mod json;
 mod markdown;
+mod mime;
+mod number_format;
 mod numbering;
+mod ods;
+mod odt;
+mod opendocument;
 mod pdf;
 mod pdf_layout;
 mod pdfium;
+mod pptx;
+mod rst;
+mod table;
 mod text;
+mod xls;
+mod xlsx;
+mod xml;
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use docent_domain::{Format, Progress};
 use serde::{Deserialize, Serialize};
 
+use self::archive::Source;
 use crate::extracted::{Extracted, Warning};
 use crate::refusal::Refusal;
 use crate::source::{self, FileStamp};
@@ -25,17 +46,21 @@ use crate::source::{self, FileStamp};
 /// What a document may cost. The worker's memory limit stands behind these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
-    /// Plain text and Markdown files, which are read into memory.
+    /// Files of plain text (Markdown and CSV are), which are read into memory.
     pub text_bytes: u64,
     /// Web pages: their tree takes some twenty times their size.
     pub html_bytes: u64,
     /// PDFs. They are read in place; the bound keeps out disk images with the wrong name.
     pub pdf_bytes: u64,
+    /// Messages with their attachments.
+    pub email_bytes: u64,
     /// Zip-based documents, packed.
     pub packed_bytes: u64,
     /// What all parts of one zip-based document may unpack to together, counted as it is unpacked.
     pub unpacked_bytes: u64,
     pub zip_entries: usize,
+    /// Cells of a spreadsheet that hold something.
+    pub cells: u64,
     /// Extracted text.
     pub max_chars: u64,
 }
@@ -47,9 +72,11 @@ impl Default for Bounds {
             text_bytes: 64 * MIB,
             html_bytes: 16 * MIB,
             pdf_bytes: 2048 * MIB,
+            email_bytes: 128 * MIB,
             packed_bytes: 256 * MIB,
             unpacked_bytes: 128 * MIB,
             zip_entries: 10_000,
+            cells: 10_000_000,
             max_chars: 64 * MIB,
         }
     }
@@ -58,9 +85,21 @@ impl Default for Bounds {
 impl Bounds {
     const fn file_bytes(&self, format: Format) -> u64 {
         match format {
-            Format::Text | Format::Markdown => self.text_bytes,
+            Format::Text
+            | Format::Markdown
+            | Format::Csv
+            | Format::Rst
+            | Format::Json
+            | Format::Code => self.text_bytes,
             Format::Html => self.html_bytes,
-            Format::Docx => self.packed_bytes,
+            Format::Email => self.email_bytes,
+            Format::Docx
+            | Format::Xlsx
+            | Format::Xls
+            | Format::Ods
+            | Format::Pptx
+            | Format::Odt
+            | Format::Epub => self.packed_bytes,
             Format::Pdf => self.pdf_bytes,
         }
     }
@@ -116,13 +155,9 @@ pub(crate) fn extract(
     }
     let bounds = &context.bounds;
     bounds.check_size(format, metadata.len())?;
-    let max_bytes = bounds.file_bytes(format);
     let extracted = match format {
-        Format::Text => text::extract(source::read_whole(&mut file, max_bytes)?, bounds),
-        Format::Markdown => markdown::extract(source::read_whole(&mut file, max_bytes)?, bounds),
-        Format::Html => html::extract(&source::read_whole(&mut file, max_bytes)?, bounds),
-        Format::Docx => docx::extract(&mut file, bounds),
         Format::Pdf => pdf::extract(&mut file, path, context),
+        _ => extract_source(&mut file, format, context),
     };
     // A file that changed under the reader looks damaged; the change is the true reason.
     let unchanged = file
@@ -131,7 +166,54 @@ pub(crate) fn extract(
     if !unchanged {
         return Err(Refusal::Changed);
     }
-    let extracted = extracted?;
+    with_text(extracted?)
+}
+
+/// Reads what another file holds.
+fn extract_bytes(
+    bytes: Vec<u8>,
+    format: Format,
+    context: &Context<'_>,
+) -> Result<Extracted, Refusal> {
+    context.bounds.check_size(format, bytes.len() as u64)?;
+    with_text(match format {
+        Format::Pdf => pdf::extract_bytes(&bytes, context),
+        _ => extract_source(&mut Cursor::new(bytes), format, context),
+    }?)
+}
+
+fn extract_source(
+    source: &mut dyn Source,
+    format: Format,
+    context: &Context<'_>,
+) -> Result<Extracted, Refusal> {
+    let bounds = &context.bounds;
+    let max_bytes = bounds.file_bytes(format);
+    let whole = |source: &mut dyn Source| source::read_whole(source, max_bytes);
+    match format {
+        Format::Text => text::extract(whole(source)?, bounds),
+        Format::Markdown => markdown::extract(whole(source)?, bounds),
+        Format::Html => html::extract(&whole(source)?, bounds),
+        Format::Rst => rst::extract(whole(source)?, bounds),
+        Format::Json => json::extract(whole(source)?, bounds),
+        Format::Code => text::extract_code(whole(source)?, bounds),
+        Format::Csv => csv::extract(whole(source)?, bounds),
+        Format::Email => email::extract(&whole(source)?, context),
+        Format::Docx | Format::Xlsx | Format::Pptx if compound::is_compound(source)? => {
+            Err(compound::refusal(source))
+        }
+        Format::Docx => docx::extract(source, bounds),
+        Format::Xlsx => xlsx::extract(source, bounds),
+        Format::Xls => xls::extract(source, bounds),
+        Format::Ods => ods::extract(source, bounds),
+        Format::Pptx => pptx::extract(source, bounds),
+        Format::Odt => odt::extract(source, bounds),
+        Format::Epub => epub::extract(source, bounds),
+        Format::Pdf => pdf::extract_bytes(&whole(source)?, context),
+    }
+}
+
+fn with_text(extracted: Extracted) -> Result<Extracted, Refusal> {
     if extracted.text.trim().is_empty() {
         return Err(Refusal::NoText);
     }
@@ -145,6 +227,15 @@ const fn name_of(format: Format) -> &'static str {
         Format::Html => "HTML",
         Format::Pdf => "PDF",
         Format::Docx => "Word",
+        Format::Xlsx | Format::Xls => "Excel",
+        Format::Ods | Format::Odt => "OpenDocument",
+        Format::Csv => "CSV",
+        Format::Email => "mail",
+        Format::Pptx => "PowerPoint",
+        Format::Epub => "EPUB",
+        Format::Rst => "reStructuredText",
+        Format::Json => "JSON",
+        Format::Code => "source code",
     }
 }
 

@@ -36,6 +36,11 @@ impl Numbering {
         }
     }
 
+    /// Lets a definition count from its start again.
+    pub fn restart(&mut self, definition: &str) {
+        self.counters.remove(definition);
+    }
+
     /// Counts one item and returns its label, such as `2.1.` or `-`; empty when it has none.
     pub fn label(&mut self, list: &str, level: usize) -> String {
         let Some(definition) = self.lists.get(list) else {

@@ -10,7 +10,7 @@ use std::path::Path;
 use docent_domain::Progress;
 
 use super::pdf_layout::{Cell, Line, Page, lay_out};
-use super::pdfium::{self, OpenError, Rect, Session, Shown, Style, Turn};
+use super::pdfium::{self, Document, OpenError, Rect, Session, Shown, Style, Turn};
 use super::{Context, reopenable};
 use crate::characters::{is_invisible, title};
 use crate::extracted::{Extracted, Warning};
@@ -24,21 +24,36 @@ const MAX_BOOKMARKS: usize = 20_000;
 const FEW_CHARS: usize = 4;
 
 pub fn extract(file: &mut File, path: &Path, context: &Context<'_>) -> Result<Extracted, Refusal> {
+    let session = start(context)?;
+    read(session.open(&reopenable(file, path)), context)
+}
+
+/// Reads a PDF that another file holds.
+pub fn extract_bytes(bytes: &[u8], context: &Context<'_>) -> Result<Extracted, Refusal> {
+    let session = start(context)?;
+    read(session.open_bytes(bytes), context)
+}
+
+fn start(context: &Context<'_>) -> Result<Session, Refusal> {
     let dir = context.pdfium_dir.ok_or_else(|| Refusal::ReaderMissing {
         message: "no folder is configured for it".to_owned(),
     })?;
-    let session = Session::start(dir).map_err(|message| Refusal::ReaderMissing { message })?;
-    let document = session
-        .open(&reopenable(file, path))
-        .map_err(|error| match error {
-            OpenError::Password => Refusal::PasswordProtected,
-            OpenError::Security => Refusal::damaged("it is encrypted in a way that is not known"),
-            OpenError::Format => Refusal::damaged("it is not a whole PDF"),
-            OpenError::File => Refusal::Unreadable {
-                message: "the PDF reader could not open it".to_owned(),
-            },
-            OpenError::Other(code) => Refusal::damaged(format!("the PDF reader says error {code}")),
-        })?;
+    Session::start(dir).map_err(|message| Refusal::ReaderMissing { message })
+}
+
+fn read(
+    opened: Result<Document<'_>, OpenError>,
+    context: &Context<'_>,
+) -> Result<Extracted, Refusal> {
+    let document = opened.map_err(|error| match error {
+        OpenError::Password => Refusal::PasswordProtected,
+        OpenError::Security => Refusal::damaged("it is encrypted in a way that is not known"),
+        OpenError::Format => Refusal::damaged("it is not a whole PDF"),
+        OpenError::File => Refusal::Unreadable {
+            message: "the PDF reader could not open it".to_owned(),
+        },
+        OpenError::Other(code) => Refusal::damaged(format!("the PDF reader says error {code}")),
+    })?;
     let total = document.page_count();
     let mut pages = Vec::new();
     let mut unreadable = 0;
@@ -82,7 +97,6 @@ pub fn extract(file: &mut File, path: &Path, context: &Context<'_>) -> Result<Ex
     let own_title = own_title(&document.information(c"Title"));
     let outline = document.outline(MAX_BOOKMARKS);
     drop(document);
-    drop(session);
     let mut extracted = lay_out(pages, &outline, &context.bounds)?;
     if own_title.is_some() {
         extracted.title = own_title;

@@ -64,6 +64,7 @@ macro_rules! functions {
 functions! {
     FPDF_InitLibrary: fn();
     FPDF_LoadDocument: fn(*const c_char, *const c_char) -> Handle;
+    FPDF_LoadMemDocument64: fn(*const c_void, usize, *const c_char) -> Handle;
     FPDF_GetLastError: fn() -> c_ulong;
     FPDF_CloseDocument: fn(Handle);
     FPDF_GetPageCount: fn(Handle) -> c_int;
@@ -138,6 +139,19 @@ impl Session {
         let path = CString::new(path.to_string_lossy().as_bytes()).map_err(|_| OpenError::File)?;
         // SAFETY: both strings end with NUL; a null password means none.
         let handle = unsafe { (self.functions.FPDF_LoadDocument)(path.as_ptr(), ptr::null()) };
+        self.opened(handle)
+    }
+
+    /// Opens a document that is in memory, where it stays while it is read.
+    pub fn open_bytes<'s>(&'s self, bytes: &'s [u8]) -> Result<Document<'s>, OpenError> {
+        // SAFETY: the document borrows the bytes, so they outlive it; a null password means none.
+        let handle = unsafe {
+            (self.functions.FPDF_LoadMemDocument64)(bytes.as_ptr().cast(), bytes.len(), ptr::null())
+        };
+        self.opened(handle)
+    }
+
+    fn opened(&self, handle: Handle) -> Result<Document<'_>, OpenError> {
         match NonNull::new(handle) {
             Some(handle) => Ok(Document {
                 functions: self.functions,

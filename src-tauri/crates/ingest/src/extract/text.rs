@@ -23,6 +23,22 @@ pub fn extract(bytes: Vec<u8>, bounds: &Bounds) -> Result<Extracted, Refusal> {
     Ok(extracted)
 }
 
+/// Source code and its like, as it is: pieces between blank lines, and no guesses at headings.
+pub fn extract_code(bytes: Vec<u8>, bounds: &Bounds) -> Result<Extracted, Refusal> {
+    code(decode(bytes, None)?, bounds)
+}
+
+/// The same, of text that is decoded already.
+pub fn code(decoded: Decoded, bounds: &Bounds) -> Result<Extracted, Refusal> {
+    let text = cleaned(decoded.text);
+    let mut assembler = Assembler::new(bounds.max_chars);
+    assembler.raw(&text)?;
+    for_each_group(&text, |lines| cover(&mut assembler, BlockKind::Code, lines))?;
+    let mut extracted = assembler.finish();
+    extracted.warnings = decoded.warnings;
+    Ok(extracted)
+}
+
 pub struct Decoded {
     pub text: String,
     pub warnings: Vec<Warning>,
@@ -102,7 +118,7 @@ fn sequences(bytes: &[u8]) -> (usize, usize) {
 }
 
 /// Uniform line breaks, no invisible characters, composed letters.
-fn cleaned(text: String) -> String {
+pub fn cleaned(text: String) -> String {
     let untouched = !text.contains(['\r', '\u{c}'])
         && !text.chars().any(is_invisible)
         && matches!(composed(&text), std::borrow::Cow::Borrowed(_));
@@ -130,14 +146,23 @@ fn cleaned(text: String) -> String {
     }
 }
 
-struct Line<'a> {
-    text: &'a str,
+#[derive(Clone, Copy)]
+pub struct Line<'a> {
+    pub text: &'a str,
     span: Span,
 }
 
 fn find_blocks(text: &str, assembler: &mut Assembler) -> Result<(), Refusal> {
     let mut underlines = Underlines::default();
-    let mut paragraph: Vec<Line<'_>> = Vec::new();
+    for_each_group(text, |lines| close(lines, &mut underlines, assembler))
+}
+
+/// Calls `each` with the lines between two blank ones.
+pub fn for_each_group(
+    text: &str,
+    mut each: impl FnMut(&[Line<'_>]) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let mut group: Vec<Line<'_>> = Vec::new();
     let mut at = 0;
     for line in text.split('\n') {
         let chars = if line.is_ascii() {
@@ -146,25 +171,26 @@ fn find_blocks(text: &str, assembler: &mut Assembler) -> Result<(), Refusal> {
             line.chars().count()
         } as u32;
         if line.trim().is_empty() {
-            close(&mut paragraph, &mut underlines, assembler)?;
+            each(&group)?;
+            group.clear();
         } else {
-            paragraph.push(Line {
+            group.push(Line {
                 text: line,
                 span: Span::new(at, at + chars),
             });
         }
         at += chars + 1;
     }
-    close(&mut paragraph, &mut underlines, assembler)
+    each(&group)
 }
 
 /// Turns the lines between two blank ones into a heading, a paragraph, or one after the other.
 fn close(
-    lines: &mut Vec<Line<'_>>,
+    lines: &[Line<'_>],
     underlines: &mut Underlines,
     assembler: &mut Assembler,
 ) -> Result<(), Refusal> {
-    let mut rest = lines.as_slice();
+    let mut rest = lines;
     if let Some((level, taken)) = underlines.heading(rest) {
         cover(assembler, BlockKind::Heading(level), &rest[..taken])?;
         rest = &rest[taken..];
@@ -177,7 +203,6 @@ fn close(
     if !rest.is_empty() {
         cover(assembler, BlockKind::Paragraph, rest)?;
     }
-    lines.clear();
     Ok(())
 }
 
@@ -191,13 +216,13 @@ fn cover(assembler: &mut Assembler, kind: BlockKind, lines: &[Line<'_>]) -> Resu
 /// Headings underlined (or over- and underlined) with a row of one character. As in
 /// reStructuredText, the first style that appears is the outermost.
 #[derive(Default)]
-struct Underlines {
+pub struct Underlines {
     styles: Vec<(char, bool)>,
 }
 
 impl Underlines {
     /// The level of the heading that the lines begin with, and how many of them it takes.
-    fn heading(&mut self, lines: &[Line<'_>]) -> Option<(u8, usize)> {
+    pub fn heading(&mut self, lines: &[Line<'_>]) -> Option<(u8, usize)> {
         let ruled = |index: usize| lines.get(index).and_then(|line| rule(line.text));
         let (title, style, length, taken) = match (ruled(0), ruled(1), ruled(2)) {
             (Some((over, _)), None, Some((under, length))) if over == under => {
@@ -280,7 +305,7 @@ pub fn division(line: &str) -> Option<u8> {
     (!bare.is_empty() && numbered && words.count() <= 12 && !line.ends_with(',')).then_some(*level)
 }
 
-fn first_heading(extracted: &Extracted) -> Option<String> {
+pub fn first_heading(extracted: &Extracted) -> Option<String> {
     let block = extracted.blocks.first()?;
     block.kind.level()?;
     let text = block.span.slice(&extracted.text)?;
@@ -361,6 +386,22 @@ mod tests {
         assert_eq!(
             extracted.warnings,
             [Warning::ReplacedCharacters { count: 1 }]
+        );
+    }
+
+    #[test]
+    fn code_has_no_headings_and_keeps_its_spaces() {
+        let source = "\u{feff}# NASLOV\r\n=======\r\n\r\n\tfn ž() {\r\n\r\n    }\r\n";
+        let extracted = extract_code(source.as_bytes().to_vec(), &Bounds::default()).unwrap();
+        assert_eq!(extracted.text, "# NASLOV\n=======\n\n\tfn ž() {\n\n    }\n");
+        let blocks: Vec<_> = extracted.block_texts().collect();
+        assert_eq!(
+            blocks,
+            [
+                (BlockKind::Code, "# NASLOV\n======="),
+                (BlockKind::Code, "\tfn ž() {"),
+                (BlockKind::Code, "    }"),
+            ]
         );
     }
 

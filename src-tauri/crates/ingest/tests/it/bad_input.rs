@@ -5,7 +5,9 @@ use docent_ingest::{Detection, Extracted, FileStamp, Refusal, inspect};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::fixtures::{PdfOptions, docx, pdf, read, read_bytes, text};
+use crate::fixtures::{
+    PdfOptions, compound, docx, epub, ods, odt, pdf, pptx, read, read_bytes, text, xls, xlsx,
+};
 
 #[test]
 fn what_is_no_file_is_not_opened() {
@@ -151,11 +153,75 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
             ),
         ),
         (
+            Format::Xlsx,
+            xlsx(
+                &[
+                    ("Prvi", "<row r='2'><c r='B2' t='s'><v>0</v></c><c s='2'><v>46112</v></c></row><row><c t='b'><v>1</v></c></row>"),
+                    ("Drugi", "<row><c s='1'><v>1</v></c></row>"),
+                ],
+                &["čaša"],
+            ),
+        ),
+        (
+            Format::Xls,
+            xls(
+                &[(0x00fc, b"\x01\0\0\0\x01\0\0\0\x04\0\x01\x0d\x01a\0"), (0x003c, b"\0bc")],
+                &[(0x00fd, &[0; 10]), (0x027e, b"\x01\0\0\0\0\0\x16\0\0\0"), (0x0204, b"\x02\0\0\0\0\0\x01\0\0x")],
+            ),
+        ),
+        (Format::Xlsx, compound(&["EncryptionInfo", "EncryptedPackage"])),
+        (
+            Format::Pptx,
+            pptx(&[
+                (
+                    "<p:sp><p:nvPr><p:ph type='title'/></p:nvPr><a:p><a:r><a:t>č</a:t></a:r></a:p></p:sp>\
+                     <p:sp><p:nvPr><p:ph/></p:nvPr><a:p><a:pPr lvl='1'/><a:r><a:t>a</a:t></a:r><a:br/></a:p></p:sp>",
+                    Some("<p:sp><p:nvPr><p:ph type='body'/></p:nvPr><a:p><a:t>b</a:t></a:p></p:sp>"),
+                ),
+                ("<a:tbl><a:tr><a:tc><a:p><a:t>x</a:t></a:p></a:tc><a:tc/></a:tr></a:tbl>", None),
+            ]),
+        ),
+        (
+            Format::Odt,
+            odt(
+                "<office:body><text:h>Č</text:h><text:list text:style-name='L'><text:list-item><text:p>a<text:note><text:note-citation>1</text:note-citation>\
+                 <text:note-body><text:p>b</text:p></text:note-body></text:note></text:p></text:list-item></text:list>\
+                 <table:table><table:table-row><table:table-cell><text:p>x<text:s text:c='3'/>y</text:p></table:table-cell><table:table-cell/></table:table-row></table:table></office:body>",
+                "<text:list-style style:name='L'><text:list-level-style-number text:level='1' style:num-format='i' style:num-suffix='.'/></text:list-style>",
+            ),
+        ),
+        (
+            Format::Epub,
+            epub(&[("a.xhtml", "<?xml version='1.0'?><html><head><title/></head><body><h1>Č</h1><script/><p>a</p></body></html>"), ("b.xhtml", "<p>b")], &[]),
+        ),
+        (
+            Format::Ods,
+            ods("<office:body><table:table table:name='Č'><table:table-row table:number-rows-repeated='3'>\
+                 <table:table-cell table:number-columns-repeated='2'><text:p>č<text:s/>x</text:p></table:table-cell></table:table-row></table:table></office:body>"),
+        ),
+        (
             Format::Html,
             "<html><head><title>T</title></head><body><h1>Č</h1><table><tr><td>a<td>b</table><ol><li>x<pre> y </pre></ol>"
                 .as_bytes()
                 .to_vec(),
         ),
+        (Format::Csv, "Ime;Iznos\r\n\"Ž\"\"a;\";1,5\r\n\r\nx;\"".as_bytes().to_vec()),
+        (
+            Format::Email,
+            "Subject: =?utf-8?Q?=C4=8D?=\r\nContent-Type: multipart/mixed; boundary=\"b\"\r\n\r\n--b\r\n\r\nč =\r\n> x\r\n\
+             --b\r\nContent-Type: text/html; charset=windows-1250\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n<p>=E8</p>\r\n\
+             --b\r\nContent-Type: text/csv; name*0*=utf-8''%C4%8D; name*1=.csv\r\nContent-Transfer-Encoding: base64\r\n\r\nYTtiCjE7Mg==\r\n--b--\r\n"
+                .as_bytes()
+                .to_vec(),
+        ),
+        (
+            Format::Rst,
+            "=\nČ\n=\n\nNaslov\n------\ntekst::\n\n  kod\n\n.. note:: a\n   b\n.. c\n\n- č\n  č\n\n== ==\nč  b\n== ==\n1  2\n== ==\n\n+--+\n|č |\n+--+\n"
+                .as_bytes()
+                .to_vec(),
+        ),
+        (Format::Code, "fn č() {\r\n\r\n    a();\n}\n\n\tb\n".as_bytes().to_vec()),
+        (Format::Json, "{\"č\": [{\"a\": 1}, [true, \"x\\ny\"]], \"b\": {\"c\": \"\\u010d \"}}".as_bytes().to_vec()),
         (Format::Markdown, "# Č\n\n- a\n  1. b\n\n| x | y |\n|---|---|\n| 1 |\n\n```\ncode\n```\n> q[^1]\n\n[^1]: f\n".as_bytes().to_vec()),
         (Format::Text, "Naslov\n======\n\nČlanak 5.\n\ntekst\r\n\u{feff}\u{c}dalje\n".as_bytes().to_vec()),
     ]
@@ -164,9 +230,11 @@ fn seeds() -> Vec<(Format, Vec<u8>)> {
 #[test]
 fn good_documents_keep_the_promises() {
     for (format, bytes) in seeds() {
-        check(
-            &read_bytes(&bytes, format).unwrap_or_else(|refusal| panic!("{format:?}: {refusal}")),
-        );
+        match read_bytes(&bytes, format) {
+            Ok(extracted) => check(&extracted),
+            Err(Refusal::PasswordProtected) => {}
+            Err(refusal) => panic!("{format:?}: {refusal}"),
+        }
     }
 }
 

@@ -3,17 +3,9 @@
 use std::fmt::Write as _;
 
 use docent_domain::Format;
-use docent_ingest::{BlockKind, Extracted, Refusal, Warning};
+use docent_ingest::{BlockKind, Refusal, Warning};
 
-use crate::fixtures::{docx, read_bytes, zip};
-
-fn blocks(extracted: &Extracted) -> Vec<(BlockKind, &str)> {
-    extracted
-        .blocks
-        .iter()
-        .map(|block| (block.kind, block.span.slice(&extracted.text).unwrap()))
-        .collect()
-}
+use crate::fixtures::{blocks, docx, read_bytes, zip};
 
 const STYLES: &str = "<w:styles xmlns:w='w'><w:docDefaults><w:rPrDefault><w:rPr><w:lang w:val='hr-HR'/></w:rPr></w:rPrDefault></w:docDefaults>\
     <w:style w:type='paragraph' w:styleId='H2'><w:name w:val='heading 2'/></w:style>\

@@ -2,7 +2,12 @@
 
 mod bad_input;
 mod docx;
+mod email;
+mod epub;
 mod extractor;
 mod fixtures;
+mod odt;
 mod pdf;
+mod pptx;
+mod spreadsheets;
 mod watch;
