@@ -16,6 +16,7 @@ const APPLICATION_ID: i32 = 0x4443_4e54;
 const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_removed_files.sql"),
+    include_str!("../migrations/0003_formats.sql"),
 ];
 
 /// The schema that this version writes.

@@ -52,6 +52,10 @@ async fn the_first_version_is_upgraded() {
         "INSERT INTO folders (workspace_id, id, path, state, created_at)
          VALUES (x'0198c0de000070008000000000000001', x'0198c0de000070008000000000000002', '/m',
                  'watching', 1)",
+        "INSERT INTO documents (workspace_id, id, origin, path, title, folded_title, folded_path,
+                                format, size_bytes, status, created_at, updated_at)
+         VALUES (x'0198c0de000070008000000000000001', x'0198c0de000070008000000000000003', 'file',
+                 '/old.docx', 'old', 'old', '/old.docx', 'docx', 1, 'failed', 1, 1)",
     ] {
         old.execute(sqlx::raw_sql(statement)).await.unwrap();
     }
@@ -71,6 +75,19 @@ async fn the_first_version_is_upgraded() {
         .await
         .unwrap();
     store.documents().delete(&scope, document.id).await.unwrap();
+    let mut raw = SqliteConnectOptions::new()
+        .filename(&path)
+        .connect()
+        .await
+        .unwrap();
+    let formats: Vec<Option<String>> = sqlx::query_scalar("SELECT format FROM documents")
+        .fetch_all(&mut raw)
+        .await
+        .unwrap();
+    assert_eq!(formats, [Some("docx".to_owned())], "kept by the upgrade");
+    raw.execute("UPDATE documents SET format = 'xlsx'")
+        .await
+        .unwrap();
     let removed = store.documents().removed_paths(&scope).await.unwrap();
     assert_eq!(removed, ["/m/a.pdf"]);
 }

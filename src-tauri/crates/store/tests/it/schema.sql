@@ -1,4 +1,4 @@
--- schema 2
+-- schema 3
 CREATE TABLE chat_permissions (
     workspace_id BLOB    NOT NULL,
     id           BLOB    NOT NULL CHECK (length(id) = 16),
@@ -61,8 +61,6 @@ CREATE TABLE documents (
     -- Without case and marks: for sorting by title, and title and path for looking a document up.
     folded_title   TEXT    NOT NULL,
     folded_path    TEXT    NOT NULL,
-    format         TEXT    CHECK (format IN ('text', 'markdown', 'html', 'pdf', 'docx')),
-    -- The file as it was when last registered; a scan compares with it.
     size_bytes     INTEGER NOT NULL,
     modified_at    INTEGER,
     modified_ns    INTEGER,
@@ -84,7 +82,10 @@ CREATE TABLE documents (
     embedded_count INTEGER NOT NULL DEFAULT 0
         CHECK (embedded_count BETWEEN 0 AND chunk_count),
     created_at     INTEGER NOT NULL,
-    updated_at     INTEGER NOT NULL,
+    updated_at     INTEGER NOT NULL, format TEXT CHECK (format IN (
+    'text', 'markdown', 'html', 'pdf', 'docx', 'xlsx', 'xls', 'ods', 'csv', 'email', 'pptx', 'odt',
+    'epub', 'rst', 'json', 'code'
+)),
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, folder_id) REFERENCES folders (workspace_id, id) ON DELETE CASCADE
 ) STRICT;
