@@ -430,12 +430,12 @@ impl Engine {
                     jobs.put_back(scope, claim, later, Some(&error.to_string()), now)
                         .await?;
                 }
-                // Cancelled, deleted or taken over in the meantime.
-                Code::Conflict | Code::NotFound => {}
-                Code::Internal => {
-                    tracing::warn!(%error, "a job failed");
+                // When the cause is that the job was cancelled, deleted or taken over, its claim is
+                // refused here too.
+                Code::Conflict | Code::NotFound | Code::Internal => {
                     jobs.fail(scope, claim, &error.to_string(), true, now)
                         .await?;
+                    tracing::warn!(%error, "a job failed");
                 }
                 Code::BadRequest | Code::PayloadTooLarge | Code::Unsupported => {
                     jobs.fail(scope, claim, &error.to_string(), false, now)
@@ -1082,4 +1082,43 @@ fn own_title(extracted: &Extracted) -> Option<String> {
         .map(str::trim)
         .filter(|title| !title.is_empty());
     title.map(ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use docent_domain::JobState;
+
+    use super::*;
+    use crate::engine::EngineOptions;
+    use crate::models::ModelSource;
+
+    #[tokio::test]
+    async fn no_failure_leaves_a_job_running() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, files) = (folder.path().join("data"), folder.path().join("files"));
+        std::fs::create_dir(&files).unwrap();
+        let mut options = EngineOptions::new(data, folder.path().join("models"));
+        options.models = ModelSource::Fakes;
+        options.run_jobs = false;
+        let engine = Engine::open(options).await.unwrap();
+        let workspace = engine.create_workspace("Ured", None).await.unwrap();
+        let scope = WorkspaceScope::new(workspace.id);
+        engine.add_folder(&scope, &files).await.unwrap();
+        let (jobs, now) = (engine.store().jobs(), Timestamp::now());
+        for code in [Code::Conflict, Code::NotFound, Code::Internal] {
+            let later = Timestamp(now.0 + 3_600_000);
+            let job = jobs.claim_next(engine.boot(), &[JobType::Scan], later);
+            let job = job.await.unwrap().expect("it is there to be tried again");
+            let failed = Err(Error::new(code, "no"));
+            let cancel = CancellationToken::new();
+            let claim = Claim::from(&job);
+            let recorded = engine.record(&scope, claim, &failed, &cancel).await;
+            recorded.unwrap();
+            let state = jobs.get(&scope, job.id).await.unwrap().state;
+            assert_ne!(state, JobState::Running, "{code:?}");
+            let stale = engine.record(&scope, claim, &failed, &cancel).await;
+            assert_eq!(stale.unwrap_err().code(), Code::Conflict);
+        }
+        engine.shutdown().await;
+    }
 }

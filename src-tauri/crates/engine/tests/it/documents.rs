@@ -57,6 +57,11 @@ pub const TESTS: &[Test] = &[
     ),
     #[cfg(unix)]
     (
+        "a_file_moves_to_where_another_document_is",
+        a_file_moves_to_where_another_document_is,
+    ),
+    #[cfg(unix)]
+    (
         "the_data_folder_behind_a_link_is_not_watched",
         the_data_folder_behind_a_link_is_not_watched,
     ),
@@ -377,6 +382,47 @@ fn all_names_of_a_vanished_file_go() {
         std::fs::remove_file(&second).unwrap();
         bench.scan().await;
         assert_eq!(bench.titles().await, ["third"]);
+        bench.engine.shutdown().await;
+    });
+}
+
+#[cfg(unix)]
+fn a_file_moves_to_where_another_document_is() {
+    run(async {
+        let bench = Bench::open().await;
+        let (a, c) = (bench.write("a.txt", "Prva."), bench.files().join("c.txt"));
+        bench.add(&[&a]).await;
+        let by_hand = bench.document(&a).await.id;
+        bench.write("c.txt", "Treća.");
+        bench.add(&[&bench.files()]).await;
+        assert_eq!(bench.titles().await, ["a", "c"], "control");
+
+        std::fs::rename(&c, &a).unwrap();
+        bench.scan().await;
+        assert_eq!(bench.titles().await, ["a"]);
+        assert_eq!(bench.document(&a).await.id, by_hand);
+        assert_eq!(bench.search("treća").await, ["Treća."]);
+        assert!(!bench.search("prva").await.contains(&"Prva.".to_owned()));
+
+        // A folder in a watched folder that is watched itself sees what comes into it first.
+        bench.write("below/b.txt", "Druga.");
+        bench.add(&[&bench.files().join("below")]).await;
+        let moved = bench.write("d.txt", "Četvrta.");
+        bench.scan().await;
+        std::fs::rename(&moved, bench.files().join("below/d.txt")).unwrap();
+        let folders = bench.engine.folders(&bench.scope).await.unwrap();
+        let below = folders.iter().find(|folder| folder.path.ends_with("below"));
+        let below = below.unwrap().id;
+        bench.engine.scan_folder(&bench.scope, below).await.unwrap();
+        bench.idle().await;
+        bench.scan().await;
+        assert_eq!(bench.titles().await, ["a", "b", "d"]);
+        bench.write("new.txt", "Peta.");
+        bench.scan().await;
+        assert_eq!(bench.titles().await, ["a", "b", "d", "new"], "it goes on");
+        let jobs = bench.engine.jobs(&bench.scope, None).await.unwrap();
+        assert_eq!((jobs.running, jobs.dead), (0, 0));
+        bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });
 }
