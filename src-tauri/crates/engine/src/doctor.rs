@@ -1,6 +1,5 @@
 //! Whether everything that says the same says the same: rows, chunks, words, vectors and blobs.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use docent_domain::WorkspaceScope;
@@ -145,21 +144,7 @@ impl Engine {
     async fn blob_problems(&self, repair: bool, report: &mut DoctorReport) -> Result<()> {
         let _keeping = self.keeping_blobs().await;
         let used = self.used_blobs().await?;
-        let root = self.options().data_dir.join("blobs");
-        let present = blocking("looking at the blobs", move || {
-            let mut present = HashSet::new();
-            for workspace in std::fs::read_dir(&root).into_iter().flatten().flatten() {
-                for file in std::fs::read_dir(workspace.path())
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-                {
-                    present.insert(file.path());
-                }
-            }
-            Ok(present)
-        })
-        .await?;
+        let present = self.present_blobs().await?;
         for missing in used.difference(&present) {
             report.findings.push(DoctorFinding {
                 workspace: None,

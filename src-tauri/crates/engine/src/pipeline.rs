@@ -106,6 +106,21 @@ struct PendingWords {
     since: Instant,
 }
 
+/// Changes taken for a commit. What is left of them when the commit ends, or nobody waits for it
+/// any more, goes on waiting.
+struct TakenWords<'a> {
+    reader: &'a Reader,
+    left: HashMap<WorkspaceId, PendingWords>,
+}
+
+impl Drop for TakenWords<'_> {
+    fn drop(&mut self) {
+        for (workspace, words) in self.left.drain() {
+            self.reader.wait_on(workspace, words);
+        }
+    }
+}
+
 /// What running a job came to.
 enum Ran {
     /// The result is recorded, with the job's end.
@@ -805,28 +820,33 @@ impl Engine {
     /// [`Engine::flush_words`] of those workspaces whose last commit has not failed.
     async fn flush_words_unless_failed(&self) -> Result<()> {
         let _committing = self.reader().committing().await;
-        let pending = {
+        let mut taken = {
             let failed = self.reader().words_failed();
             let mut pending = self.reader().pending();
             let (later, now) = std::mem::take(&mut *pending)
                 .into_iter()
                 .partition(|(workspace, _)| failed.contains(workspace));
             *pending = later;
-            let now: HashMap<WorkspaceId, PendingWords> = now;
-            now
+            TakenWords {
+                reader: self.reader(),
+                left: now,
+            }
         };
+        let workspaces: Vec<WorkspaceId> = taken.left.keys().copied().collect();
         let mut failed = None;
-        for (workspace, pending) in pending {
-            match self.commit(&WorkspaceScope::new(workspace), &pending).await {
+        for workspace in workspaces {
+            let pending = &taken.left[&workspace];
+            match self.commit(&WorkspaceScope::new(workspace), pending).await {
                 Ok(()) => self.changed(Topic::Documents, Some(workspace)),
                 // A workspace deleted in the meantime has no index to keep.
                 Err(error) if error.code() == Code::NotFound => {}
                 Err(error) => {
-                    self.reader().wait_on(workspace, pending);
                     self.reader().words_failed().insert(workspace);
                     failed.get_or_insert(error);
+                    continue;
                 }
             }
+            taken.left.remove(&workspace);
         }
         failed.map_or(Ok(()), Err)
     }
@@ -971,7 +991,7 @@ impl Engine {
     }
 
     /// Opens every workspace's index after the start, so that damage is found and mended before
-    /// somebody asks, and removes what deleted workspaces left behind.
+    /// somebody asks, and removes what deleted workspaces and documents left behind.
     async fn open_all(self: Arc<Self>) {
         let workspaces = match self.store().workspaces().list().await {
             Ok(workspaces) => workspaces,
@@ -984,7 +1004,9 @@ impl Engine {
         if let Err(error) = self.indexes().remove_orphans(&known).await {
             tracing::warn!(%error, "old indexes could not be removed");
         }
-        self.remove_orphaned_blobs().await;
+        if let Err(error) = self.remove_orphaned_blobs().await {
+            tracing::warn!(%error, "old blobs could not be removed");
+        }
         for workspace in workspaces {
             if self.stopping().is_cancelled() {
                 return;
@@ -1092,17 +1114,42 @@ mod tests {
     use crate::engine::EngineOptions;
     use crate::models::ModelSource;
 
-    #[tokio::test]
-    async fn no_failure_leaves_a_job_running() {
-        let folder = tempfile::tempdir().unwrap();
-        let (data, files) = (folder.path().join("data"), folder.path().join("files"));
-        std::fs::create_dir(&files).unwrap();
-        let mut options = EngineOptions::new(data, folder.path().join("models"));
+    /// An engine that runs no jobs, with a workspace.
+    async fn at_rest(folder: &Path) -> (Arc<Engine>, WorkspaceScope) {
+        let mut options = EngineOptions::new(folder.join("data"), folder.join("models"));
         options.models = ModelSource::Fakes;
         options.run_jobs = false;
         let engine = Engine::open(options).await.unwrap();
         let workspace = engine.create_workspace("Ured", None).await.unwrap();
-        let scope = WorkspaceScope::new(workspace.id);
+        (engine, WorkspaceScope::new(workspace.id))
+    }
+
+    #[tokio::test]
+    async fn words_wait_on_when_nobody_waits_for_their_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        engine.queue_words(&scope, vec![ChunkKey(7)], &[ChunkKey(3)]);
+        {
+            let flush = std::pin::pin!(engine.flush_words());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(flush.poll(&mut context).is_pending());
+            assert!(engine.reader().pending().is_empty(), "control");
+        }
+        {
+            let pending = engine.reader().pending();
+            let left = &pending[&scope.workspace()];
+            assert_eq!(left.added, [ChunkKey(7)]);
+            assert!(left.removed.contains(3));
+        }
+        engine.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn no_failure_leaves_a_job_running() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        let files = folder.path().join("files");
+        std::fs::create_dir(&files).unwrap();
         engine.add_folder(&scope, &files).await.unwrap();
         let (jobs, now) = (engine.store().jobs(), Timestamp::now());
         for code in [Code::Conflict, Code::NotFound, Code::Internal] {
