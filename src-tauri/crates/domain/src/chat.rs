@@ -96,6 +96,13 @@ pub struct Citation {
     pub score: f32,
 }
 
+impl Citation {
+    /// Leaves what names the document and nothing of what it says.
+    pub fn forget_text(&mut self) {
+        self.text.clear();
+    }
+}
+
 /// A passage shown with a refusal. It has no number, because it supports nothing.
 pub type NearPassage = Citation;
 

@@ -1,4 +1,6 @@
-use docent_domain::{Answer, Citation, Language, MessageStatus, Role, Span, Timings};
+use docent_domain::{
+    Answer, ChunkKey, Citation, DocumentId, Language, MessageStatus, Role, Span, Timings,
+};
 use docent_store::{BootId, Entity, Error, NewMessage};
 
 use crate::fixture::{Fixture, NOW, later};
@@ -32,6 +34,22 @@ fn answer() -> Answer {
         model: "qwen".into(),
         timings: Timings::default(),
         error: None,
+    }
+}
+
+fn citation(document_id: DocumentId, chunk: ChunkKey, text: &str) -> Citation {
+    Citation {
+        n: 1,
+        used: true,
+        document_id,
+        chunk,
+        title: "Naslov".into(),
+        path: "/a.pdf".into(),
+        text: text.into(),
+        span: Span { start: 0, end: 3 },
+        page: None,
+        boxes: Vec::new(),
+        score: 1.0,
     }
 }
 
@@ -152,19 +170,6 @@ async fn the_text_of_a_removed_document_leaves_the_answers_that_cite_it() {
     let chats = f.store.chats();
     let (removed, removed_keys) = f.ready("/a.pdf", &["jedan"]).await;
     let (kept, kept_keys) = f.ready("/b.pdf", &["dva"]).await;
-    let citation = |document_id, chunk, text: &str| Citation {
-        n: 1,
-        used: true,
-        document_id,
-        chunk,
-        title: "Naslov".into(),
-        path: "/a.pdf".into(),
-        text: text.into(),
-        span: Span { start: 0, end: 3 },
-        page: None,
-        boxes: Vec::new(),
-        score: 1.0,
-    };
     let answer = Answer {
         citations: vec![
             citation(removed, removed_keys[0], "jedan"),
@@ -192,4 +197,32 @@ async fn the_text_of_a_removed_document_leaves_the_answers_that_cite_it() {
     expected.citations[0].text.clear();
     expected.nearest[0].text.clear();
     assert_eq!(messages[0].answer, Some(expected));
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_after_a_removal_does_not_bring_the_text_back() {
+    let f = Fixture::new().await;
+    let chats = f.store.chats();
+    let (removed, removed_keys) = f.ready("/a.pdf", &["jedan"]).await;
+    let (kept, kept_keys) = f.ready("/b.pdf", &["dva"]).await;
+    let answer = Answer {
+        citations: vec![citation(removed, removed_keys[0], "jedan")],
+        nearest: vec![
+            citation(removed, removed_keys[0], "jedan"),
+            citation(kept, kept_keys[0], "dva"),
+        ],
+        ..answer()
+    };
+    let chat = chats.create(&f.scope, "", NOW).await.unwrap();
+    let coming = chats.add_message(&f.scope, chat.id, coming_answer(), NOW);
+    let id = coming.await.unwrap().id;
+    f.store.documents().delete(&f.scope, removed).await.unwrap();
+    let complete = MessageStatus::Complete;
+    let written = chats.update_message(&f.scope, id, "Jedan [1].", complete, Some(&answer), NOW);
+    let written = written.await.unwrap();
+    let mut expected = answer;
+    expected.citations[0].text.clear();
+    expected.nearest[0].text.clear();
+    assert_eq!(written.answer, Some(expected));
+    assert_eq!(chats.get_message(&f.scope, id).await.unwrap(), written);
 }
