@@ -86,6 +86,7 @@ pub struct Citation {
     pub used: bool,
     pub document_id: DocumentId,
     pub chunk: ChunkKey,
+    /// The document's, then the headings above the passage, with " > " between them.
     pub title: String,
     pub path: String,
     /// Empty once the document was removed.
@@ -100,6 +101,9 @@ impl Citation {
     /// Leaves what names the document and nothing of what it says.
     pub fn forget_text(&mut self) {
         self.text.clear();
+        if let Some((document, _headings)) = self.title.split_once(" > ") {
+            self.title = document.to_owned();
+        }
     }
 }
 

@@ -668,7 +668,8 @@ impl<'a> Documents<'a> {
     }
 
     /// Deletes documents whose files are gone, in one transaction; those that are gone already are
-    /// no error. Files that appear again are read again.
+    /// no error. Files that appear again are read again. Answers keep the documents' titles, as with
+    /// [`Documents::delete`].
     pub async fn delete_all(
         &self,
         scope: &WorkspaceScope,
@@ -679,6 +680,8 @@ impl<'a> Documents<'a> {
         for &id in ids {
             removed.extend(delete_in_tx(&mut tx, scope, id).await?.unwrap_or_default());
         }
+        let ids = ids.iter().copied().collect();
+        chats::forget_documents_in_tx(&mut tx, scope, &ids).await?;
         tx.commit().await?;
         Ok(removed)
     }
