@@ -87,7 +87,7 @@ pub enum Registered {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DocumentContent {
     pub hash: ContentHash,
-    /// The document's own; `None` keeps the file's name.
+    /// The document's own; `None` gives it the file's name.
     pub title: Option<String>,
     /// `None` for a file that is of no format we read.
     pub format: Option<Format>,
@@ -476,6 +476,9 @@ impl<'a> Documents<'a> {
     ) -> Result<ContentReplaced> {
         let mut tx = self.store.write().await?;
         let completed = complete_read_in_tx(&mut tx, scope, id, claim, now).await?;
+        let known = get_in_tx(&mut tx, scope, id).await?;
+        let title = content.title.as_deref();
+        let title = title.unwrap_or_else(|| title_by_name(&known));
         let workspace = blob(scope.workspace());
         let removed = chunks::delete_of_document_in_tx(&mut tx, scope, id).await?;
         let added = chunks::insert_in_tx(&mut tx, scope, id, &content.chunks).await?;
@@ -484,16 +487,15 @@ impl<'a> Documents<'a> {
             note => note.as_deref(),
         };
         sqlx::query(
-            "UPDATE documents SET content_hash = ?3, title = coalesce(?4, title),
-                 folded_title = coalesce(?5, folded_title), format = ?6, language = ?7,
-                 page_count = ?8, chunk_count = ?9, embedded_count = 0, note = ?10
+            "UPDATE documents SET content_hash = ?3, title = ?4, folded_title = ?5, format = ?6,
+                 language = ?7, page_count = ?8, chunk_count = ?9, embedded_count = 0, note = ?10
              WHERE workspace_id = ?1 AND id = ?2",
         )
         .bind(&workspace)
         .bind(blob(id))
         .bind(&content.hash.0)
-        .bind(content.title.as_deref())
-        .bind(content.title.as_deref().map(fold))
+        .bind(title)
+        .bind(fold(title))
         .bind(content.format.map(Format::as_str))
         .bind(content.language.map(Language::code))
         .bind(content.page_count)
@@ -915,19 +917,25 @@ async fn forget_content_in_tx(
     scope: &WorkspaceScope,
     id: DocumentId,
 ) -> Result<Vec<ChunkKey>> {
+    let known = get_in_tx(tx, scope, id).await?;
     let removed = chunks::delete_of_document_in_tx(tx, scope, id).await?;
-    for statement in [
-        "DELETE FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2",
-        "UPDATE documents SET content_hash = NULL, format = NULL, language = NULL,
-             page_count = NULL, chunk_count = 0, embedded_count = 0, note = NULL
+    sqlx::query("DELETE FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .execute(tx.connection())
+        .await?;
+    let title = title_by_name(&known);
+    sqlx::query(
+        "UPDATE documents SET content_hash = NULL, title = ?3, folded_title = ?4, format = NULL,
+             language = NULL, page_count = NULL, chunk_count = 0, embedded_count = 0, note = NULL
          WHERE workspace_id = ?1 AND id = ?2",
-    ] {
-        sqlx::query(statement)
-            .bind(blob(scope.workspace()))
-            .bind(blob(id))
-            .execute(tx.connection())
-            .await?;
-    }
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(id))
+    .bind(title)
+    .bind(fold(title))
+    .execute(tx.connection())
+    .await?;
     jobs::drop_active_in_tx(tx, scope, JobType::Embed, id).await?;
     Ok(removed)
 }
@@ -945,6 +953,16 @@ async fn delete_in_tx(
         .execute(tx.connection())
         .await?;
     Ok((done.rows_affected() > 0).then_some(removed))
+}
+
+/// What a document is called that gives itself no title (any more).
+fn title_by_name(document: &Document) -> &str {
+    let (title, path) = (&document.title, &document.path);
+    if is_name_of(title, path) {
+        return title;
+    }
+    let stem = std::path::Path::new(path).file_stem();
+    stem.and_then(std::ffi::OsStr::to_str).unwrap_or(path)
 }
 
 /// Whether a title is just the file's name, with or without its extension.

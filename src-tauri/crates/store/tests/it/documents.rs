@@ -2,7 +2,8 @@ use std::time::Instant;
 
 use docent_domain::{DocumentStatus, JobKind, Origin};
 use docent_store::{
-    Claim, DocumentQuery, DocumentSort, Entity, Error, JobQuery, JobType, NewDocument, Registered,
+    Claim, DocumentContent, DocumentQuery, DocumentSort, Entity, Error, JobQuery, JobType,
+    NewDocument, Registered,
 };
 
 use crate::fixture::{Fixture, NOW, chunk, content, file, hash, in_folder, later, touched};
@@ -160,6 +161,36 @@ async fn new_content_replaces_the_old_under_new_keys() {
         id
     );
     assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn a_title_goes_when_the_file_no_longer_says_it() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let titled = DocumentContent {
+        title: Some("Tajni naslov".into()),
+        ..content(&["jedan"])
+    };
+    let mut new = file("/p.html");
+    let id = f.register("/p.html").await.id;
+    for forget in [false, true] {
+        let job = Claim::from(&f.claim(JobType::Read).await);
+        documents
+            .replace_content(&f.scope, id, job, &titled, NOW)
+            .await
+            .unwrap();
+        assert_eq!(f.get(id).await.title, "Tajni naslov", "control");
+        if forget {
+            documents.forget_content(&f.scope, id).await.unwrap();
+        } else {
+            new = touched(new);
+            documents.register(&f.scope, &new, NOW).await.unwrap();
+            f.read(id, &["dva"]).await;
+            new = touched(new);
+            documents.register(&f.scope, &new, NOW).await.unwrap();
+        }
+        assert_eq!(f.get(id).await.title, "p");
+    }
 }
 
 #[tokio::test]
