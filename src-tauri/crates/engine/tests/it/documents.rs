@@ -28,6 +28,10 @@ pub const TESTS: &[Test] = &[
         "a_removed_upload_stays_where_others_have_it",
         a_removed_upload_stays_where_others_have_it,
     ),
+    (
+        "a_failed_upload_that_is_sent_again_is_read_again",
+        a_failed_upload_that_is_sent_again_is_read_again,
+    ),
     ("an_id_is_no_name", an_id_is_no_name),
     (
         "what_a_damaged_file_held_leaves_the_search",
@@ -189,6 +193,29 @@ fn a_removed_upload_stays_where_others_have_it() {
         let report = engine.doctor(true).await.unwrap();
         assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
         assert!(!file.exists());
+        engine.shutdown().await;
+    });
+}
+
+fn a_failed_upload_that_is_sent_again_is_read_again() {
+    run(async {
+        let bench = Bench::open().await;
+        let (engine, scope) = (&bench.engine, &bench.scope);
+        let id = bench.upload("a.txt", "Rok je petak.").await;
+        bench.idle().await;
+        let blob = engine.document_file(scope, id).await.unwrap().path;
+        // More than is read of any file.
+        let damaged = std::fs::File::options().write(true).open(&blob).unwrap();
+        damaged.set_len(1 << 34).unwrap();
+        engine.retry_document(scope, id).await.unwrap();
+        bench.idle().await;
+        let status = engine.document(scope, id).await.unwrap().status;
+        assert_eq!(status, DocumentStatus::Failed, "control");
+
+        assert_eq!(bench.upload("a.txt", "Rok je petak.").await, id);
+        bench.idle().await;
+        let status = engine.document(scope, id).await.unwrap().status;
+        assert_eq!(status, DocumentStatus::Ready);
         engine.shutdown().await;
     });
 }
