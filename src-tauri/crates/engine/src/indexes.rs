@@ -242,6 +242,10 @@ impl Engine {
                 let index = Arc::new(index);
                 let done = self.reconcile(scope, &index).await?;
                 tracing::info!(?done, "reconciled the index of {}", scope.workspace());
+                // The process may have ended before it was wiped.
+                if index.holds_removed() {
+                    self.reader().wipe_soon(scope.workspace());
+                }
                 Ok::<_, Error>(index)
             })
             .await?;

@@ -178,6 +178,7 @@ impl Reader {
     pub(crate) fn forget(&self, workspace: WorkspaceId) {
         self.pending().remove(&workspace);
         self.blocked().remove(&workspace);
+        self.to_wipe().remove(&workspace);
     }
 
     pub(crate) async fn stop(&self) {
@@ -236,6 +237,12 @@ impl Reader {
 
     fn blocked(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, String>> {
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a workspace's word index rewritten without what was removed.
+    pub(crate) fn wipe_soon(&self, workspace: WorkspaceId) {
+        self.to_wipe().insert(workspace);
+        self.wipe.notify_one();
     }
 
     fn to_wipe(&self) -> std::sync::MutexGuard<'_, HashSet<WorkspaceId>> {
@@ -913,9 +920,7 @@ impl Engine {
     /// the word index in the background, where it costs more. Failing is no failure of the removal.
     pub(crate) async fn wipe_removed(&self, scope: &WorkspaceScope) {
         self.wipe_removed_rows().await;
-        let mut to_wipe = self.reader().to_wipe();
-        to_wipe.insert(scope.workspace());
-        self.reader().wipe.notify_one();
+        self.reader().wipe_soon(scope.workspace());
     }
 
     /// [`Engine::wipe_removed`] of what is in the database alone.
@@ -938,17 +943,37 @@ impl Engine {
                 () = stopping.cancelled() => {}
             }
             let workspaces = std::mem::take(&mut *self.reader().to_wipe());
+            let mut left = Vec::new();
             for workspace in workspaces {
-                let scope = WorkspaceScope::new(workspace);
-                let Some(index) = self.indexes().opened(&scope).await else {
-                    continue;
-                };
-                let wiped = blocking("wiping removed words", move || Ok(index.forget_removed()?));
-                if let Err(error) = wiped.await {
-                    tracing::warn!(%error, "removed words are still in the index's files");
+                match self.wipe_words(&WorkspaceScope::new(workspace)).await {
+                    Ok(true) => {}
+                    Ok(false) => left.push(workspace),
+                    Err(error) => {
+                        tracing::warn!(%error, "removed words are still in the index's files");
+                        left.push(workspace);
+                    }
                 }
             }
+            if !left.is_empty() {
+                self.pause(RECORD_AGAIN).await;
+                left.into_iter()
+                    .for_each(|workspace| self.reader().wipe_soon(workspace));
+            }
         }
+    }
+
+    /// Rewrites a word index without what was removed. `false` when some of it is still there.
+    async fn wipe_words(&self, scope: &WorkspaceScope) -> Result<bool> {
+        let Some(index) = self.indexes().opened(scope).await else {
+            // There is nothing to wipe once the workspace is gone.
+            let known = self.store().workspaces().list().await?;
+            return Ok(known.iter().all(|known| known.id != scope.workspace()));
+        };
+        blocking("wiping removed words", move || {
+            index.forget_removed()?;
+            Ok(!index.holds_removed())
+        })
+        .await
     }
 
     async fn keep_house(self: Arc<Self>) {

@@ -7,7 +7,7 @@ use docent_domain::{DocumentStatus, FolderState, WorkspaceScope};
 use docent_engine::{AddedFolders, Code, Engine, EngineOptions, ModelSource};
 
 use crate::Test;
-use crate::support::{Bench, files_holding, let_worker_replace, run};
+use crate::support::{Bench, files_holding, let_worker_replace, noted_removals, run, sections};
 
 pub const TESTS: &[Test] = &[
     ("removed_documents_stay_away", removed_documents_stay_away),
@@ -122,9 +122,18 @@ fn removed_text_is_wiped() {
         let secret = ["kanarinac", "4711"].concat();
         let none: [PathBuf; 0] = [];
         let unwanted = bench.write("a.txt", &format!("Lozinka je {secret}."));
-        bench.write("b.txt", "Ništa posebno.");
+        bench.write("b.md", &sections(12));
         bench.add(&[&bench.files()]).await;
         assert_ne!(files_holding(&bench.data(), &secret), none, "control");
+        // Made again, the words are one segment, which is not rewritten for one chunk of many.
+        let workspace = bench.scope.workspace().to_string();
+        let bench = bench
+            .restart(|data| {
+                let words = data.join("indexes").join(&workspace).join("words");
+                std::fs::remove_dir_all(words).unwrap();
+            })
+            .await;
+        assert_eq!(bench.search(&secret).await.len(), 10);
         let id = bench.document(&unwanted).await.id;
         bench
             .engine
@@ -139,7 +148,10 @@ fn removed_text_is_wiped() {
                 .all(|text| !text.contains(&secret))
         );
         let bench = bench
-            .restart(|data| assert_eq!(files_holding(data, &secret), none))
+            .restart(|data| {
+                assert_eq!(files_holding(data, &secret), none);
+                assert_eq!(noted_removals(data), none);
+            })
             .await;
         bench.assert_healthy().await;
         bench.engine.shutdown().await;

@@ -337,6 +337,15 @@ impl Words {
         self.merge(&segments)
     }
 
+    /// Whether words of removed chunks are still in the files.
+    pub fn holds_removed(&self) -> bool {
+        let searcher = self.reader.searcher();
+        searcher
+            .segment_readers()
+            .iter()
+            .any(tantivy::SegmentReader::has_deletes)
+    }
+
     /// Writes the segments that still hold words of removed chunks anew, without holding up writers
     /// meanwhile.
     pub fn forget_removed(&self) -> Result<()> {
@@ -361,8 +370,8 @@ impl Words {
         };
         match merge.wait() {
             Ok(_) => {}
-            // Another merge had one of the segments; it does the same work.
-            Err(TantivyError::InvalidArgument(_)) => return Ok(()),
+            // Another merge has one of the segments, or had it; it does the same work.
+            Err(TantivyError::InvalidArgument(_)) => {}
             Err(error) => return Err(Error::WriteWords(error)),
         }
         // What the reader still has open is not deleted.

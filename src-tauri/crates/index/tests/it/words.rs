@@ -321,8 +321,15 @@ fn words_of_removed_chunks_can_be_wiped_from_the_disk() {
         1,
         "control: removing alone leaves the words"
     );
+    drop(index);
+    let index = bench.open();
+    assert!(index.holds_removed(), "also after opening it again");
+    let aside = bench.dir.path().join("quarantine-words-1");
+    std::fs::create_dir(&aside).unwrap();
+    std::fs::write(aside.join("x.term"), "number7").unwrap();
     let before = index.stats();
     index.forget_removed().unwrap();
+    assert!(!index.holds_removed() && !aside.exists());
     assert_eq!(noted_removals(), 0);
     let after = index.stats();
     assert!(after.words_disk_bytes < before.words_disk_bytes);
