@@ -146,7 +146,7 @@ impl Default for Tuning {
     }
 }
 
-/// Sets of keys with their vectors, the last used first.
+/// Sets of keys with their vectors, the last made first.
 type Samples = VecDeque<(RoaringBitmap, Arc<Vec<Vec<f32>>>)>;
 
 /// A workspace has a sample for each of its languages, and another after it has changed.
