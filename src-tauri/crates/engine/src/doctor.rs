@@ -5,11 +5,10 @@ use std::sync::Arc;
 use docent_domain::WorkspaceScope;
 use docent_index::WorkspaceIndex;
 use docent_store::Finding;
-use roaring::RoaringBitmap;
 
 use crate::engine::Engine;
 use crate::error::{Code, Result};
-use crate::indexes::blocking;
+use crate::indexes::Keys;
 use crate::types::{DoctorFinding, DoctorReport};
 
 impl Engine {
@@ -98,26 +97,12 @@ impl Engine {
         scope: &WorkspaceScope,
         index: &Arc<WorkspaceIndex>,
     ) -> Result<Vec<String>> {
-        let (words, vectors) = {
-            let index = Arc::clone(index);
-            blocking("reading an index", move || {
-                Ok((index.word_keys()?, index.vector_keys()?))
-            })
-            .await?
-        };
-        let chunks = self.store().chunks();
-        let wanted: RoaringBitmap = chunks
-            .all_keys(scope)
-            .await?
-            .into_iter()
-            .map(|key| key.0)
-            .collect();
-        let waiting: RoaringBitmap = chunks
-            .unembedded_keys(scope)
-            .await?
-            .into_iter()
-            .map(|key| key.0)
-            .collect();
+        let Keys {
+            words,
+            vectors,
+            wanted,
+            waiting,
+        } = self.keys(scope, index).await?;
         let embedded = &wanted - &waiting;
         let differences = [
             (

@@ -62,6 +62,18 @@ pub(crate) struct Indexes {
     general: Mutex<HashMap<String, Arc<OnceCell<Vectors>>>>,
 }
 
+/// The chunks of a workspace, as its index and its rows have them.
+pub(crate) struct Keys {
+    /// With words in the index.
+    pub words: RoaringBitmap,
+    /// With a vector in the index.
+    pub vectors: RoaringBitmap,
+    /// With a row.
+    pub wanted: RoaringBitmap,
+    /// With a row that says that the vector is still to come.
+    pub waiting: RoaringBitmap,
+}
+
 /// What reconciling an index with the rows had to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reconciled {
@@ -272,27 +284,12 @@ impl Engine {
         index: &Arc<WorkspaceIndex>,
     ) -> Result<Reconciled> {
         let mut done = Reconciled::default();
-        // The index first: rows that come meanwhile are then added twice, not taken for stale.
-        let (words, vectors) = {
-            let index = Arc::clone(index);
-            blocking("reading an index", move || {
-                Ok((index.word_keys()?, index.vector_keys()?))
-            })
-            .await?
-        };
-        let chunks = self.store().chunks();
-        let wanted: RoaringBitmap = chunks
-            .all_keys(scope)
-            .await?
-            .into_iter()
-            .map(|key| key.0)
-            .collect();
-        let waiting: RoaringBitmap = chunks
-            .unembedded_keys(scope)
-            .await?
-            .into_iter()
-            .map(|key| key.0)
-            .collect();
+        let Keys {
+            words,
+            vectors,
+            wanted,
+            waiting,
+        } = self.keys(scope, index).await?;
         let embedded = &wanted - &waiting;
 
         let stale = (&words | &vectors) - &wanted;
@@ -331,6 +328,30 @@ impl Engine {
             self.changed(Topic::Documents, Some(scope.workspace()));
         }
         Ok(done)
+    }
+
+    /// What an index holds, and what it should by the rows.
+    pub(crate) async fn keys(
+        &self,
+        scope: &WorkspaceScope,
+        index: &Arc<WorkspaceIndex>,
+    ) -> Result<Keys> {
+        // The index first: rows that come meanwhile are then added twice, not taken for stale.
+        let (words, vectors) = {
+            let index = Arc::clone(index);
+            blocking("reading an index", move || {
+                Ok((index.word_keys()?, index.vector_keys()?))
+            })
+            .await?
+        };
+        let bitmap = |keys: Vec<ChunkKey>| keys.into_iter().map(|key| key.0).collect();
+        let chunks = self.store().chunks();
+        Ok(Keys {
+            words,
+            vectors,
+            wanted: bitmap(chunks.all_keys(scope).await?),
+            waiting: bitmap(chunks.unembedded_keys(scope).await?),
+        })
     }
 
     /// Puts the words of stored chunks into an index; visible on return.
