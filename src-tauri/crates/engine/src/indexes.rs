@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use docent_domain::{ChunkKey, Timestamp, WorkspaceId, WorkspaceScope};
 use docent_index::{VectorSpec, WordEntry, WorkspaceIndex};
@@ -58,6 +58,8 @@ pub(crate) struct Indexes {
     open: Mutex<HashMap<WorkspaceId, Arc<OnceCell<Arc<WorkspaceIndex>>>>>,
     /// Those that were mended and are not filled again yet.
     emptied: SyncMutex<HashSet<WorkspaceId>>,
+    /// When those were written to last whose writer has not given its memory back since.
+    written: SyncMutex<HashMap<WorkspaceId, Instant>>,
     /// By the embedder's fingerprint.
     general: Mutex<HashMap<String, Arc<OnceCell<Vectors>>>>,
 }
@@ -92,6 +94,7 @@ impl Indexes {
             root,
             open: Mutex::default(),
             emptied: SyncMutex::default(),
+            written: SyncMutex::default(),
             general: Mutex::default(),
         }
     }
@@ -130,6 +133,33 @@ impl Indexes {
 
     fn needs_mending(&self, scope: &WorkspaceScope, index: &WorkspaceIndex) -> bool {
         index.is_damaged() || self.emptied().contains(&scope.workspace())
+    }
+
+    /// Has the index's writer give its memory back when it has been idle for a while.
+    pub(crate) fn note_write(&self, scope: &WorkspaceScope) {
+        self.written().insert(scope.workspace(), Instant::now());
+    }
+
+    fn written(&self) -> MutexGuard<'_, HashMap<WorkspaceId, Instant>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives back the memory of writers that nobody has used for so long.
+    pub(crate) async fn release_idle(&self, idle: Duration) {
+        let released: Vec<WorkspaceId> = self
+            .written()
+            .extract_if(|_, written| written.elapsed() >= idle)
+            .map(|(workspace, _)| workspace)
+            .collect();
+        for workspace in released {
+            let Some(index) = self.opened(&WorkspaceScope::new(workspace)).await else {
+                continue;
+            };
+            let released = blocking("releasing an index", move || Ok(index.release_memory()?));
+            if let Err(error) = released.await {
+                tracing::warn!(%error, "an index's writer ended badly");
+            }
+        }
     }
 
     /// An index whose embedder is not here, opened as what it is, for looking at it; `None` when it
@@ -296,6 +326,7 @@ impl Engine {
         done.words_removed = (&words - &wanted).len();
         done.vectors_removed = (&vectors - &wanted).len();
         if !stale.is_empty() {
+            self.indexes().note_write(scope);
             let index = Arc::clone(index);
             blocking("cleaning an index", move || Ok(index.remove(&stale)?)).await?;
         }
@@ -362,6 +393,7 @@ impl Engine {
         keys: &[ChunkKey],
     ) -> Result<()> {
         let entries = self.store().chunks().entries_for_keys(scope, keys).await?;
+        self.indexes().note_write(scope);
         let index = Arc::clone(index);
         blocking("indexing words", move || {
             let headers: Vec<String> = entries

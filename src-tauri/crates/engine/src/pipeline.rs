@@ -68,6 +68,9 @@ const RECORD_AGAIN: Duration = Duration::from_secs(5);
 /// How often idle models are unloaded and finished jobs forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
+/// A word index that is not written to for so long gives back the 20 MB that writing takes.
+const WRITER_IDLE: Duration = Duration::from_mins(1);
+
 /// Finished jobs are kept in the list for a day.
 const KEEP_FINISHED_MS: i64 = 24 * 3600 * 1000;
 
@@ -863,6 +866,7 @@ impl Engine {
         let open = self.open_index_as_it_is(scope).await?;
         self.mend_index(scope, &open.index).await?;
         if !pending.removed.is_empty() {
+            self.indexes().note_write(scope);
             let index = Arc::clone(&open.index);
             let removed = pending.removed.clone();
             blocking(
@@ -969,6 +973,7 @@ impl Engine {
             let known = self.store().workspaces().list().await?;
             return Ok(known.iter().all(|known| known.id != scope.workspace()));
         };
+        self.indexes().note_write(scope);
         blocking("wiping removed words", move || {
             index.forget_removed()?;
             Ok(!index.holds_removed())
@@ -984,6 +989,7 @@ impl Engine {
                 () = stopping.cancelled() => return,
             }
             self.unload_idle_models().await;
+            self.indexes().release_idle(WRITER_IDLE).await;
             let finished_before = Timestamp(Timestamp::now().0 - KEEP_FINISHED_MS);
             if let Err(error) = self.store().jobs().prune(finished_before).await {
                 tracing::warn!(%error, "finished jobs could not be forgotten");
@@ -1166,6 +1172,28 @@ mod tests {
             assert_eq!(left.added, [ChunkKey(7)]);
             assert!(left.removed.contains(3));
         }
+        engine.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn idle_indexes_give_their_memory_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        let index = engine.open_index(&scope).await.unwrap().index;
+        let word = docent_index::WordEntry {
+            key: ChunkKey(7),
+            header: "",
+            text: "Rijeka",
+            language: Language::Croatian,
+        };
+        index.add_words(&[word]).unwrap();
+        engine.queue_words(&scope, Vec::new(), &[ChunkKey(7)]);
+        engine.flush_words().await.unwrap();
+        engine.indexes().release_idle(Duration::MAX).await;
+        assert!(index.stats().has_writer, "it was used just now");
+        engine.indexes().release_idle(Duration::ZERO).await;
+        assert!(!index.stats().has_writer);
+        drop(index);
         engine.shutdown().await;
     }
 
