@@ -988,7 +988,11 @@ impl Engine {
                 () = tokio::time::sleep(HOUSEKEEPING) => {}
                 () = stopping.cancelled() => return,
             }
-            self.unload_idle_models().await;
+            let unload_after = self.config().unload_after_seconds;
+            if unload_after > 0 {
+                self.unload_idle_models(Duration::from_secs(unload_after))
+                    .await;
+            }
             self.indexes().release_idle(WRITER_IDLE).await;
             let finished_before = Timestamp(Timestamp::now().0 - KEEP_FINISHED_MS);
             if let Err(error) = self.store().jobs().prune(finished_before).await {
