@@ -394,11 +394,6 @@ impl WorkspaceIndex {
         self.vectors.peek(Vectors::stop_building);
     }
 
-    /// Background upkeep of the words: one segment instead of many, without removed chunks.
-    pub fn optimise(&self) -> Result<()> {
-        self.words.with(Words::optimise)
-    }
-
     /// Whether words of removed chunks are still in the files, so that [`Self::forget_removed`] has
     /// something to do.
     pub fn holds_removed(&self) -> bool {

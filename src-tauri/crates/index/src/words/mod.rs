@@ -325,18 +325,6 @@ impl Words {
         Ok(Some(BooleanQuery::new(clauses)))
     }
 
-    /// Merges all segments into one, without holding up writers meanwhile.
-    pub fn optimise(&self) -> Result<()> {
-        let segments = self
-            .index
-            .searchable_segment_ids()
-            .map_err(Error::WriteWords)?;
-        if segments.len() < 2 {
-            return self.forget_removed();
-        }
-        self.merge(&segments)
-    }
-
     /// Whether words of removed chunks are still in the files.
     pub fn holds_removed(&self) -> bool {
         let searcher = self.reader.searcher();

@@ -210,48 +210,6 @@ impl<'a> Documents<'a> {
         document(&row)
     }
 
-    /// Of several uploads of one name, the newest.
-    pub async fn find_by_path(
-        &self,
-        scope: &WorkspaceScope,
-        path: &str,
-    ) -> Result<Option<Document>> {
-        sqlx::query(&format!(
-            "SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND path = ?2
-                 AND origin <> 'upload'
-             UNION ALL
-             SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND path = ?2
-                 AND origin = 'upload'
-             ORDER BY id DESC LIMIT 1"
-        ))
-        .bind(blob(scope.workspace()))
-        .bind(path)
-        .fetch_optional(self.store.reader())
-        .await?
-        .as_ref()
-        .map(document)
-        .transpose()
-    }
-
-    /// The documents whose indexed content has this hash, oldest first.
-    pub async fn find_by_hash(
-        &self,
-        scope: &WorkspaceScope,
-        hash: &ContentHash,
-    ) -> Result<Vec<Document>> {
-        sqlx::query(&format!(
-            "SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND content_hash = ?2
-             ORDER BY id"
-        ))
-        .bind(blob(scope.workspace()))
-        .bind(&hash.0)
-        .fetch_all(self.store.reader())
-        .await?
-        .iter()
-        .map(document)
-        .collect()
-    }
-
     /// The blob of an upload; `None` for a local file.
     pub async fn blob(
         &self,
@@ -409,33 +367,6 @@ impl<'a> Documents<'a> {
             items: rows.iter().map(document).collect::<Result<_>>()?,
             next_cursor,
         })
-    }
-
-    /// Sets the status by hand. What the queue's methods do by themselves needs no call.
-    pub async fn set_status(
-        &self,
-        scope: &WorkspaceScope,
-        id: DocumentId,
-        status: DocumentStatus,
-        reason: Option<&str>,
-        now: Timestamp,
-    ) -> Result<()> {
-        let mut tx = self.store.write().await?;
-        let done = sqlx::query(
-            "UPDATE documents SET status = ?3, reason = ?4, updated_at = ?5
-             WHERE workspace_id = ?1 AND id = ?2",
-        )
-        .bind(blob(scope.workspace()))
-        .bind(blob(id))
-        .bind(status.as_str())
-        .bind(reason)
-        .bind(now.0)
-        .execute(tx.connection())
-        .await?;
-        if done.rows_affected() == 0 {
-            return Err(Error::NotFound(Entity::Document));
-        }
-        tx.commit().await
     }
 
     /// Queues the document for reading again, whatever its state, as urgently as one added by hand
