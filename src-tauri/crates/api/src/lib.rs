@@ -15,12 +15,12 @@ pub mod server;
 use std::any::Any;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use docent_engine::Engine;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -72,7 +72,7 @@ pub fn router(engine: Arc<Engine>) -> Router {
 /// The API over `engine`, with its limits and its end chosen by the host.
 pub fn router_with(engine: Arc<Engine>, options: ApiOptions) -> Router {
     let state = ApiState {
-        engine,
+        engine: Arc::clone(&engine),
         options,
         answers: TaskTracker::new(),
     };
@@ -80,6 +80,7 @@ pub fn router_with(engine: Arc<Engine>, options: ApiOptions) -> Router {
     router
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(Extension(engine))
         .layer(DefaultBodyLimit::max(JSON_BODY_BYTES))
         .layer(middleware::from_fn(do_not_store))
         .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| {

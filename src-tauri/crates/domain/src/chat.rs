@@ -96,6 +96,7 @@ pub struct Citation {
     pub used: bool,
     pub document_id: DocumentId,
     pub chunk: ChunkKey,
+    /// The document's, then the headings above the passage, with " > " between them.
     pub title: String,
     pub path: String,
     /// Empty once the document was removed.
@@ -104,6 +105,16 @@ pub struct Citation {
     pub page: Option<u32>,
     pub boxes: Vec<PageBox>,
     pub score: f32,
+}
+
+impl Citation {
+    /// Leaves what names the document and nothing of what it says.
+    pub fn forget_text(&mut self) {
+        self.text.clear();
+        if let Some((document, _headings)) = self.title.split_once(" > ") {
+            self.title = document.to_owned();
+        }
+    }
 }
 
 /// A passage shown with a refusal. It has no number, because it supports nothing.

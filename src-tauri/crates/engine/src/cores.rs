@@ -34,6 +34,11 @@ impl Cores {
         }
     }
 
+    /// Whether an answer (or a search) is waiting or running.
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.interactive.load(Ordering::SeqCst) > 0
+    }
+
     /// Waits until no answer wants the cores, and holds them for one batch.
     pub(crate) async fn background(&self) -> RwLockReadGuard<'_, ()> {
         loop {

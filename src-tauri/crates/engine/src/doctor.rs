@@ -1,16 +1,14 @@
 //! Whether everything that says the same says the same: rows, chunks, words, vectors and blobs.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use docent_domain::WorkspaceScope;
 use docent_index::WorkspaceIndex;
 use docent_store::Finding;
-use roaring::RoaringBitmap;
 
 use crate::engine::Engine;
 use crate::error::{Code, Result};
-use crate::indexes::blocking;
+use crate::indexes::Keys;
 use crate::types::{DoctorFinding, DoctorReport};
 
 impl Engine {
@@ -99,26 +97,12 @@ impl Engine {
         scope: &WorkspaceScope,
         index: &Arc<WorkspaceIndex>,
     ) -> Result<Vec<String>> {
-        let (words, vectors) = {
-            let index = Arc::clone(index);
-            blocking("reading an index", move || {
-                Ok((index.word_keys()?, index.vector_keys()?))
-            })
-            .await?
-        };
-        let chunks = self.store().chunks();
-        let wanted: RoaringBitmap = chunks
-            .all_keys(scope)
-            .await?
-            .into_iter()
-            .map(|key| key.0)
-            .collect();
-        let waiting: RoaringBitmap = chunks
-            .unembedded_keys(scope)
-            .await?
-            .into_iter()
-            .map(|key| key.0)
-            .collect();
+        let Keys {
+            words,
+            vectors,
+            wanted,
+            waiting,
+        } = self.keys(scope, index).await?;
         let embedded = &wanted - &waiting;
         let differences = [
             (
@@ -145,21 +129,7 @@ impl Engine {
     async fn blob_problems(&self, repair: bool, report: &mut DoctorReport) -> Result<()> {
         let _keeping = self.keeping_blobs().await;
         let used = self.used_blobs().await?;
-        let root = self.options().data_dir.join("blobs");
-        let present = blocking("looking at the blobs", move || {
-            let mut present = HashSet::new();
-            for workspace in std::fs::read_dir(&root).into_iter().flatten().flatten() {
-                for file in std::fs::read_dir(workspace.path())
-                    .into_iter()
-                    .flatten()
-                    .flatten()
-                {
-                    present.insert(file.path());
-                }
-            }
-            Ok(present)
-        })
-        .await?;
+        let present = self.present_blobs().await?;
         for missing in used.difference(&present) {
             report.findings.push(DoctorFinding {
                 workspace: None,

@@ -152,6 +152,18 @@ impl Engine {
         self.store.close().await;
     }
 
+    /// Runs a use-case in a task of the engine's, for callers who may be dropped while they wait
+    /// (a client hangs up): what has begun is done to its end all the same. A panic is passed on.
+    pub async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        match self.tasks.spawn(work).await {
+            Ok(done) => done,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
     /// Changes from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.events.subscribe()

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use docent_domain::{Folder, FolderId, FolderState, Timestamp, WorkspaceScope};
+use docent_domain::{DocumentId, Folder, FolderId, FolderState, Timestamp, WorkspaceScope};
 use docent_ingest::{FolderWatcher, FoundFile, Hint, ScanError, ScanOptions};
-use docent_store::{KnownFile, NewDocument, Registered};
+use docent_store::{Entity, KnownFile, NewDocument, Registered};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -242,14 +242,8 @@ impl Engine {
             .filter(|file| !removed.contains(file.path.to_string_lossy().as_ref()))
             .collect();
         let known = self.store().documents().known_files(scope, id).await?;
-        let difference = compare(&known, wanted);
-        for (from, to) in &difference.moved {
-            let new = new_document(&to.path, stored_stamp(&to.stamp()), Some(id));
-            self.store()
-                .documents()
-                .rename_path(scope, *from, &new, Timestamp::now())
-                .await?;
-        }
+        let mut difference = compare(&known, wanted);
+        let superseded = self.rename_moved(scope, id, &mut difference).await?;
         let new: Vec<NewDocument> = difference
             .changed
             .iter()
@@ -297,7 +291,8 @@ impl Engine {
                 .set_folder_state(scope, id, FolderState::Paused, Some(&reason))
                 .await;
         }
-        if gone > 0 {
+        difference.gone.extend(superseded);
+        if !difference.gone.is_empty() {
             let removed = self
                 .store()
                 .documents()
@@ -314,6 +309,35 @@ impl Engine {
             left_out(&scan.skipped).as_deref(),
         )
         .await
+    }
+
+    /// Gives moved files' documents their new paths. Where another document is at the new path
+    /// already, that one is read again, and the moved file's own is returned, to be removed.
+    async fn rename_moved(
+        &self,
+        scope: &WorkspaceScope,
+        id: FolderId,
+        difference: &mut Difference,
+    ) -> Result<Vec<DocumentId>> {
+        let mut superseded = Vec::new();
+        for (from, to) in &difference.moved {
+            let new = new_document(&to.path, stored_stamp(&to.stamp()), Some(id));
+            let renamed = self
+                .store()
+                .documents()
+                .rename_path(scope, *from, &new, Timestamp::now())
+                .await;
+            match renamed {
+                // The user removed it meanwhile.
+                Ok(_) | Err(docent_store::Error::NotFound(Entity::Document)) => {}
+                Err(docent_store::Error::PathTaken(_)) => {
+                    superseded.push(*from);
+                    difference.changed.push(to.clone());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(superseded)
     }
 
     async fn set_folder_state(
@@ -338,10 +362,10 @@ impl Engine {
 #[derive(Debug, Default)]
 struct Difference {
     /// The same file under another path: nothing is read again.
-    moved: Vec<(docent_domain::DocumentId, FoundFile)>,
+    moved: Vec<(DocumentId, FoundFile)>,
     /// New, or not as it was.
     changed: Vec<FoundFile>,
-    gone: Vec<docent_domain::DocumentId>,
+    gone: Vec<DocumentId>,
 }
 
 /// Identity, size and time of a file.

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use docent_domain::{ChunkKey, Timestamp, WorkspaceId, WorkspaceScope};
 use docent_index::{VectorSpec, WordEntry, WorkspaceIndex};
@@ -58,8 +58,22 @@ pub(crate) struct Indexes {
     open: Mutex<HashMap<WorkspaceId, Arc<OnceCell<Arc<WorkspaceIndex>>>>>,
     /// Those that were mended and are not filled again yet.
     emptied: SyncMutex<HashSet<WorkspaceId>>,
+    /// When those were written to last whose writer has not given its memory back since.
+    written: SyncMutex<HashMap<WorkspaceId, Instant>>,
     /// By the embedder's fingerprint.
     general: Mutex<HashMap<String, Arc<OnceCell<Vectors>>>>,
+}
+
+/// The chunks of a workspace, as its index and its rows have them.
+pub(crate) struct Keys {
+    /// With words in the index.
+    pub words: RoaringBitmap,
+    /// With a vector in the index.
+    pub vectors: RoaringBitmap,
+    /// With a row.
+    pub wanted: RoaringBitmap,
+    /// With a row that says that the vector is still to come.
+    pub waiting: RoaringBitmap,
 }
 
 /// What reconciling an index with the rows had to do.
@@ -80,6 +94,7 @@ impl Indexes {
             root,
             open: Mutex::default(),
             emptied: SyncMutex::default(),
+            written: SyncMutex::default(),
             general: Mutex::default(),
         }
     }
@@ -118,6 +133,33 @@ impl Indexes {
 
     fn needs_mending(&self, scope: &WorkspaceScope, index: &WorkspaceIndex) -> bool {
         index.is_damaged() || self.emptied().contains(&scope.workspace())
+    }
+
+    /// Has the index's writer give its memory back when it has been idle for a while.
+    pub(crate) fn note_write(&self, scope: &WorkspaceScope) {
+        self.written().insert(scope.workspace(), Instant::now());
+    }
+
+    fn written(&self) -> MutexGuard<'_, HashMap<WorkspaceId, Instant>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives back the memory of writers that nobody has used for so long.
+    pub(crate) async fn release_idle(&self, idle: Duration) {
+        let released: Vec<WorkspaceId> = self
+            .written()
+            .extract_if(|_, written| written.elapsed() >= idle)
+            .map(|(workspace, _)| workspace)
+            .collect();
+        for workspace in released {
+            let Some(index) = self.opened(&WorkspaceScope::new(workspace)).await else {
+                continue;
+            };
+            let released = blocking("releasing an index", move || Ok(index.release_memory()?));
+            if let Err(error) = released.await {
+                tracing::warn!(%error, "an index's writer ended badly");
+            }
+        }
     }
 
     /// An index whose embedder is not here, opened as what it is, for looking at it; `None` when it
@@ -242,6 +284,10 @@ impl Engine {
                 let index = Arc::new(index);
                 let done = self.reconcile(scope, &index).await?;
                 tracing::info!(?done, "reconciled the index of {}", scope.workspace());
+                // The process may have ended before it was wiped.
+                if index.holds_removed() {
+                    self.reader().wipe_soon(scope.workspace());
+                }
                 Ok::<_, Error>(index)
             })
             .await?;
@@ -268,33 +314,19 @@ impl Engine {
         index: &Arc<WorkspaceIndex>,
     ) -> Result<Reconciled> {
         let mut done = Reconciled::default();
-        // The index first: rows that come meanwhile are then added twice, not taken for stale.
-        let (words, vectors) = {
-            let index = Arc::clone(index);
-            blocking("reading an index", move || {
-                Ok((index.word_keys()?, index.vector_keys()?))
-            })
-            .await?
-        };
-        let chunks = self.store().chunks();
-        let wanted: RoaringBitmap = chunks
-            .all_keys(scope)
-            .await?
-            .into_iter()
-            .map(|key| key.0)
-            .collect();
-        let waiting: RoaringBitmap = chunks
-            .unembedded_keys(scope)
-            .await?
-            .into_iter()
-            .map(|key| key.0)
-            .collect();
+        let Keys {
+            words,
+            vectors,
+            wanted,
+            waiting,
+        } = self.keys(scope, index).await?;
         let embedded = &wanted - &waiting;
 
         let stale = (&words | &vectors) - &wanted;
         done.words_removed = (&words - &wanted).len();
         done.vectors_removed = (&vectors - &wanted).len();
         if !stale.is_empty() {
+            self.indexes().note_write(scope);
             let index = Arc::clone(index);
             blocking("cleaning an index", move || Ok(index.remove(&stale)?)).await?;
         }
@@ -329,6 +361,30 @@ impl Engine {
         Ok(done)
     }
 
+    /// What an index holds, and what it should by the rows.
+    pub(crate) async fn keys(
+        &self,
+        scope: &WorkspaceScope,
+        index: &Arc<WorkspaceIndex>,
+    ) -> Result<Keys> {
+        // The index first: rows that come meanwhile are then added twice, not taken for stale.
+        let (words, vectors) = {
+            let index = Arc::clone(index);
+            blocking("reading an index", move || {
+                Ok((index.word_keys()?, index.vector_keys()?))
+            })
+            .await?
+        };
+        let bitmap = |keys: Vec<ChunkKey>| keys.into_iter().map(|key| key.0).collect();
+        let chunks = self.store().chunks();
+        Ok(Keys {
+            words,
+            vectors,
+            wanted: bitmap(chunks.all_keys(scope).await?),
+            waiting: bitmap(chunks.unembedded_keys(scope).await?),
+        })
+    }
+
     /// Puts the words of stored chunks into an index; visible on return.
     pub(crate) async fn add_words(
         &self,
@@ -337,6 +393,7 @@ impl Engine {
         keys: &[ChunkKey],
     ) -> Result<()> {
         let entries = self.store().chunks().entries_for_keys(scope, keys).await?;
+        self.indexes().note_write(scope);
         let index = Arc::clone(index);
         blocking("indexing words", move || {
             let headers: Vec<String> = entries

@@ -236,8 +236,12 @@ impl Models {
             generator: Arc::clone(&generator),
             local,
         };
-        if let Some(old) = slot.replace(loaded) {
-            old.generator.unload().await;
+        if let Some(LoadedGenerator { generator, local }) = slot.replace(loaded) {
+            drop(local);
+            // An answer that is being written by the old one ends first; its process goes with it.
+            if Arc::strong_count(&generator) == 1 {
+                generator.unload().await;
+            }
         }
         Ok(generator)
     }
@@ -546,10 +550,14 @@ impl Engine {
         }
     }
 
-    /// Ends the worker processes of models that nobody has asked for a while.
-    pub(crate) async fn unload_idle_models(&self) {
-        let limit = self.config().unload_after_seconds;
-        if limit > 0 && self.model_set().idle_for() >= Duration::from_secs(limit) {
+    /// Ends the worker processes of models that nobody has asked for so long.
+    pub(crate) async fn unload_idle_models(&self, limit: Duration) {
+        if self.cores().are_wanted() {
+            // One long answer is no idleness.
+            self.model_set().touch();
+            return;
+        }
+        if self.model_set().idle_for() >= limit {
             let status = self.status().await;
             self.model_set().unload().await;
             if [status.generator.state, status.embedder.state].contains(&ModelState::Ready) {
@@ -590,5 +598,43 @@ pub(crate) fn token_estimate() -> impl Fn(&str) -> usize {
         } else {
             chars * 10 / 38 + 1
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_generator_is_taken_from_an_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options =
+            EngineOptions::new(folder.path().join("data"), folder.path().join("models"));
+        options.models = ModelSource::Fakes;
+        options.run_jobs = false;
+        let engine = Engine::open(options).await.unwrap();
+        let models = engine.model_set();
+        let fake = Arc::new(FakeGenerator::new(&models.generator_id()));
+        let loaded = LoadedGenerator {
+            generator: fake.clone(),
+            local: None,
+        };
+        *models.generator.lock().await = Some(loaded);
+        let answer = engine.cores().interactive();
+        engine.unload_idle_models(Duration::ZERO).await;
+        assert_eq!(fake.unloads(), 0, "an answer is being written");
+        drop(answer);
+        engine.unload_idle_models(Duration::MAX).await;
+        assert_eq!(fake.unloads(), 0, "one has just been written");
+        engine.unload_idle_models(Duration::ZERO).await;
+        assert_eq!(fake.unloads(), 1);
+
+        let writing = models.generator().await.unwrap();
+        *models.chosen.lock().unwrap() = Some("another".into());
+        let other = models.generator().await.unwrap();
+        assert_eq!(other.model(), "another");
+        assert_eq!(fake.unloads(), 1, "an answer still has it");
+        drop((writing, other, fake));
+        engine.shutdown().await;
     }
 }

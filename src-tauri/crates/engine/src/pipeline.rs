@@ -68,6 +68,9 @@ const RECORD_AGAIN: Duration = Duration::from_secs(5);
 /// How often idle models are unloaded and finished jobs forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
+/// A word index that is not written to for so long gives back the 20 MB that writing takes.
+const WRITER_IDLE: Duration = Duration::from_mins(1);
+
 /// Finished jobs are kept in the list for a day.
 const KEEP_FINISHED_MS: i64 = 24 * 3600 * 1000;
 
@@ -104,6 +107,21 @@ struct PendingWords {
     added: Vec<ChunkKey>,
     removed: RoaringBitmap,
     since: Instant,
+}
+
+/// Changes taken for a commit. What is left of them when the commit ends, or nobody waits for it
+/// any more, goes on waiting.
+struct TakenWords<'a> {
+    reader: &'a Reader,
+    left: HashMap<WorkspaceId, PendingWords>,
+}
+
+impl Drop for TakenWords<'_> {
+    fn drop(&mut self) {
+        for (workspace, words) in self.left.drain() {
+            self.reader.wait_on(workspace, words);
+        }
+    }
 }
 
 /// What running a job came to.
@@ -163,6 +181,7 @@ impl Reader {
     pub(crate) fn forget(&self, workspace: WorkspaceId) {
         self.pending().remove(&workspace);
         self.blocked().remove(&workspace);
+        self.to_wipe().remove(&workspace);
     }
 
     pub(crate) async fn stop(&self) {
@@ -221,6 +240,12 @@ impl Reader {
 
     fn blocked(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, String>> {
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a workspace's word index rewritten without what was removed.
+    pub(crate) fn wipe_soon(&self, workspace: WorkspaceId) {
+        self.to_wipe().insert(workspace);
+        self.wipe.notify_one();
     }
 
     fn to_wipe(&self) -> std::sync::MutexGuard<'_, HashSet<WorkspaceId>> {
@@ -430,12 +455,12 @@ impl Engine {
                     jobs.put_back(scope, claim, later, Some(&error.to_string()), now)
                         .await?;
                 }
-                // Cancelled, deleted or taken over in the meantime.
-                Code::Conflict | Code::NotFound => {}
-                Code::Internal => {
-                    tracing::warn!(%error, "a job failed");
+                // When the cause is that the job was cancelled, deleted or taken over, its claim is
+                // refused here too.
+                Code::Conflict | Code::NotFound | Code::Internal => {
                     jobs.fail(scope, claim, &error.to_string(), true, now)
                         .await?;
+                    tracing::warn!(%error, "a job failed");
                 }
                 Code::BadRequest | Code::PayloadTooLarge | Code::Unsupported => {
                     jobs.fail(scope, claim, &error.to_string(), false, now)
@@ -805,28 +830,33 @@ impl Engine {
     /// [`Engine::flush_words`] of those workspaces whose last commit has not failed.
     async fn flush_words_unless_failed(&self) -> Result<()> {
         let _committing = self.reader().committing().await;
-        let pending = {
+        let mut taken = {
             let failed = self.reader().words_failed();
             let mut pending = self.reader().pending();
             let (later, now) = std::mem::take(&mut *pending)
                 .into_iter()
                 .partition(|(workspace, _)| failed.contains(workspace));
             *pending = later;
-            let now: HashMap<WorkspaceId, PendingWords> = now;
-            now
+            TakenWords {
+                reader: self.reader(),
+                left: now,
+            }
         };
+        let workspaces: Vec<WorkspaceId> = taken.left.keys().copied().collect();
         let mut failed = None;
-        for (workspace, pending) in pending {
-            match self.commit(&WorkspaceScope::new(workspace), &pending).await {
+        for workspace in workspaces {
+            let pending = &taken.left[&workspace];
+            match self.commit(&WorkspaceScope::new(workspace), pending).await {
                 Ok(()) => self.changed(Topic::Documents, Some(workspace)),
                 // A workspace deleted in the meantime has no index to keep.
                 Err(error) if error.code() == Code::NotFound => {}
                 Err(error) => {
-                    self.reader().wait_on(workspace, pending);
                     self.reader().words_failed().insert(workspace);
                     failed.get_or_insert(error);
+                    continue;
                 }
             }
+            taken.left.remove(&workspace);
         }
         failed.map_or(Ok(()), Err)
     }
@@ -836,6 +866,7 @@ impl Engine {
         let open = self.open_index_as_it_is(scope).await?;
         self.mend_index(scope, &open.index).await?;
         if !pending.removed.is_empty() {
+            self.indexes().note_write(scope);
             let index = Arc::clone(&open.index);
             let removed = pending.removed.clone();
             blocking(
@@ -893,9 +924,7 @@ impl Engine {
     /// the word index in the background, where it costs more. Failing is no failure of the removal.
     pub(crate) async fn wipe_removed(&self, scope: &WorkspaceScope) {
         self.wipe_removed_rows().await;
-        let mut to_wipe = self.reader().to_wipe();
-        to_wipe.insert(scope.workspace());
-        self.reader().wipe.notify_one();
+        self.reader().wipe_soon(scope.workspace());
     }
 
     /// [`Engine::wipe_removed`] of what is in the database alone.
@@ -918,17 +947,38 @@ impl Engine {
                 () = stopping.cancelled() => {}
             }
             let workspaces = std::mem::take(&mut *self.reader().to_wipe());
+            let mut left = Vec::new();
             for workspace in workspaces {
-                let scope = WorkspaceScope::new(workspace);
-                let Some(index) = self.indexes().opened(&scope).await else {
-                    continue;
-                };
-                let wiped = blocking("wiping removed words", move || Ok(index.forget_removed()?));
-                if let Err(error) = wiped.await {
-                    tracing::warn!(%error, "removed words are still in the index's files");
+                match self.wipe_words(&WorkspaceScope::new(workspace)).await {
+                    Ok(true) => {}
+                    Ok(false) => left.push(workspace),
+                    Err(error) => {
+                        tracing::warn!(%error, "removed words are still in the index's files");
+                        left.push(workspace);
+                    }
                 }
             }
+            if !left.is_empty() {
+                self.pause(RECORD_AGAIN).await;
+                left.into_iter()
+                    .for_each(|workspace| self.reader().wipe_soon(workspace));
+            }
         }
+    }
+
+    /// Rewrites a word index without what was removed. `false` when some of it is still there.
+    async fn wipe_words(&self, scope: &WorkspaceScope) -> Result<bool> {
+        let Some(index) = self.indexes().opened(scope).await else {
+            // There is nothing to wipe once the workspace is gone.
+            let known = self.store().workspaces().list().await?;
+            return Ok(known.iter().all(|known| known.id != scope.workspace()));
+        };
+        self.indexes().note_write(scope);
+        blocking("wiping removed words", move || {
+            index.forget_removed()?;
+            Ok(!index.holds_removed())
+        })
+        .await
     }
 
     async fn keep_house(self: Arc<Self>) {
@@ -938,7 +988,12 @@ impl Engine {
                 () = tokio::time::sleep(HOUSEKEEPING) => {}
                 () = stopping.cancelled() => return,
             }
-            self.unload_idle_models().await;
+            let unload_after = self.config().unload_after_seconds;
+            if unload_after > 0 {
+                self.unload_idle_models(Duration::from_secs(unload_after))
+                    .await;
+            }
+            self.indexes().release_idle(WRITER_IDLE).await;
             let finished_before = Timestamp(Timestamp::now().0 - KEEP_FINISHED_MS);
             if let Err(error) = self.store().jobs().prune(finished_before).await {
                 tracing::warn!(%error, "finished jobs could not be forgotten");
@@ -971,7 +1026,7 @@ impl Engine {
     }
 
     /// Opens every workspace's index after the start, so that damage is found and mended before
-    /// somebody asks, and removes what deleted workspaces left behind.
+    /// somebody asks, and removes what deleted workspaces and documents left behind.
     async fn open_all(self: Arc<Self>) {
         let workspaces = match self.store().workspaces().list().await {
             Ok(workspaces) => workspaces,
@@ -984,7 +1039,9 @@ impl Engine {
         if let Err(error) = self.indexes().remove_orphans(&known).await {
             tracing::warn!(%error, "old indexes could not be removed");
         }
-        self.remove_orphaned_blobs().await;
+        if let Err(error) = self.remove_orphaned_blobs().await {
+            tracing::warn!(%error, "old blobs could not be removed");
+        }
         for workspace in workspaces {
             if self.stopping().is_cancelled() {
                 return;
@@ -1082,4 +1139,90 @@ fn own_title(extracted: &Extracted) -> Option<String> {
         .map(str::trim)
         .filter(|title| !title.is_empty());
     title.map(ToOwned::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use docent_domain::JobState;
+
+    use super::*;
+    use crate::engine::EngineOptions;
+    use crate::models::ModelSource;
+
+    /// An engine that runs no jobs, with a workspace.
+    async fn at_rest(folder: &Path) -> (Arc<Engine>, WorkspaceScope) {
+        let mut options = EngineOptions::new(folder.join("data"), folder.join("models"));
+        options.models = ModelSource::Fakes;
+        options.run_jobs = false;
+        let engine = Engine::open(options).await.unwrap();
+        let workspace = engine.create_workspace("Ured", None).await.unwrap();
+        (engine, WorkspaceScope::new(workspace.id))
+    }
+
+    #[tokio::test]
+    async fn words_wait_on_when_nobody_waits_for_their_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        engine.queue_words(&scope, vec![ChunkKey(7)], &[ChunkKey(3)]);
+        {
+            let flush = std::pin::pin!(engine.flush_words());
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(flush.poll(&mut context).is_pending());
+            assert!(engine.reader().pending().is_empty(), "control");
+        }
+        {
+            let pending = engine.reader().pending();
+            let left = &pending[&scope.workspace()];
+            assert_eq!(left.added, [ChunkKey(7)]);
+            assert!(left.removed.contains(3));
+        }
+        engine.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn idle_indexes_give_their_memory_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        let index = engine.open_index(&scope).await.unwrap().index;
+        let word = docent_index::WordEntry {
+            key: ChunkKey(7),
+            header: "",
+            text: "Rijeka",
+            language: Language::Croatian,
+        };
+        index.add_words(&[word]).unwrap();
+        engine.queue_words(&scope, Vec::new(), &[ChunkKey(7)]);
+        engine.flush_words().await.unwrap();
+        engine.indexes().release_idle(Duration::MAX).await;
+        assert!(index.stats().has_writer, "it was used just now");
+        engine.indexes().release_idle(Duration::ZERO).await;
+        assert!(!index.stats().has_writer);
+        drop(index);
+        engine.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn no_failure_leaves_a_job_running() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        let files = folder.path().join("files");
+        std::fs::create_dir(&files).unwrap();
+        engine.add_folder(&scope, &files).await.unwrap();
+        let (jobs, now) = (engine.store().jobs(), Timestamp::now());
+        for code in [Code::Conflict, Code::NotFound, Code::Internal] {
+            let later = Timestamp(now.0 + 3_600_000);
+            let job = jobs.claim_next(engine.boot(), &[JobType::Scan], later);
+            let job = job.await.unwrap().expect("it is there to be tried again");
+            let failed = Err(Error::new(code, "no"));
+            let cancel = CancellationToken::new();
+            let claim = Claim::from(&job);
+            let recorded = engine.record(&scope, claim, &failed, &cancel).await;
+            recorded.unwrap();
+            let state = jobs.get(&scope, job.id).await.unwrap().state;
+            assert_ne!(state, JobState::Running, "{code:?}");
+            let stale = engine.record(&scope, claim, &failed, &cancel).await;
+            assert_eq!(stale.unwrap_err().code(), Code::Conflict);
+        }
+        engine.shutdown().await;
+    }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct WorkspaceSummary {
     pub workspace: Workspace,
     pub counts: DocumentCounts,
-    /// Languages of its documents, the most frequent first.
+    /// Languages of its documents that can be searched, by their codes.
     pub languages: Vec<Language>,
 }
 

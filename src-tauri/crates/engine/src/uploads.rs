@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use docent_domain::{
-    ContentHash, Document, DocumentId, Origin, Timestamp, WorkspaceId, WorkspaceScope,
+    ContentHash, Document, DocumentId, DocumentStatus, Origin, Timestamp, WorkspaceScope,
 };
 use docent_store::{FileStamp, NewDocument, Registered};
 use tokio::fs::File;
@@ -125,24 +125,40 @@ impl Engine {
         remove_folder(&self.blob_folder(scope)).await;
     }
 
-    /// Removes the blobs of workspaces that are no more.
-    pub(crate) async fn remove_orphaned_blobs(&self) {
-        // A workspace that is created meanwhile gets no blob before it is known here.
+    /// The files of blobs that are on the disk.
+    pub(crate) async fn present_blobs(&self) -> Result<HashSet<PathBuf>> {
+        let root = self.options().data_dir.join("blobs");
+        blocking("looking at the blobs", move || {
+            let mut present = HashSet::new();
+            for workspace in std::fs::read_dir(&root).into_iter().flatten().flatten() {
+                let files = std::fs::read_dir(workspace.path());
+                present.extend(
+                    files
+                        .into_iter()
+                        .flatten()
+                        .flatten()
+                        .map(|file| file.path()),
+                );
+            }
+            Ok(present)
+        })
+        .await
+    }
+
+    /// Removes the blobs that no document has (any more): a process that dies while it removes a
+    /// document or a workspace leaves them behind.
+    pub(crate) async fn remove_orphaned_blobs(&self) -> Result<()> {
         let _keeping = self.keeping_blobs().await;
-        let known: HashSet<WorkspaceId> = match self.store().workspaces().list().await {
-            Ok(workspaces) => workspaces.iter().map(|workspace| workspace.id).collect(),
-            Err(error) => return tracing::warn!(%error, "the workspaces could not be listed"),
-        };
-        let Ok(mut entries) = tokio::fs::read_dir(self.options().data_dir.join("blobs")).await
-        else {
-            return;
-        };
-        while let Ok(Some(entry)) = entries.next_entry().await {
-            let owner = entry.file_name().to_string_lossy().parse::<WorkspaceId>();
-            if owner.is_ok_and(|owner| !known.contains(&owner)) {
-                remove_folder(&entry.path()).await;
+        let used = self.used_blobs().await?;
+        for orphan in self.present_blobs().await?.difference(&used) {
+            match tokio::fs::remove_file(orphan).await {
+                Ok(()) => {
+                    tracing::info!(blob = %orphan.display(), "removed a blob without a document")
+                }
+                Err(error) => tracing::warn!(%error, "a blob could not be removed"),
             }
         }
+        Ok(())
     }
 
     /// Removes uploads that a process which died had not finished.
@@ -183,7 +199,12 @@ impl Upload {
 
     /// Makes the blob durable and registers the document. The same bytes under the same name are
     /// the document that is there already.
-    pub async fn finish(mut self) -> Result<Uploaded> {
+    pub async fn finish(self) -> Result<Uploaded> {
+        let engine = Arc::clone(&self.engine);
+        engine.to_its_end(self.keep()).await
+    }
+
+    async fn keep(mut self) -> Result<Uploaded> {
         self.file
             .flush()
             .await
@@ -222,6 +243,9 @@ impl Upload {
             self.engine.ring();
             self.engine
                 .changed(Topic::Documents, Some(self.scope.workspace()));
+        } else if document.status == DocumentStatus::Failed {
+            // Whoever sends it again wants it read.
+            self.engine.retry_document(&self.scope, document.id).await?;
         }
         let job_id = self.engine.job_of(&self.scope, document.id).await?;
         Ok(Uploaded {
@@ -317,6 +341,29 @@ pub(crate) fn stem(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::EngineOptions;
+    use crate::models::ModelSource;
+
+    #[tokio::test]
+    async fn blobs_without_a_document_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options =
+            EngineOptions::new(folder.path().join("data"), folder.path().join("models"));
+        options.models = ModelSource::Fakes;
+        options.run_jobs = false;
+        let engine = Engine::open(options).await.unwrap();
+        let workspace = engine.create_workspace("Ured", None).await.unwrap();
+        let scope = WorkspaceScope::new(workspace.id);
+        let mut upload = engine.begin_upload(&scope, "a.txt").await.unwrap();
+        upload.write(b"Ovo ostaje.").await.unwrap();
+        let kept = upload.finish().await.unwrap().document_id;
+        let kept = engine.document_file(&scope, kept).await.unwrap().path;
+        let orphan = kept.with_file_name("00.txt");
+        std::fs::write(&orphan, "Dokument je uklonjen.").unwrap();
+        engine.remove_orphaned_blobs().await.unwrap();
+        assert!(kept.exists() && !orphan.exists());
+        engine.shutdown().await;
+    }
 
     #[test]
     fn names_are_labels_and_never_paths() {

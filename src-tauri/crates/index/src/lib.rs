@@ -146,7 +146,7 @@ impl Default for Tuning {
     }
 }
 
-/// Sets of keys with their vectors, the last used first.
+/// Sets of keys with their vectors, the last made first.
 type Samples = VecDeque<(RoaringBitmap, Arc<Vec<Vec<f32>>>)>;
 
 /// A workspace has a sample for each of its languages, and another after it has changed.
@@ -394,15 +394,18 @@ impl WorkspaceIndex {
         self.vectors.peek(Vectors::stop_building);
     }
 
-    /// Background upkeep of the words: one segment instead of many, without removed chunks.
-    pub fn optimise(&self) -> Result<()> {
-        self.words.with(Words::optimise)
+    /// Whether words of removed chunks are still in the files, so that [`Self::forget_removed`] has
+    /// something to do.
+    pub fn holds_removed(&self) -> bool {
+        self.words.peek(Words::holds_removed)
     }
 
-    /// Writes anew what still holds words of removed chunks, so that they are on no disk any more.
-    /// Takes about as long as indexing the chunks beside them did.
+    /// Writes anew what still holds words of removed chunks, and deletes words that were moved aside,
+    /// so that they are on no disk any more. Takes about as long as indexing the chunks beside them
+    /// did. Where a merge is under way already, [`Self::holds_removed`] says whether something is left.
     pub fn forget_removed(&self) -> Result<()> {
-        self.words.with(Words::forget_removed)
+        self.words.with(Words::forget_removed)?;
+        quarantine::delete(&self.dir, Part::Words)
     }
 
     /// Gives back the memory that only writing needs; for workspaces that lie idle.

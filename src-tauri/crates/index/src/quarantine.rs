@@ -59,7 +59,7 @@ pub(crate) fn marked(dir: &Path) -> Option<String> {
 
 pub(crate) fn move_aside(index_dir: &Path, part: Part, reason: String) -> Result<PartState> {
     let from = index_dir.join(part.folder());
-    let prefix = format!("quarantine-{part}-");
+    let prefix = prefix(part);
     let moved_to = index_dir.join(format!("{prefix}{}", Uuid::now_v7()));
     let failed = |source| Error::Folder {
         path: from.clone(),
@@ -82,6 +82,22 @@ pub(crate) fn drop_part(index_dir: &Path, part: Part, reason: String) -> Result<
         Ok(()) => Ok(PartState::Dropped { reason }),
         Err(source) => Err(Error::Folder { path, source }),
     }
+}
+
+/// Deletes what was moved aside of a part.
+pub(crate) fn delete(index_dir: &Path, part: Part) -> Result<()> {
+    let failed = |source| Error::Folder {
+        path: index_dir.to_owned(),
+        source,
+    };
+    for old in quarantined(index_dir, &prefix(part)).map_err(failed)? {
+        fs::remove_dir_all(&old).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn prefix(part: Part) -> String {
+    format!("quarantine-{part}-")
 }
 
 fn quarantined(index_dir: &Path, prefix: &str) -> io::Result<Vec<PathBuf>> {

@@ -5,6 +5,7 @@
 //! quality.
 
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -30,6 +31,7 @@ pub struct FakeGenerator {
     requests: Mutex<Vec<GenerationRequest>>,
     /// Each piece waits for a permit, where there is a gate.
     gate: Option<Arc<Semaphore>>,
+    unloads: AtomicUsize,
 }
 
 impl FakeGenerator {
@@ -58,6 +60,7 @@ impl FakeGenerator {
             script: Box::new(script),
             requests: Mutex::default(),
             gate: None,
+            unloads: AtomicUsize::new(0),
         }
     }
 
@@ -93,6 +96,11 @@ impl FakeGenerator {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// How often its memory was to be given back so far.
+    pub fn unloads(&self) -> usize {
+        self.unloads.load(Ordering::SeqCst)
     }
 
     fn prompt_tokens(messages: &[ChatTurn]) -> usize {
@@ -206,7 +214,9 @@ impl Generator for FakeGenerator {
         Ok(weights.into_iter().map(|weight| weight / sum).collect())
     }
 
-    async fn unload(&self) {}
+    async fn unload(&self) {
+        self.unloads.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// Hashes words and their parts into a vector: texts that share words are near each other.

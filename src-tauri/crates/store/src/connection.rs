@@ -21,7 +21,6 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Sqlite};
-use tokio::fs;
 
 use crate::migration::{self, Found, SCHEMA_VERSION};
 use crate::row;
@@ -217,52 +216,6 @@ impl Store {
             .execute("PRAGMA wal_checkpoint(TRUNCATE)")
             .await?;
         Ok(())
-    }
-
-    /// Writes a consistent copy of the database to `target`, which must not exist, while work goes
-    /// on. The copy is complete and on the disk, or absent.
-    pub async fn backup_to(&self, target: impl AsRef<Path>) -> Result<()> {
-        let target = target.as_ref();
-        self.write_backup(target)
-            .await
-            .map_err(|source| Error::Backup {
-                path: target.to_owned(),
-                source: Box::new(source),
-            })
-    }
-
-    async fn write_backup(&self, target: &Path) -> Result<()> {
-        let io = |error: std::io::Error| Error::Io {
-            message: error.to_string(),
-        };
-        if fs::try_exists(target).await.map_err(io)? {
-            return Err(io(std::io::ErrorKind::AlreadyExists.into()));
-        }
-        let mut partial = target.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        if fs::try_exists(&partial).await.map_err(io)? {
-            fs::remove_file(&partial).await.map_err(io)?;
-        }
-        let Some(name) = partial.to_str() else {
-            return Err(io(std::io::Error::other(
-                "the path is not valid Unicode, which SQLite needs",
-            )));
-        };
-        let written = sqlx::query("VACUUM INTO ?1")
-            .bind(name)
-            .execute(&self.inner.readers)
-            .await;
-        if let Err(error) = written {
-            // Half a copy is worth nothing; its absence is what the caller is told.
-            let _ = fs::remove_file(&partial).await;
-            return Err(error.into());
-        }
-        // SQLite does not flush the copy itself.
-        let copy = fs::File::open(&partial).await.map_err(io)?;
-        copy.sync_all().await.map_err(io)?;
-        fs::rename(&partial, target).await.map_err(io)?;
-        sync_folder_of(target).map_err(io)
     }
 
     pub(crate) fn reader(&self) -> &SqlitePool {

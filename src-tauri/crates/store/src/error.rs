@@ -31,8 +31,6 @@ pub enum Error {
         "upgrading the database to schema {version} failed and was undone; the data is as it was: {source}"
     )]
     Migrate { version: u32, source: Box<Error> },
-    #[error("backing up to {path} failed; the database itself is untouched: {source}")]
-    Backup { path: PathBuf, source: Box<Error> },
 
     #[error("there is no such {0}")]
     NotFound(Entity),
@@ -125,7 +123,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::DiskFull | Self::Io { .. } | Self::Busy | Self::InUse { .. } => true,
-            Self::Migrate { source, .. } | Self::Backup { source, .. } => source.is_retryable(),
+            Self::Migrate { source, .. } => source.is_retryable(),
             Self::Prepare { .. }
             | Self::ForeignFile { .. }
             | Self::NewerVersion { .. }
@@ -165,7 +163,7 @@ impl Error {
             | Self::ReadOnly { .. }
             | Self::Closed
             | Self::Busy => Fault::Environment,
-            Self::Migrate { source, .. } | Self::Backup { source, .. } => source.fault(),
+            Self::Migrate { source, .. } => source.fault(),
             Self::Decode { .. } | Self::Encode(_) | Self::Statement(_) => Fault::Bug,
         }
     }

@@ -183,13 +183,6 @@ impl Supervisor {
         }
     }
 
-    /// Forgets earlier deaths, so that the next call is tried at once.
-    pub async fn forgive(&self) {
-        let mut slot = self.inner.slot.lock().await;
-        slot.deaths = 0;
-        slot.last = None;
-    }
-
     /// Process id while it runs.
     pub fn pid(&self) -> Option<u32> {
         lock(&self.inner.current)

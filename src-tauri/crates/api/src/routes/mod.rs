@@ -15,7 +15,12 @@ mod search;
 mod uploads;
 mod workspaces;
 
-use axum::extract::DefaultBodyLimit;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use docent_domain::WorkspaceScope;
 use docent_engine::Engine;
 use utoipa_axum::router::OpenApiRouter;
@@ -62,13 +67,16 @@ pub(crate) fn documented() -> OpenApiRouter<ApiState> {
         ))
         .routes(routes!(chats::list_messages))
         .routes(routes!(chats::stop_message))
-        .routes(routes!(query::query))
-        .routes(routes!(search::search))
         .routes(routes!(events::subscribe_events))
         .routes(routes!(models::list_models))
         .routes(routes!(models::fetch_model))
         .routes(routes!(models::cancel_fetch))
-        .routes(routes!(models::activate_model));
+        .routes(routes!(models::activate_model))
+        .layer(middleware::from_fn(to_its_end));
+    // Nobody needs what is found for a client that has hung up.
+    let questions = OpenApiRouter::new()
+        .routes(routes!(query::query))
+        .routes(routes!(search::search));
     // Uploads are streamed to disk under a limit of their own.
     let uploads = OpenApiRouter::new()
         .routes(routes!(
@@ -77,7 +85,20 @@ pub(crate) fn documented() -> OpenApiRouter<ApiState> {
         ))
         .routes(routes!(uploads::upload_document))
         .layer(DefaultBodyLimit::disable());
-    OpenApiRouter::new().nest(PREFIX, routes.merge(uploads))
+    OpenApiRouter::new().nest(PREFIX, routes.merge(questions).merge(uploads))
+}
+
+/// Carries out what changes something, even when the client hangs up, which drops the handler at
+/// any await.
+async fn to_its_end(
+    Extension(engine): Extension<Arc<Engine>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    engine.to_its_end(next.run(request)).await
 }
 
 /// The workspace that a request names by name or id, or means by naming none: the one called

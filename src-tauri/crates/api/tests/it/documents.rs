@@ -69,6 +69,39 @@ async fn an_imported_file_is_listed_shown_and_removed() {
     assert_eq!(api.get(&path).await.error_code(), "NOT_FOUND");
 }
 
+/// As soon as a removal has been asked for, it is carried out, at whatever point its client goes.
+#[tokio::test]
+async fn a_removal_outlives_its_client() {
+    let api = Api::open().await;
+    let path = digits(&api).await;
+    let (folder, _) = path.rsplit_once('/').unwrap();
+    for polls in 1..=12 {
+        let file = api.folder.path().join(format!("{polls}.txt"));
+        std::fs::write(&file, "0123456789").unwrap();
+        let imported = api
+            .post(&format!("{folder}/import"), &json!({ "paths": [file] }))
+            .await
+            .json();
+        let id = imported["documents"][0].as_str().unwrap();
+        let path = format!("{folder}/{id}");
+        let mut changes = api.engine.subscribe();
+        {
+            let removal = api.delete(&path);
+            tokio::pin!(removal);
+            for _ in 0..polls {
+                if futures::poll!(&mut removal).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        // It says so when it is done.
+        changes.recv().await.unwrap();
+        assert_eq!(api.get(&path).await.error_code(), "NOT_FOUND", "{polls}");
+    }
+    api.engine.shutdown().await;
+}
+
 async fn file(api: &Api, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = Request::get(format!("{path}/file"));
     for (name, value) in headers {

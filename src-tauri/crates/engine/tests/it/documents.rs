@@ -7,7 +7,7 @@ use docent_domain::{DocumentStatus, FolderState, WorkspaceScope};
 use docent_engine::{AddedFolders, Code, Engine, EngineOptions, ModelSource};
 
 use crate::Test;
-use crate::support::{Bench, files_holding, let_worker_replace, run};
+use crate::support::{Bench, files_holding, let_worker_replace, noted_removals, run, sections};
 
 pub const TESTS: &[Test] = &[
     ("removed_documents_stay_away", removed_documents_stay_away),
@@ -27,6 +27,10 @@ pub const TESTS: &[Test] = &[
     (
         "a_removed_upload_stays_where_others_have_it",
         a_removed_upload_stays_where_others_have_it,
+    ),
+    (
+        "a_failed_upload_that_is_sent_again_is_read_again",
+        a_failed_upload_that_is_sent_again_is_read_again,
     ),
     ("an_id_is_no_name", an_id_is_no_name),
     (
@@ -54,6 +58,11 @@ pub const TESTS: &[Test] = &[
     (
         "all_names_of_a_vanished_file_go",
         all_names_of_a_vanished_file_go,
+    ),
+    #[cfg(unix)]
+    (
+        "a_file_moves_to_where_another_document_is",
+        a_file_moves_to_where_another_document_is,
     ),
     #[cfg(unix)]
     (
@@ -113,9 +122,18 @@ fn removed_text_is_wiped() {
         let secret = ["kanarinac", "4711"].concat();
         let none: [PathBuf; 0] = [];
         let unwanted = bench.write("a.txt", &format!("Lozinka je {secret}."));
-        bench.write("b.txt", "Ništa posebno.");
+        bench.write("b.md", &sections(12));
         bench.add(&[&bench.files()]).await;
         assert_ne!(files_holding(&bench.data(), &secret), none, "control");
+        // Made again, the words are one segment, which is not rewritten for one chunk of many.
+        let workspace = bench.scope.workspace().to_string();
+        let bench = bench
+            .restart(|data| {
+                let words = data.join("indexes").join(&workspace).join("words");
+                std::fs::remove_dir_all(words).unwrap();
+            })
+            .await;
+        assert_eq!(bench.search(&secret).await.len(), 10);
         let id = bench.document(&unwanted).await.id;
         bench
             .engine
@@ -130,7 +148,10 @@ fn removed_text_is_wiped() {
                 .all(|text| !text.contains(&secret))
         );
         let bench = bench
-            .restart(|data| assert_eq!(files_holding(data, &secret), none))
+            .restart(|data| {
+                assert_eq!(files_holding(data, &secret), none);
+                assert_eq!(noted_removals(data), none);
+            })
             .await;
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
@@ -184,6 +205,29 @@ fn a_removed_upload_stays_where_others_have_it() {
         let report = engine.doctor(true).await.unwrap();
         assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
         assert!(!file.exists());
+        engine.shutdown().await;
+    });
+}
+
+fn a_failed_upload_that_is_sent_again_is_read_again() {
+    run(async {
+        let bench = Bench::open().await;
+        let (engine, scope) = (&bench.engine, &bench.scope);
+        let id = bench.upload("a.txt", "Rok je petak.").await;
+        bench.idle().await;
+        let blob = engine.document_file(scope, id).await.unwrap().path;
+        // More than is read of any file.
+        let damaged = std::fs::File::options().write(true).open(&blob).unwrap();
+        damaged.set_len(1 << 34).unwrap();
+        engine.retry_document(scope, id).await.unwrap();
+        bench.idle().await;
+        let status = engine.document(scope, id).await.unwrap().status;
+        assert_eq!(status, DocumentStatus::Failed, "control");
+
+        assert_eq!(bench.upload("a.txt", "Rok je petak.").await, id);
+        bench.idle().await;
+        let status = engine.document(scope, id).await.unwrap().status;
+        assert_eq!(status, DocumentStatus::Ready);
         engine.shutdown().await;
     });
 }
@@ -377,6 +421,47 @@ fn all_names_of_a_vanished_file_go() {
         std::fs::remove_file(&second).unwrap();
         bench.scan().await;
         assert_eq!(bench.titles().await, ["third"]);
+        bench.engine.shutdown().await;
+    });
+}
+
+#[cfg(unix)]
+fn a_file_moves_to_where_another_document_is() {
+    run(async {
+        let bench = Bench::open().await;
+        let (a, c) = (bench.write("a.txt", "Prva."), bench.files().join("c.txt"));
+        bench.add(&[&a]).await;
+        let by_hand = bench.document(&a).await.id;
+        bench.write("c.txt", "Treća.");
+        bench.add(&[&bench.files()]).await;
+        assert_eq!(bench.titles().await, ["a", "c"], "control");
+
+        std::fs::rename(&c, &a).unwrap();
+        bench.scan().await;
+        assert_eq!(bench.titles().await, ["a"]);
+        assert_eq!(bench.document(&a).await.id, by_hand);
+        assert_eq!(bench.search("treća").await, ["Treća."]);
+        assert!(!bench.search("prva").await.contains(&"Prva.".to_owned()));
+
+        // A folder in a watched folder that is watched itself sees what comes into it first.
+        bench.write("below/b.txt", "Druga.");
+        bench.add(&[&bench.files().join("below")]).await;
+        let moved = bench.write("d.txt", "Četvrta.");
+        bench.scan().await;
+        std::fs::rename(&moved, bench.files().join("below/d.txt")).unwrap();
+        let folders = bench.engine.folders(&bench.scope).await.unwrap();
+        let below = folders.iter().find(|folder| folder.path.ends_with("below"));
+        let below = below.unwrap().id;
+        bench.engine.scan_folder(&bench.scope, below).await.unwrap();
+        bench.idle().await;
+        bench.scan().await;
+        assert_eq!(bench.titles().await, ["a", "b", "d"]);
+        bench.write("new.txt", "Peta.");
+        bench.scan().await;
+        assert_eq!(bench.titles().await, ["a", "b", "d", "new"], "it goes on");
+        let jobs = bench.engine.jobs(&bench.scope, None).await.unwrap();
+        assert_eq!((jobs.running, jobs.dead), (0, 0));
+        bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });
 }

@@ -13,7 +13,7 @@ use docent_store::Store;
 use roaring::RoaringBitmap;
 
 use crate::Test;
-use crate::support::{Bench, run};
+use crate::support::{Bench, noted_removals, run, sections};
 
 pub const TESTS: &[Test] = &[
     (
@@ -23,6 +23,10 @@ pub const TESTS: &[Test] = &[
     (
         "an_index_is_checked_without_its_embedder",
         an_index_is_checked_without_its_embedder,
+    ),
+    (
+        "words_that_a_crash_left_unwiped_are_wiped",
+        words_that_a_crash_left_unwiped_are_wiped,
     ),
     (
         "equal_content_is_embedded_once",
@@ -151,6 +155,37 @@ fn an_index_is_checked_without_its_embedder() {
         );
         let report = bench.engine.doctor(false).await.unwrap();
         assert!(report.findings.is_empty(), "{:?}", report.findings);
+        bench.engine.shutdown().await;
+    });
+}
+
+fn words_that_a_crash_left_unwiped_are_wiped() {
+    run(async {
+        let bench = Bench::open().await;
+        let file = bench.write("a.md", &sections(12));
+        bench.add(&[&file]).await;
+        let workspace = bench.scope.workspace().to_string();
+        let bench = bench
+            .restart(|data| {
+                let index = opened(data, &workspace);
+                let first = index.word_keys().unwrap().min().unwrap();
+                index.remove(&RoaringBitmap::from_iter([first])).unwrap();
+                drop(index);
+                assert_eq!(noted_removals(data).len(), 1, "control");
+                let aside = data.join("indexes").join(&workspace);
+                std::fs::create_dir(aside.join("quarantine-words-1")).unwrap();
+            })
+            .await;
+        // It opens the index.
+        bench.search("odjeljak").await;
+        let bench = bench
+            .restart(|data| {
+                assert_eq!(noted_removals(data).len(), 0);
+                let aside = data.join("indexes").join(&workspace);
+                assert!(!aside.join("quarantine-words-1").exists());
+            })
+            .await;
+        bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });
 }

@@ -174,14 +174,29 @@ pub fn files_holding(folder: &Path, needle: &str) -> Vec<PathBuf> {
         if path.is_dir() {
             found.extend(files_holding(&path, needle));
         } else if std::fs::read(&path).is_ok_and(|bytes| {
-            bytes
-                .windows(needle.len())
-                .any(|window| window == needle.as_bytes())
+            needle.is_empty()
+                || bytes
+                    .windows(needle.len())
+                    .any(|window| window == needle.as_bytes())
         }) {
             found.push(path);
         }
     }
     found
+}
+
+/// The files below a folder in which word indexes note what was removed but still stands in them.
+pub fn noted_removals(folder: &Path) -> Vec<PathBuf> {
+    let mut found = files_holding(folder, "");
+    found.retain(|path| path.extension() == Some("del".as_ref()));
+    found
+}
+
+/// Sections of so many headings; each is a chunk.
+pub fn sections(count: usize) -> String {
+    (0..count)
+        .map(|n| format!("# Odjeljak {n}\n\nOvo je rečenica broj {n}.\n\n"))
+        .collect()
 }
 
 /// Names the file that holds an order for the next worker: a path and the one to move there.

@@ -325,16 +325,13 @@ impl Words {
         Ok(Some(BooleanQuery::new(clauses)))
     }
 
-    /// Merges all segments into one, without holding up writers meanwhile.
-    pub fn optimise(&self) -> Result<()> {
-        let segments = self
-            .index
-            .searchable_segment_ids()
-            .map_err(Error::WriteWords)?;
-        if segments.len() < 2 {
-            return self.forget_removed();
-        }
-        self.merge(&segments)
+    /// Whether words of removed chunks are still in the files.
+    pub fn holds_removed(&self) -> bool {
+        let searcher = self.reader.searcher();
+        searcher
+            .segment_readers()
+            .iter()
+            .any(tantivy::SegmentReader::has_deletes)
     }
 
     /// Writes the segments that still hold words of removed chunks anew, without holding up writers
@@ -361,8 +358,8 @@ impl Words {
         };
         match merge.wait() {
             Ok(_) => {}
-            // Another merge had one of the segments; it does the same work.
-            Err(TantivyError::InvalidArgument(_)) => return Ok(()),
+            // Another merge has one of the segments, or had it; it does the same work.
+            Err(TantivyError::InvalidArgument(_)) => {}
             Err(error) => return Err(Error::WriteWords(error)),
         }
         // What the reader still has open is not deleted.

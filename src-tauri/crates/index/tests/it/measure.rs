@@ -208,14 +208,6 @@ fn measure_words() {
         println!("  question of {words} words: {}", mean(&searching));
     }
     println!("  {:?}", index.stats());
-    println!("  optimise {:.2?}", timed(|| index.optimise().unwrap()).0);
-    let searching: Vec<_> = (0..60)
-        .map(|_| {
-            let question = text(&mut random, 8);
-            timed_on_processor(|| index.search_words(&question, 50, None).unwrap()).0
-        })
-        .collect();
-    println!("  question of 8 words, optimised: {}", mean(&searching));
     drop(index);
     println!("  reopen {:.2?}", timed(|| bench.open()).0);
 }

@@ -202,7 +202,8 @@ impl<'a> Chats<'a> {
             .ok_or(Error::NotFound(Entity::Message))
     }
 
-    /// Writes the text so far, or the end, of a streaming message.
+    /// Writes the text so far, or the end, of a streaming message. What was removed while the answer
+    /// was being made is cited without its text.
     pub async fn update_message(
         &self,
         scope: &WorkspaceScope,
@@ -212,8 +213,12 @@ impl<'a> Chats<'a> {
         answer: Option<&Answer>,
         now: Timestamp,
     ) -> Result<Message> {
-        let answer = answer.map(serde_json::to_string).transpose()?;
         let mut tx = self.store.write().await?;
+        let answer = match answer {
+            Some(answer) => Some(still_citable_in_tx(&mut tx, scope, answer.clone()).await?),
+            None => None,
+        };
+        let answer = answer.as_ref().map(serde_json::to_string).transpose()?;
         let known =
             sqlx::query("SELECT chat_id, status FROM messages WHERE workspace_id = ?1 AND id = ?2")
                 .bind(blob(scope.workspace()))
@@ -283,6 +288,45 @@ impl<'a> Chats<'a> {
     }
 }
 
+/// An answer without the text of documents that are not there (any more).
+async fn still_citable_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    mut answer: Answer,
+) -> Result<Answer> {
+    let cited: HashSet<DocumentId> = answer
+        .citations
+        .iter()
+        .chain(&answer.nearest)
+        .map(|citation| citation.document_id)
+        .collect();
+    let mut gone = HashSet::new();
+    for document in cited {
+        let there = sqlx::query("SELECT 1 FROM documents WHERE workspace_id = ?1 AND id = ?2")
+            .bind(blob(scope.workspace()))
+            .bind(blob(document))
+            .fetch_optional(tx.connection())
+            .await?;
+        if there.is_none() {
+            gone.insert(document);
+        }
+    }
+    forget_documents(&mut answer, &gone);
+    Ok(answer)
+}
+
+/// Whether the answer cites any of them.
+fn forget_documents(answer: &mut Answer, documents: &HashSet<DocumentId>) -> bool {
+    let mut cites = false;
+    for citation in answer.citations.iter_mut().chain(&mut answer.nearest) {
+        if documents.contains(&citation.document_id) {
+            citation.forget_text();
+            cites = true;
+        }
+    }
+    cites
+}
+
 /// Takes the text of removed documents out of what answers cite. The answers' own text stays.
 pub(crate) async fn forget_documents_in_tx(
     tx: &mut WriteTx,
@@ -297,14 +341,7 @@ pub(crate) async fn forget_documents_in_tx(
     .await?;
     for row in &rows {
         let mut answer: Answer = row::from_json(row, "answer")?;
-        let mut cites = false;
-        for citation in answer.citations.iter_mut().chain(&mut answer.nearest) {
-            if documents.contains(&citation.document_id) {
-                citation.text.clear();
-                cites = true;
-            }
-        }
-        if cites {
+        if forget_documents(&mut answer, documents) {
             sqlx::query("UPDATE messages SET answer = ?3 WHERE workspace_id = ?1 AND id = ?2")
                 .bind(blob(scope.workspace()))
                 .bind(blob(row::id::<MessageId>(row, "id")?))

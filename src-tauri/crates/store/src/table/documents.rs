@@ -87,7 +87,7 @@ pub enum Registered {
 #[derive(Clone, Debug, PartialEq)]
 pub struct DocumentContent {
     pub hash: ContentHash,
-    /// The document's own; `None` keeps the file's name.
+    /// The document's own; `None` gives it the file's name.
     pub title: Option<String>,
     /// `None` for a file that is of no format we read.
     pub format: Option<Format>,
@@ -208,48 +208,6 @@ impl<'a> Documents<'a> {
         .await?
         .ok_or(Error::NotFound(Entity::Document))?;
         document(&row)
-    }
-
-    /// Of several uploads of one name, the newest.
-    pub async fn find_by_path(
-        &self,
-        scope: &WorkspaceScope,
-        path: &str,
-    ) -> Result<Option<Document>> {
-        sqlx::query(&format!(
-            "SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND path = ?2
-                 AND origin <> 'upload'
-             UNION ALL
-             SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND path = ?2
-                 AND origin = 'upload'
-             ORDER BY id DESC LIMIT 1"
-        ))
-        .bind(blob(scope.workspace()))
-        .bind(path)
-        .fetch_optional(self.store.reader())
-        .await?
-        .as_ref()
-        .map(document)
-        .transpose()
-    }
-
-    /// The documents whose indexed content has this hash, oldest first.
-    pub async fn find_by_hash(
-        &self,
-        scope: &WorkspaceScope,
-        hash: &ContentHash,
-    ) -> Result<Vec<Document>> {
-        sqlx::query(&format!(
-            "SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND content_hash = ?2
-             ORDER BY id"
-        ))
-        .bind(blob(scope.workspace()))
-        .bind(&hash.0)
-        .fetch_all(self.store.reader())
-        .await?
-        .iter()
-        .map(document)
-        .collect()
     }
 
     /// The blob of an upload; `None` for a local file.
@@ -411,33 +369,6 @@ impl<'a> Documents<'a> {
         })
     }
 
-    /// Sets the status by hand. What the queue's methods do by themselves needs no call.
-    pub async fn set_status(
-        &self,
-        scope: &WorkspaceScope,
-        id: DocumentId,
-        status: DocumentStatus,
-        reason: Option<&str>,
-        now: Timestamp,
-    ) -> Result<()> {
-        let mut tx = self.store.write().await?;
-        let done = sqlx::query(
-            "UPDATE documents SET status = ?3, reason = ?4, updated_at = ?5
-             WHERE workspace_id = ?1 AND id = ?2",
-        )
-        .bind(blob(scope.workspace()))
-        .bind(blob(id))
-        .bind(status.as_str())
-        .bind(reason)
-        .bind(now.0)
-        .execute(tx.connection())
-        .await?;
-        if done.rows_affected() == 0 {
-            return Err(Error::NotFound(Entity::Document));
-        }
-        tx.commit().await
-    }
-
     /// Queues the document for reading again, whatever its state, as urgently as one added by hand
     /// and without waiting any longer after a failure.
     pub async fn retry(
@@ -476,6 +407,9 @@ impl<'a> Documents<'a> {
     ) -> Result<ContentReplaced> {
         let mut tx = self.store.write().await?;
         let completed = complete_read_in_tx(&mut tx, scope, id, claim, now).await?;
+        let known = get_in_tx(&mut tx, scope, id).await?;
+        let title = content.title.as_deref();
+        let title = title.unwrap_or_else(|| title_by_name(&known));
         let workspace = blob(scope.workspace());
         let removed = chunks::delete_of_document_in_tx(&mut tx, scope, id).await?;
         let added = chunks::insert_in_tx(&mut tx, scope, id, &content.chunks).await?;
@@ -484,16 +418,15 @@ impl<'a> Documents<'a> {
             note => note.as_deref(),
         };
         sqlx::query(
-            "UPDATE documents SET content_hash = ?3, title = coalesce(?4, title),
-                 folded_title = coalesce(?5, folded_title), format = ?6, language = ?7,
-                 page_count = ?8, chunk_count = ?9, embedded_count = 0, note = ?10
+            "UPDATE documents SET content_hash = ?3, title = ?4, folded_title = ?5, format = ?6,
+                 language = ?7, page_count = ?8, chunk_count = ?9, embedded_count = 0, note = ?10
              WHERE workspace_id = ?1 AND id = ?2",
         )
         .bind(&workspace)
         .bind(blob(id))
         .bind(&content.hash.0)
-        .bind(content.title.as_deref())
-        .bind(content.title.as_deref().map(fold))
+        .bind(title)
+        .bind(fold(title))
         .bind(content.format.map(Format::as_str))
         .bind(content.language.map(Language::code))
         .bind(content.page_count)
@@ -668,7 +601,8 @@ impl<'a> Documents<'a> {
     }
 
     /// Deletes documents whose files are gone, in one transaction; those that are gone already are
-    /// no error. Files that appear again are read again.
+    /// no error. Files that appear again are read again. Answers keep the documents' titles, as with
+    /// [`Documents::delete`].
     pub async fn delete_all(
         &self,
         scope: &WorkspaceScope,
@@ -679,6 +613,8 @@ impl<'a> Documents<'a> {
         for &id in ids {
             removed.extend(delete_in_tx(&mut tx, scope, id).await?.unwrap_or_default());
         }
+        let ids = ids.iter().copied().collect();
+        chats::forget_documents_in_tx(&mut tx, scope, &ids).await?;
         tx.commit().await?;
         Ok(removed)
     }
@@ -912,19 +848,25 @@ async fn forget_content_in_tx(
     scope: &WorkspaceScope,
     id: DocumentId,
 ) -> Result<Vec<ChunkKey>> {
+    let known = get_in_tx(tx, scope, id).await?;
     let removed = chunks::delete_of_document_in_tx(tx, scope, id).await?;
-    for statement in [
-        "DELETE FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2",
-        "UPDATE documents SET content_hash = NULL, format = NULL, language = NULL,
-             page_count = NULL, chunk_count = 0, embedded_count = 0, note = NULL
+    sqlx::query("DELETE FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .execute(tx.connection())
+        .await?;
+    let title = title_by_name(&known);
+    sqlx::query(
+        "UPDATE documents SET content_hash = NULL, title = ?3, folded_title = ?4, format = NULL,
+             language = NULL, page_count = NULL, chunk_count = 0, embedded_count = 0, note = NULL
          WHERE workspace_id = ?1 AND id = ?2",
-    ] {
-        sqlx::query(statement)
-            .bind(blob(scope.workspace()))
-            .bind(blob(id))
-            .execute(tx.connection())
-            .await?;
-    }
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(id))
+    .bind(title)
+    .bind(fold(title))
+    .execute(tx.connection())
+    .await?;
     jobs::drop_active_in_tx(tx, scope, JobType::Embed, id).await?;
     Ok(removed)
 }
@@ -942,6 +884,16 @@ async fn delete_in_tx(
         .execute(tx.connection())
         .await?;
     Ok((done.rows_affected() > 0).then_some(removed))
+}
+
+/// What a document is called that gives itself no title (any more).
+fn title_by_name(document: &Document) -> &str {
+    let (title, path) = (&document.title, &document.path);
+    if is_name_of(title, path) {
+        return title;
+    }
+    let stem = std::path::Path::new(path).file_stem();
+    stem.and_then(std::ffi::OsStr::to_str).unwrap_or(path)
 }
 
 /// Whether a title is just the file's name, with or without its extension.

@@ -250,20 +250,6 @@ impl<'a> Jobs<'a> {
         row::opt_time(&row, "due")
     }
 
-    /// Whether the claim still holds: the job was neither cancelled nor superseded nor taken over.
-    pub async fn is_current(&self, scope: &WorkspaceScope, claim: Claim) -> Result<bool> {
-        Ok(sqlx::query(
-            "SELECT 1 FROM jobs
-             WHERE workspace_id = ?1 AND id = ?2 AND fence = ?3 AND state = 'running'",
-        )
-        .bind(blob(scope.workspace()))
-        .bind(blob(claim.job))
-        .bind(claim.fence as i64)
-        .fetch_optional(self.store.reader())
-        .await?
-        .is_some())
-    }
-
     pub async fn progress(
         &self,
         scope: &WorkspaceScope,
@@ -727,26 +713,6 @@ pub(crate) async fn enqueue_scan_in_tx(
     .fetch_one(tx.connection())
     .await?;
     row::id(&row, "id")
-}
-
-/// Makes the claims on the workspace's running jobs of this type stale and queues the jobs.
-pub(crate) async fn requeue_running_in_tx(
-    tx: &mut WriteTx,
-    scope: &WorkspaceScope,
-    kind: JobType,
-    now: Timestamp,
-) -> Result<()> {
-    sqlx::query(
-        "UPDATE jobs SET state = 'queued', fence = fence + 1, lease_owner = NULL, attempts = 0,
-             deaths = 0, run_after = ?3, updated_at = ?3
-         WHERE workspace_id = ?1 AND kind = ?2 AND state = 'running'",
-    )
-    .bind(blob(scope.workspace()))
-    .bind(word(kind))
-    .bind(now.0)
-    .execute(tx.connection())
-    .await?;
-    Ok(())
 }
 
 /// Cancels what is queued or running of this type for the document; there is nothing left to do.

@@ -7,7 +7,6 @@ use docent_domain::{
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
-use super::jobs::{self, JobType, OnRunning, PRIORITY_FOLDER};
 use crate::connection::WriteTx;
 use crate::row::{self, blob, word};
 use crate::{Entity, Error, Result, Store};
@@ -132,69 +131,6 @@ impl<'a> Workspaces<'a> {
             return Err(Error::NotFound(Entity::Workspace));
         }
         tx.commit().await
-    }
-
-    /// Changes the embedder. Every chunk becomes unembedded and every document that was searchable
-    /// by meaning is queued for embedding, in the same transaction, so that vectors of two models
-    /// are never taken for one another. Returns whether anything changed.
-    pub async fn set_embedder(
-        &self,
-        scope: &WorkspaceScope,
-        embedder: &str,
-        now: Timestamp,
-    ) -> Result<bool> {
-        let workspace = blob(scope.workspace());
-        let mut tx = self.store.write().await?;
-        let known = sqlx::query("SELECT embedder FROM workspaces WHERE id = ?1")
-            .bind(&workspace)
-            .fetch_optional(tx.connection())
-            .await?
-            .ok_or(Error::NotFound(Entity::Workspace))?;
-        if known.try_get::<&str, _>("embedder")? == embedder {
-            tx.commit().await?;
-            return Ok(false);
-        }
-        sqlx::query("UPDATE workspaces SET embedder = ?2, updated_at = ?3 WHERE id = ?1")
-            .bind(&workspace)
-            .bind(embedder)
-            .bind(now.0)
-            .execute(tx.connection())
-            .await?;
-        sqlx::query("UPDATE chunks SET embedded = 0 WHERE workspace_id = ?1 AND embedded = 1")
-            .bind(&workspace)
-            .execute(tx.connection())
-            .await?;
-        sqlx::query(
-            "UPDATE documents SET embedded_count = 0,
-                 status = CASE status WHEN 'ready' THEN 'words' ELSE status END
-             WHERE workspace_id = ?1",
-        )
-        .bind(&workspace)
-        .execute(tx.connection())
-        .await?;
-        let documents = sqlx::query(
-            "SELECT id FROM documents WHERE workspace_id = ?1 AND status = 'words' ORDER BY id",
-        )
-        .bind(&workspace)
-        .fetch_all(tx.connection())
-        .await?;
-        // An embedding under way for another document state would mark vectors of the old model.
-        jobs::requeue_running_in_tx(&mut tx, scope, JobType::Embed, now).await?;
-        for document in &documents {
-            let document = row::id(document, "id")?;
-            jobs::enqueue_document_in_tx(
-                &mut tx,
-                scope,
-                JobType::Embed,
-                document,
-                PRIORITY_FOLDER,
-                OnRunning::Restart,
-                now,
-            )
-            .await?;
-        }
-        tx.commit().await?;
-        Ok(true)
     }
 
     /// Deletes the workspace with everything in it. Its index folder is the caller's to remove.

@@ -1,4 +1,6 @@
-use docent_domain::{Answer, Citation, Language, MessageStatus, Role, Span, Timings};
+use docent_domain::{
+    Answer, ChunkKey, Citation, DocumentId, Language, MessageStatus, Role, Span, Timings,
+};
 use docent_store::{BootId, Entity, Error, NewMessage};
 
 use crate::fixture::{Fixture, NOW, later};
@@ -32,6 +34,22 @@ fn answer() -> Answer {
         model: "qwen".into(),
         timings: Timings::default(),
         error: None,
+    }
+}
+
+fn citation(document_id: DocumentId, chunk: ChunkKey, text: &str) -> Citation {
+    Citation {
+        n: 1,
+        used: true,
+        document_id,
+        chunk,
+        title: "Naslov > Uvod".into(),
+        path: "/a.pdf".into(),
+        text: text.into(),
+        span: Span { start: 0, end: 3 },
+        page: None,
+        boxes: Vec::new(),
+        score: 1.0,
     }
 }
 
@@ -151,24 +169,13 @@ async fn the_text_of_a_removed_document_leaves_the_answers_that_cite_it() {
     let f = Fixture::new().await;
     let chats = f.store.chats();
     let (removed, removed_keys) = f.ready("/a.pdf", &["jedan"]).await;
+    let (vanished, vanished_keys) = f.ready("/c.pdf", &["tri"]).await;
     let (kept, kept_keys) = f.ready("/b.pdf", &["dva"]).await;
-    let citation = |document_id, chunk, text: &str| Citation {
-        n: 1,
-        used: true,
-        document_id,
-        chunk,
-        title: "Naslov".into(),
-        path: "/a.pdf".into(),
-        text: text.into(),
-        span: Span { start: 0, end: 3 },
-        page: None,
-        boxes: Vec::new(),
-        score: 1.0,
-    };
     let answer = Answer {
         citations: vec![
             citation(removed, removed_keys[0], "jedan"),
             citation(kept, kept_keys[0], "dva"),
+            citation(vanished, vanished_keys[0], "tri"),
         ],
         nearest: vec![citation(removed, removed_keys[0], "jedan")],
         ..answer()
@@ -184,12 +191,48 @@ async fn the_text_of_a_removed_document_leaves_the_answers_that_cite_it() {
         .add_message(&f.scope, chat.id, message, NOW)
         .await
         .unwrap();
-    f.store.documents().delete(&f.scope, removed).await.unwrap();
+    let documents = f.store.documents();
+    documents.delete(&f.scope, removed).await.unwrap();
+    documents.delete_all(&f.scope, &[vanished]).await.unwrap();
 
     let messages = chats.messages(&f.scope, chat.id).await.unwrap();
     assert_eq!(messages[0].content, "Odgovor [1].", "its own text stays");
     let mut expected = answer;
-    expected.citations[0].text.clear();
+    for n in [0, 2] {
+        expected.citations[n].text.clear();
+        expected.citations[n].title = "Naslov".into();
+    }
     expected.nearest[0].text.clear();
+    expected.nearest[0].title = "Naslov".into();
     assert_eq!(messages[0].answer, Some(expected));
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_after_a_removal_does_not_bring_the_text_back() {
+    let f = Fixture::new().await;
+    let chats = f.store.chats();
+    let (removed, removed_keys) = f.ready("/a.pdf", &["jedan"]).await;
+    let (kept, kept_keys) = f.ready("/b.pdf", &["dva"]).await;
+    let answer = Answer {
+        citations: vec![citation(removed, removed_keys[0], "jedan")],
+        nearest: vec![
+            citation(removed, removed_keys[0], "jedan"),
+            citation(kept, kept_keys[0], "dva"),
+        ],
+        ..answer()
+    };
+    let chat = chats.create(&f.scope, "", NOW).await.unwrap();
+    let coming = chats.add_message(&f.scope, chat.id, coming_answer(), NOW);
+    let id = coming.await.unwrap().id;
+    f.store.documents().delete(&f.scope, removed).await.unwrap();
+    let complete = MessageStatus::Complete;
+    let written = chats.update_message(&f.scope, id, "Jedan [1].", complete, Some(&answer), NOW);
+    let written = written.await.unwrap();
+    let mut expected = answer;
+    for forgotten in [&mut expected.citations[0], &mut expected.nearest[0]] {
+        forgotten.text.clear();
+        forgotten.title = "Naslov".into();
+    }
+    assert_eq!(written.answer, Some(expected));
+    assert_eq!(chats.get_message(&f.scope, id).await.unwrap(), written);
 }

@@ -40,9 +40,8 @@ async fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room() {
         {
             Ok(_) => acknowledged.push(id),
             Err(error) => {
-                let held = f.store.jobs().is_current(&f.scope, claim).await.unwrap();
                 assert!(
-                    held,
+                    f.holds(claim).await,
                     "the job did not end, because its result was not recorded"
                 );
                 break error;

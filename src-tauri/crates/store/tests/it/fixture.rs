@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use docent_domain::{
-    ChunkKey, ContentHash, Document, DocumentId, FolderId, Format, Job, Language, NewChunk, Origin,
-    PageBox, Span, Timestamp, WorkspaceName, WorkspaceScope,
+    ChunkKey, ContentHash, Document, DocumentId, FolderId, Format, Job, JobState, Language,
+    NewChunk, Origin, PageBox, Span, Timestamp, WorkspaceName, WorkspaceScope,
 };
 use docent_store::{
-    BootId, Claim, ContentReplaced, DocumentContent, FileStamp, JobType, NewDocument, Store,
-    StoreOptions,
+    BootId, Claim, ContentReplaced, DocumentContent, DocumentQuery, FileStamp, JobType,
+    NewDocument, Store, StoreOptions,
 };
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection};
@@ -124,6 +124,25 @@ impl Fixture {
         let keys = self.read(id, texts).await.added;
         self.embed(id, &keys).await;
         (id, keys)
+    }
+
+    /// Whether the claim still holds: the job was neither cancelled nor superseded nor taken over.
+    pub async fn holds(&self, claim: Claim) -> bool {
+        let job = self.store.jobs().get(&self.scope, claim.job).await.unwrap();
+        job.state == JobState::Running && job.fence == claim.fence
+    }
+
+    /// The document of a file.
+    pub async fn at(&self, path: &str) -> Document {
+        let all = DocumentQuery::default();
+        let page = self
+            .store
+            .documents()
+            .list(&self.scope, &all)
+            .await
+            .unwrap();
+        let mut documents = page.items.into_iter();
+        documents.find(|document| document.path == path).unwrap()
     }
 
     pub async fn get(&self, id: DocumentId) -> Document {

@@ -84,11 +84,7 @@ async fn removing_takes_the_folders_documents_and_no_others() {
         .register(&f.scope, &in_folder("/mapa/a.pdf", folder.id), NOW)
         .await
         .unwrap();
-    let a = documents
-        .find_by_path(&f.scope, "/mapa/a.pdf")
-        .await
-        .unwrap()
-        .unwrap();
+    let a = f.at("/mapa/a.pdf").await;
     let keys = f.read(a.id, &["jedan", "dva"]).await.added;
     documents
         .register(&f.scope, &in_folder("/mapa/b.pdf", folder.id), NOW)
@@ -161,14 +157,7 @@ async fn what_the_user_removes_stays_away_until_it_is_added_again() {
         [""; 0],
         "added by hand"
     );
-    let id = f
-        .store
-        .documents()
-        .find_by_path(&f.scope, "/m/a.pdf")
-        .await
-        .unwrap()
-        .unwrap()
-        .id;
+    let id = f.at("/m/a.pdf").await.id;
     f.store.documents().delete(&f.scope, id).await.unwrap();
     assert_eq!(
         scanned(&f, &new).await,

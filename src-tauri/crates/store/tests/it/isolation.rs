@@ -2,14 +2,12 @@
 
 use std::fmt::Debug;
 
-use docent_domain::{
-    DocumentStatus, FolderState, Limit, MessageStatus, Progress, Role, Stage, WorkspaceScope,
-};
+use docent_domain::{FolderState, Limit, MessageStatus, Progress, Role, Stage, WorkspaceScope};
 use docent_store::{Claim, DocumentQuery, Error, JobQuery, JobType, NewMessage, Result, Store};
 use serde_json::json;
 use sqlx::Row as _;
 
-use crate::fixture::{Fixture, NOW, content, file, hash, in_folder, later, workspace};
+use crate::fixture::{Fixture, NOW, content, file, in_folder, later, workspace};
 
 /// Every value of every row of the workspace, except the place in the queue.
 async fn rows(f: &Fixture, scope: &WorkspaceScope) -> Vec<String> {
@@ -142,12 +140,6 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             documents.rename_path(foreign, id, &file("/z"), at).await,
         );
         hidden(
-            "status",
-            documents
-                .set_status(foreign, id, DocumentStatus::Failed, None, at)
-                .await,
-        );
-        hidden(
             "replace",
             documents
                 .replace_content(foreign, id, read, &content(&["x"]), at)
@@ -162,17 +154,6 @@ async fn a_foreign_scope_is_like_a_missing_row() {
     empty(
         "delete all",
         documents.delete_all(foreign, &[scanned.id, ready]).await,
-    );
-    empty(
-        "by path",
-        documents
-            .find_by_path(foreign, "/b.pdf")
-            .await
-            .map(|found| found.is_some()),
-    );
-    empty(
-        "by hash",
-        documents.find_by_hash(foreign, &hash("jedandva")).await,
     );
     empty(
         "known files",
@@ -241,7 +222,6 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             jobs.progress(foreign, claim, Stage::Chunking, progress, at)
                 .await,
         );
-        empty("current", jobs.is_current(foreign, claim).await);
     }
     empty("jobs", jobs.list(foreign, &JobQuery::default()).await);
     empty("job counts", jobs.counts(foreign).await);
@@ -297,7 +277,6 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         .set(foreign, "x", false, &json!({}), at)
         .await
         .unwrap();
-    workspaces.set_embedder(foreign, "other", at).await.unwrap();
     workspaces.delete(foreign).await.unwrap();
 
     assert_eq!(rows(&f, &own).await, before);

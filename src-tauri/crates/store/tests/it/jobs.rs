@@ -205,13 +205,7 @@ async fn rescue_is_immediate_whatever_the_clock_says() {
             .await
             .unwrap();
         assert_eq!(own.requeued, [], "one's own jobs are left alone");
-        assert!(
-            f.store
-                .jobs()
-                .is_current(&f.scope, Claim::from(&after))
-                .await
-                .unwrap()
-        );
+        assert!(f.holds(Claim::from(&after)).await);
     }
 }
 

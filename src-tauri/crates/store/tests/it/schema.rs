@@ -155,24 +155,3 @@ async fn the_journal_is_durable_and_deleted_text_is_overwritten() {
         "no byte of a deleted document remains"
     );
 }
-
-#[tokio::test]
-async fn a_backup_is_a_whole_database() {
-    let f = Fixture::new().await;
-    let (id, keys) = f.ready("/a.pdf", &["jedan"]).await;
-    let folder = tempfile::tempdir().unwrap();
-    let target = folder.path().join("backup.db");
-    f.store.backup_to(&target).await.unwrap();
-    assert!(
-        f.store.backup_to(&target).await.is_err(),
-        "never over a file that exists"
-    );
-    let restored = Store::open(&target).await.unwrap();
-    assert_eq!(restored.chunks().all_keys(&f.scope).await.unwrap(), keys);
-    let original = f.get(id).await;
-    assert_eq!(
-        restored.documents().get(&f.scope, id).await.unwrap(),
-        original
-    );
-    assert_eq!(restored.check().await.unwrap().findings, []);
-}

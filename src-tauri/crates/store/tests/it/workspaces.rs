@@ -1,7 +1,5 @@
-use docent_domain::{
-    DocumentCounts, DocumentStatus, Language, WorkspaceName, WorkspaceScope, WorkspaceStatus,
-};
-use docent_store::{Claim, Entity, Error, JobType};
+use docent_domain::{DocumentCounts, Language, WorkspaceName, WorkspaceScope, WorkspaceStatus};
+use docent_store::{Entity, Error, JobType};
 
 use crate::fixture::{Fixture, NOW, later, workspace};
 
@@ -96,73 +94,6 @@ async fn counts_and_languages_follow_the_documents() {
         f.store.workspaces().languages(&f.scope).await.unwrap(),
         [Language::Croatian]
     );
-}
-
-#[tokio::test]
-async fn another_embedder_means_embedding_everything_again() {
-    let f = Fixture::new().await;
-    let (ready, keys) = f.ready("/a.pdf", &["jedan", "dva"]).await;
-    let half = f.register("/b.pdf").await.id;
-    let half_keys = f.read(half, &["tri"]).await.added;
-    let stale = Claim::from(&f.claim(JobType::Embed).await);
-
-    let workspaces = f.store.workspaces();
-    assert!(
-        !workspaces
-            .set_embedder(&f.scope, "e5-small", NOW)
-            .await
-            .unwrap(),
-        "the same one changes nothing"
-    );
-    assert_eq!(f.get(ready).await.status, DocumentStatus::Ready);
-
-    assert!(
-        workspaces
-            .set_embedder(&f.scope, "bge-m3", NOW)
-            .await
-            .unwrap()
-    );
-    assert_eq!(workspaces.get(&f.scope).await.unwrap().embedder, "bge-m3");
-    let document = f.get(ready).await;
-    assert_eq!(
-        (document.status, document.embedded_count),
-        (DocumentStatus::Words, 0)
-    );
-    assert_eq!(
-        f.store
-            .chunks()
-            .unembedded_keys(&f.scope)
-            .await
-            .unwrap()
-            .len(),
-        3
-    );
-    let refused = f
-        .store
-        .chunks()
-        .mark_embedded(&f.scope, half, &half_keys, stale, NOW)
-        .await;
-    assert!(
-        matches!(refused, Err(Error::StaleFence(_))),
-        "vectors of the old model must not be taken for new ones: {refused:?}"
-    );
-    // Both documents get there.
-    for _ in 0..2 {
-        let job = f.claim(JobType::Embed).await;
-        let claim = Claim::from(&job);
-        let (document, keys) = match job.kind {
-            docent_domain::JobKind::Embed { document } if document == ready => (ready, &keys),
-            _ => (half, &half_keys),
-        };
-        f.store
-            .chunks()
-            .mark_embedded(&f.scope, document, keys, claim, NOW)
-            .await
-            .unwrap();
-    }
-    assert_eq!(f.get(ready).await.status, DocumentStatus::Ready);
-    assert_eq!(f.get(half).await.status, DocumentStatus::Ready);
-    assert_eq!(f.store.check().await.unwrap().findings, []);
 }
 
 #[tokio::test]
