@@ -84,7 +84,7 @@ pub enum ScanError {
 
 /// Lists the regular files below `root`. Blocking.
 ///
-/// Links are never followed (the root itself may be one). Hidden files, version control and the
+/// Links are never followed (the root itself may be one). Hidden files, version control, installed packages and the
 /// temporary files of editors, office suites and browsers are left out.
 pub fn scan(
     root: &Path,
@@ -251,7 +251,13 @@ fn is_left_out(entry: &DirEntry, hidden: bool) -> bool {
     if entry.file_type().is_dir() {
         return matches!(
             name.as_ref(),
-            ".git" | ".hg" | ".svn" | "$RECYCLE.BIN" | "System Volume Information"
+            ".git"
+                | ".hg"
+                | ".svn"
+                | "node_modules"
+                | "__pycache__"
+                | "$RECYCLE.BIN"
+                | "System Volume Information"
         );
     }
     let lower = name.to_lowercase();
