@@ -158,6 +158,14 @@ impl Engine {
                 Err(error) => tracing::warn!(%error, "a blob could not be removed"),
             }
         }
+        let Ok(mut folders) = tokio::fs::read_dir(self.options().data_dir.join("blobs")).await
+        else {
+            return Ok(());
+        };
+        while let Ok(Some(folder)) = folders.next_entry().await {
+            // Of empty ones alone; the next upload makes its own again.
+            let _ = tokio::fs::remove_dir(folder.path()).await;
+        }
         Ok(())
     }
 

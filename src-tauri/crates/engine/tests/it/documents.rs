@@ -7,7 +7,9 @@ use docent_domain::{DocumentStatus, FolderState, WorkspaceScope};
 use docent_engine::{AddedFolders, Code, Engine, EngineOptions, ModelSource};
 
 use crate::Test;
-use crate::support::{Bench, files_holding, let_worker_replace, noted_removals, run, sections};
+use crate::support::{
+    Bench, files_holding, in_one_segment, let_worker_replace, noted_removals, run, write_more,
+};
 
 pub const TESTS: &[Test] = &[
     ("removed_documents_stay_away", removed_documents_stay_away),
@@ -122,18 +124,10 @@ fn removed_text_is_wiped() {
         let secret = ["kanarinac", "4711"].concat();
         let none: [PathBuf; 0] = [];
         let unwanted = bench.write("a.txt", &format!("Lozinka je {secret}."));
-        bench.write("b.md", &sections(12));
+        write_more(&bench);
         bench.add(&[&bench.files()]).await;
         assert_ne!(files_holding(&bench.data(), &secret), none, "control");
-        // Made again, the words are one segment, which is not rewritten for one chunk of many.
-        let workspace = bench.scope.workspace().to_string();
-        let bench = bench
-            .restart(|data| {
-                let words = data.join("indexes").join(&workspace).join("words");
-                std::fs::remove_dir_all(words).unwrap();
-            })
-            .await;
-        assert_eq!(bench.search(&secret).await.len(), 10);
+        let bench = in_one_segment(bench).await;
         let id = bench.document(&unwanted).await.id;
         bench
             .engine
@@ -217,6 +211,7 @@ fn a_failed_upload_that_is_sent_again_is_read_again() {
         bench.idle().await;
         let blob = engine.document_file(scope, id).await.unwrap().path;
         // More than is read of any file.
+        std::fs::write(&blob, "Nešto drugo. ".repeat(10_000)).unwrap();
         let damaged = std::fs::File::options().write(true).open(&blob).unwrap();
         damaged.set_len(1 << 34).unwrap();
         engine.retry_document(scope, id).await.unwrap();

@@ -13,7 +13,7 @@ use docent_store::Store;
 use roaring::RoaringBitmap;
 
 use crate::Test;
-use crate::support::{Bench, noted_removals, run, sections};
+use crate::support::{Bench, in_one_segment, noted_removals, run, write_more};
 
 pub const TESTS: &[Test] = &[
     (
@@ -162,8 +162,9 @@ fn an_index_is_checked_without_its_embedder() {
 fn words_that_a_crash_left_unwiped_are_wiped() {
     run(async {
         let bench = Bench::open().await;
-        let file = bench.write("a.md", &sections(12));
-        bench.add(&[&file]).await;
+        write_more(&bench);
+        bench.add(&[&bench.files()]).await;
+        let bench = in_one_segment(bench).await;
         let workspace = bench.scope.workspace().to_string();
         let bench = bench
             .restart(|data| {
@@ -177,7 +178,7 @@ fn words_that_a_crash_left_unwiped_are_wiped() {
             })
             .await;
         // It opens the index.
-        bench.search("odjeljak").await;
+        bench.search("rečenica").await;
         let bench = bench
             .restart(|data| {
                 assert_eq!(noted_removals(data).len(), 0);

@@ -192,11 +192,25 @@ pub fn noted_removals(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Sections of so many headings; each is a chunk.
-pub fn sections(count: usize) -> String {
-    (0..count)
-        .map(|n| format!("# Odjeljak {n}\n\nOvo je rečenica broj {n}.\n\n"))
-        .collect()
+/// Writes a dozen files.
+pub fn write_more(bench: &Bench) {
+    for n in 0..12 {
+        bench.write(&format!("more/{n}.txt"), &format!("Rečenica broj {n}."));
+    }
+}
+
+/// Has the words made again, in one segment, which is not rewritten for one chunk of many.
+pub async fn in_one_segment(bench: Bench) -> Bench {
+    let workspace = bench.scope.workspace().to_string();
+    let bench = bench
+        .restart(|data| {
+            let words = data.join("indexes").join(&workspace).join("words");
+            std::fs::remove_dir_all(words).unwrap();
+        })
+        .await;
+    // It opens the index.
+    assert_eq!(bench.search("rečenica").await.len(), 10);
+    bench
 }
 
 /// Names the file that holds an order for the next worker: a path and the one to move there.
