@@ -387,6 +387,12 @@ mod tests {
         assert_eq!(checked(answer).await, answer);
     }
 
+    #[tokio::test]
+    async fn the_question_said_again_is_no_answer() {
+        let quoted = checked("How often should I make backups [3].").await;
+        assert!(quoted.contains("Nightly backups"), "{quoted}");
+    }
+
     #[test]
     fn references_go_before_the_full_stop() {
         assert_eq!(
