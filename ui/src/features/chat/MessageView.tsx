@@ -70,7 +70,9 @@ export const AnswerView = memo(function AnswerView({
       {status === 'streaming' && <p className={styles.marker}>{t('chat.elsewhere')}</p>}
       {status === 'interrupted' && (
         <p className={styles.marker}>
-          {t(message.content ? 'chat.interrupted' : 'chat.interruptedEarly')}
+          {answer?.error
+            ? t('chat.brokeOff', { reason: answer.error })
+            : t(message.content ? 'chat.interrupted' : 'chat.interruptedEarly')}
         </p>
       )}
       {status === 'failed' && (

@@ -123,7 +123,7 @@ function SourceItem({ citation, number, label, onOpen }: SourceItemProps) {
             </span>
           )}
         </p>
-        <p className={styles.snippet}>{citation.text}</p>
+        <p className={styles.snippet}>{citation.text || t('passage.removed')}</p>
         {folderOf(citation.path) && (
           <p className={styles.path} title={citation.path}>
             <bdi>{folderOf(citation.path)}</bdi>

@@ -19,6 +19,7 @@ export function useAddDocuments(workspace: string): (picked: Picked) => Promise<
 
   return useCallback(
     async (picked: Picked) => {
+      let uploaded = 0
       try {
         if (picked.kind === 'paths') {
           const added = await api.documents.importPaths(workspace, picked.paths)
@@ -37,12 +38,18 @@ export function useAddDocuments(workspace: string): (picked: Picked) => Promise<
           notices.say(t('documents.uploading', { count: files.length }))
           for (let at = 0; at < files.length; at += FILES_PER_UPLOAD) {
             await api.documents.upload(workspace, files.slice(at, at + FILES_PER_UPLOAD))
+            uploaded = Math.min(at + FILES_PER_UPLOAD, files.length)
           }
           notices.say(t('documents.added', { count: files.length }))
         }
       } catch (error) {
         const { message, hint } = asApiError(error)
-        notices.warn(t('documents.addFailed'), hint ? [message, hint] : [message])
+        // The batch that failed says itself what of it was kept.
+        const title =
+          uploaded > 0 || hint
+            ? t('documents.addStopped', { count: uploaded })
+            : t('documents.addFailed')
+        notices.warn(title, hint ? [message, hint] : [message])
       }
       invalidate(keys.documents(workspace), keys.folders(workspace), keys.workspaces())
     },

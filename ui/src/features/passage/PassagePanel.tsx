@@ -253,6 +253,8 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
 
 /** A passage as it was cited, when it cannot be shown in its place. */
 function Quoted({ text }: { text: string }) {
+  const { t } = useI18n()
+  if (text === '') return <p className={styles.loading}>{t('passage.removed')}</p>
   return (
     <blockquote className={styles.quoted} data-testid={testIds.passageMark}>
       {text}

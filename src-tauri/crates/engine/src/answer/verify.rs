@@ -233,11 +233,14 @@ impl Checker<'_> {
         )
         .or_else(|| best_of(&mut self.citations.iter()));
         match best {
-            Some(citation) => prompt::quotation(
-                self.asked_in,
-                &citations::without_own_references(&quote(self.question, &citation.text)),
-                citation.n,
-            ),
+            Some(citation) => {
+                let quoted = quote(self.question, &citation.text);
+                prompt::quotation(
+                    self.asked_in,
+                    &citations::without_own_references(without_heading(&quoted, &citation.title)),
+                    citation.n,
+                )
+            }
             None => answer.to_owned(),
         }
     }
@@ -284,6 +287,16 @@ fn with_reference(sentence: &str, n: u32) -> String {
     let stem = body.trim_end_matches(['.', '!', '?', '…', ':']);
     let mark = &body[stem.len()..];
     format!("{} [{n}]{mark}{tail}", stem.trim_end())
+}
+
+/// A quotation that begins with a heading of its passage reads on without it.
+fn without_heading<'a>(quoted: &'a str, title: &str) -> &'a str {
+    title
+        .split(" > ")
+        .filter_map(|heading| quoted.strip_prefix(heading))
+        .map(str::trim_start)
+        .find(|rest| rest.chars().next().is_some_and(char::is_uppercase))
+        .unwrap_or(quoted)
 }
 
 /// The stretch of whole sentences of a passage that covers the question best.
@@ -391,6 +404,19 @@ mod tests {
     async fn the_question_said_again_is_no_answer() {
         let quoted = checked("How often should I make backups [3].").await;
         assert!(quoted.contains("Nightly backups"), "{quoted}");
+    }
+
+    #[test]
+    fn a_quotation_does_not_run_a_heading_into_a_sentence() {
+        let title = "Users > Change your password";
+        let quoted = "Change your password Keep your account secure.";
+        assert_eq!(without_heading(quoted, title), "Keep your account secure.");
+        let sentence = "Change your password often.";
+        assert_eq!(without_heading(sentence, title), sentence);
+        assert_eq!(
+            without_heading("Change your password", title),
+            "Change your password"
+        );
     }
 
     #[test]
