@@ -34,6 +34,7 @@ fn answer() -> Answer {
         model: "qwen".into(),
         timings: Timings::default(),
         error: None,
+        asked_as: None,
     }
 }
 
