@@ -166,6 +166,7 @@ pub fn sentences(answer: &str) -> Vec<&str> {
             '.' | '!' | '?' | '…' => {
                 chars.peek().is_none_or(|(_, next)| next.is_whitespace())
                     && !ends_with_abbreviation(&answer[start..at])
+                    && !goes_on(&answer[at + c.len_utf8()..])
             }
             _ => false,
         };
@@ -198,6 +199,11 @@ pub fn sentences(answer: &str) -> Vec<&str> {
         pieces.push(&answer[start..]);
     }
     pieces
+}
+
+/// Whether a sentence goes on after a full stop, as in "select Add User... under Other Users".
+fn goes_on(rest: &str) -> bool {
+    rest.trim_start_matches(' ').starts_with(char::is_lowercase)
 }
 
 fn ends_with_abbreviation(text: &str) -> bool {
@@ -282,6 +288,15 @@ pub fn repeats(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_goes_on_after_dots_in_it() {
+        let answer = "Select Add User... under Other Users. Then wait.";
+        assert_eq!(
+            sentences(answer),
+            ["Select Add User... under Other Users.", " Then wait."]
+        );
+    }
 
     #[test]
     fn keeps_valid_numbers_and_drops_the_rest() {

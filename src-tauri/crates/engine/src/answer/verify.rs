@@ -113,8 +113,7 @@ impl Checker<'_> {
         let written = language::of_document(answer);
         let is_foreign = written != Language::Undetermined && written != self.language;
         if !said.is_empty() && supported * 2 >= said.len() && !is_foreign {
-            checked.truncate(checked.trim_end().len());
-            return Ok(Checked::Written(checked));
+            return Ok(Checked::Written(checked.trim().to_owned()));
         }
         Ok(Checked::Quotation(self.quotation(answer)))
     }
