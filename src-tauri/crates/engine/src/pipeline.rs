@@ -960,8 +960,9 @@ impl Engine {
             }
             if !left.is_empty() {
                 self.pause(RECORD_AGAIN).await;
-                left.into_iter()
-                    .for_each(|workspace| self.reader().wipe_soon(workspace));
+                for workspace in left {
+                    self.reader().wipe_soon(workspace);
+                }
             }
         }
     }

@@ -153,7 +153,7 @@ impl Engine {
         for orphan in self.present_blobs().await?.difference(&used) {
             match tokio::fs::remove_file(orphan).await {
                 Ok(()) => {
-                    tracing::info!(blob = %orphan.display(), "removed a blob without a document")
+                    tracing::info!(blob = %orphan.display(), "removed a blob without a document");
                 }
                 Err(error) => tracing::warn!(%error, "a blob could not be removed"),
             }

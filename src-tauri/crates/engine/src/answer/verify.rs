@@ -161,7 +161,7 @@ impl Checker<'_> {
                     .citations
                     .iter()
                     .filter(|other| other.document_id == citation.document_id)
-                    .map(|other| format!("{}\n{}\n", other.title, other.text))
+                    .flat_map(|other| [other.title.as_str(), "\n", other.text.as_str(), "\n"])
                     .collect();
                 let stands = support::foreign_numbers(&bare, &document).is_empty();
                 let own = support::wording(&bare, &citation.text);

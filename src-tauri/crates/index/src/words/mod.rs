@@ -357,9 +357,8 @@ impl Words {
             self.writer(&mut writer)?.merge(segments)
         };
         match merge.wait() {
-            Ok(_) => {}
             // Another merge has one of the segments, or had it; it does the same work.
-            Err(TantivyError::InvalidArgument(_)) => {}
+            Ok(_) | Err(TantivyError::InvalidArgument(_)) => {}
             Err(error) => return Err(Error::WriteWords(error)),
         }
         // What the reader still has open is not deleted.

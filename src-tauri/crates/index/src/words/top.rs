@@ -135,7 +135,9 @@ impl Collector for TopKeys<'_> {
         let mut tops: Vec<Top<Scored>> = self.groups.iter().map(|_| Top::new(self.k)).collect();
         for segment in segments {
             for (top, scored) in tops.iter_mut().zip(segment) {
-                scored.into_iter().for_each(|scored| top.push(scored));
+                for scored in scored {
+                    top.push(scored);
+                }
             }
         }
         Ok(tops.into_iter().map(Top::into_sorted).collect())
