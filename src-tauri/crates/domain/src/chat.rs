@@ -88,6 +88,9 @@ pub struct AskedAs {
     pub language: Language,
 }
 
+/// Between a document's title and the headings above a passage.
+pub const TITLE_SEPARATOR: &str = " > ";
+
 /// A passage that was in the prompt under number `n`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Citation {
@@ -96,7 +99,7 @@ pub struct Citation {
     pub used: bool,
     pub document_id: DocumentId,
     pub chunk: ChunkKey,
-    /// The document's, then the headings above the passage, with " > " between them.
+    /// The document's, then the headings above the passage, with [`TITLE_SEPARATOR`] between them.
     pub title: String,
     pub path: String,
     /// Empty once the document was removed.
@@ -111,7 +114,7 @@ impl Citation {
     /// Leaves what names the document and nothing of what it says.
     pub fn forget_text(&mut self) {
         self.text.clear();
-        if let Some((document, _headings)) = self.title.split_once(" > ") {
+        if let Some((document, _headings)) = self.title.split_once(TITLE_SEPARATOR) {
             self.title = document.to_owned();
         }
     }

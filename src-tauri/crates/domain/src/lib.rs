@@ -16,7 +16,8 @@ pub mod time;
 pub mod workspace;
 
 pub use chat::{
-    Answer, AskedAs, Chat, Citation, Message, MessageStatus, NearPassage, Role, Timings, Visibility,
+    Answer, AskedAs, Chat, Citation, Message, MessageStatus, NearPassage, Role, TITLE_SEPARATOR,
+    Timings, Visibility,
 };
 pub use document::{
     Chunk, ContentHash, Document, DocumentCounts, DocumentStatus, Format, NewChunk, Origin,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use docent_domain::{Citation, Language, WorkspaceScope};
+use docent_domain::{Citation, Language, TITLE_SEPARATOR, WorkspaceScope};
 use docent_inference::EmbedKind;
 use tokio_util::sync::CancellationToken;
 
@@ -269,7 +269,7 @@ pub(crate) fn header(title: &str, heading_path: &[String]) -> String {
             parts.push(heading);
         }
     }
-    parts.join(" > ")
+    parts.join(TITLE_SEPARATOR)
 }
 
 fn milliseconds(since: Instant) -> f64 {

@@ -26,6 +26,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use docent_domain::{ChunkKey, Language};
 use roaring::RoaringBitmap;
@@ -41,6 +42,11 @@ pub use crate::quarantine::PartState;
 pub use crate::vectors::TreeReport;
 
 const LOCK_FILE: &str = "lock";
+
+/// A child process that another thread has just forked holds the locks of this one until it runs
+/// its own program, so a lock given back a moment ago may still be taken.
+const LOCK_TRIES: u32 = 10;
+const BETWEEN_LOCK_TRIES: Duration = Duration::from_millis(20);
 
 /// What the vectors of a workspace are made by. Vectors of another spec are of no use and are
 /// dropped at opening.
@@ -444,12 +450,21 @@ fn lock_folder(dir: &Path) -> Result<File> {
         .write(true)
         .open(&path)
         .map_err(folder)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse {
-            path: dir.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(folder(source)),
+    let mut tries = 1;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                tries += 1;
+                std::thread::sleep(BETWEEN_LOCK_TRIES);
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(Error::InUse {
+                    path: dir.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(folder(source)),
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use docent_domain::{Citation, Language};
+use docent_domain::{Citation, Language, TITLE_SEPARATOR};
 use docent_inference::{EmbedKind, Embedder};
 
 use super::{citations, evidence, prompt, support};
@@ -122,7 +122,7 @@ impl Checker<'_> {
     fn is_heading(&self, folded: &str) -> bool {
         self.citations
             .iter()
-            .flat_map(|citation| citation.title.split(" > "))
+            .flat_map(|citation| citation.title.split(TITLE_SEPARATOR))
             .any(|heading| citations::folded(heading) == folded)
     }
 
@@ -170,7 +170,7 @@ impl Checker<'_> {
             })
             .filter(|(_, wording)| *wording > example)
             .collect();
-        if scored.is_empty() && is_of_example(&bare) {
+        if scored.is_empty() && example >= SUPPORTED_WORDING {
             return Ok(None);
         }
         if let Some(best) = Support::of(&scored, SUPPORTED_WORDING) {
@@ -291,7 +291,7 @@ fn with_reference(sentence: &str, n: u32) -> String {
 /// A quotation that begins with a heading of its passage reads on without it.
 fn without_heading<'a>(quoted: &'a str, title: &str) -> &'a str {
     title
-        .split(" > ")
+        .split(TITLE_SEPARATOR)
         .filter_map(|heading| quoted.strip_prefix(heading))
         .map(str::trim_start)
         .find(|rest| rest.chars().next().is_some_and(char::is_uppercase))

@@ -254,54 +254,46 @@ impl Codes {
 
     /// The `depth` keys whose codes score best, in no order.
     pub fn best(&self, planes: &Planes, depth: usize, allowed: Option<&RoaringBitmap>) -> Vec<u32> {
-        let mut best = Best::new(depth);
-        let mut scores = [0.0; BLOCK];
         // A narrow filter is looked up key by key, a wide one is asked about the rows that would
         // enter the best.
-        if let Some(allowed) = allowed
-            && allowed.len() < self.keys.len() as u64 / 8
-        {
-            for key in allowed {
-                let Some(&slot) = self.slots.get(&key) else {
-                    continue;
-                };
-                let slot = slot as usize;
-                kernels::score_rows(
-                    planes,
-                    &self.bits[slot * self.words..][..self.words],
-                    &self.factors[slot..=slot],
-                    &mut scores[..1],
-                );
-                if scores[0] > best.threshold {
-                    best.push(scores[0], key);
-                }
+        match allowed {
+            Some(allowed) if allowed.len() < self.keys.len() as u64 / 8 => {
+                self.best_by_key(planes, depth, allowed)
             }
-            return best.into_keys();
+            _ => self
+                .best_of_each(planes, &[(depth, allowed)])
+                .pop()
+                .unwrap_or_default(),
         }
-        let blocks = self
-            .keys
-            .chunks(BLOCK)
-            .zip(self.factors.chunks(BLOCK))
-            .zip(self.bits.chunks(BLOCK * self.words));
-        for ((keys, factors), bits) in blocks {
-            kernels::score_rows(planes, bits, factors, &mut scores[..keys.len()]);
-            for (&key, &score) in keys.iter().zip(&scores) {
-                if score > best.threshold && allowed.is_none_or(|allowed| allowed.contains(key)) {
-                    best.push(score, key);
-                }
+    }
+
+    fn best_by_key(&self, planes: &Planes, depth: usize, allowed: &RoaringBitmap) -> Vec<u32> {
+        let mut best = Best::new(depth);
+        let mut score = [0.0];
+        for key in allowed {
+            let Some(&slot) = self.slots.get(&key) else {
+                continue;
+            };
+            let slot = slot as usize;
+            kernels::score_rows(
+                planes,
+                &self.bits[slot * self.words..][..self.words],
+                &self.factors[slot..=slot],
+                &mut score,
+            );
+            if score[0] > best.threshold {
+                best.push(score[0], key);
             }
         }
         best.into_keys()
     }
-}
 
-impl Codes {
-    /// For each group the `depth` keys whose codes score best among its own, in no order; all
-    /// groups in one reading of the codes.
+    /// [`Self::best`] of each group, by its depth among its own keys; all in one reading of the
+    /// codes.
     pub fn best_of_each(
         &self,
         planes: &Planes,
-        groups: &[(usize, RoaringBitmap)],
+        groups: &[(usize, Option<&RoaringBitmap>)],
     ) -> Vec<Vec<u32>> {
         let mut best: Vec<Best> = groups.iter().map(|(depth, _)| Best::new(*depth)).collect();
         let mut scores = [0.0; BLOCK];
@@ -314,7 +306,8 @@ impl Codes {
             kernels::score_rows(planes, bits, factors, &mut scores[..keys.len()]);
             for ((_, allowed), best) in groups.iter().zip(&mut best) {
                 for (&key, &score) in keys.iter().zip(&scores) {
-                    if score > best.threshold && allowed.contains(key) {
+                    if score > best.threshold && allowed.is_none_or(|allowed| allowed.contains(key))
+                    {
                         best.push(score, key);
                     }
                 }
@@ -456,7 +449,8 @@ mod tests {
         let only = RoaringBitmap::from_iter([1, 3]);
         assert_eq!(codes.best(&planes, 10, Some(&only)), [3]);
         assert!(codes.best(&planes, 0, None).is_empty());
-        let groups = [(10, only), (1, RoaringBitmap::from_iter([0, 2]))];
+        let others = RoaringBitmap::from_iter([0, 2]);
+        let groups = [(10, Some(&only)), (1, Some(&others))];
         let each = codes.best_of_each(&planes, &groups);
         assert_eq!(each, [vec![3], vec![2]], "the best one of the second");
     }

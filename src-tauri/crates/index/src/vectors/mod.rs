@@ -444,20 +444,25 @@ impl Vectors {
         let question = self.unit(question, VectorOf::Query)?;
         let candidates: Vec<RoaringBitmap> = {
             let resident = read(&self.resident);
-            let wanted: Vec<(usize, RoaringBitmap)> = groups
+            let wanted: Vec<RoaringBitmap> = groups
                 .iter()
                 .map(|group| &resident.present & *group)
-                .map(|keys| (self.depth(k, keys.len()), keys))
                 .collect();
-            let count: u64 = wanted.iter().map(|(_, keys)| keys.len()).sum();
+            let count: u64 = wanted.iter().map(RoaringBitmap::len).sum();
             match &resident.centre {
-                Some(centre) if count > self.tuning.exact_limit as u64 => resident
-                    .codes
-                    .best_of_each(&Planes::of(&question, centre), &wanted)
-                    .into_iter()
-                    .map(RoaringBitmap::from_iter)
-                    .collect(),
-                Some(_) | None => wanted.into_iter().map(|(_, keys)| keys).collect(),
+                Some(centre) if count > self.tuning.exact_limit as u64 => {
+                    let wanted: Vec<_> = wanted
+                        .iter()
+                        .map(|keys| (self.depth(k, keys.len()), Some(keys)))
+                        .collect();
+                    resident
+                        .codes
+                        .best_of_each(&Planes::of(&question, centre), &wanted)
+                        .into_iter()
+                        .map(RoaringBitmap::from_iter)
+                        .collect()
+                }
+                Some(_) | None => wanted,
             }
         };
         candidates
