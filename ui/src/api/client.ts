@@ -7,12 +7,13 @@ import createClient from 'openapi-fetch'
 import type { Platform } from '../platform'
 import { asApiError, errorOf, isAbort } from './errors'
 import type { paths } from './schema'
-import type { DocumentStatus, QueryRequest } from './types'
+import type { DocumentStatus, Problem, QueryRequest } from './types'
 
 export type DocumentSort = 'name' | 'updated' | 'status'
 
 export interface DocumentFilter {
   status?: DocumentStatus | undefined
+  problem?: Problem | undefined
   query?: string | undefined
   sort?: DocumentSort | undefined
 }
@@ -84,6 +85,13 @@ export function createApi(platform: Pick<Platform, 'fetch' | 'Request'>, baseUrl
             signal,
           }),
         ),
+      problems: (workspace: string, signal?: AbortSignal) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/documents/problems', {
+            params: on(workspace),
+            signal,
+          }),
+        ),
       get: (workspace: string, document: string, signal?: AbortSignal) =>
         data(
           client.GET('/api/v1/workspaces/{workspace}/documents/{document}', {
@@ -94,6 +102,13 @@ export function createApi(platform: Pick<Platform, 'fetch' | 'Request'>, baseUrl
       text: (workspace: string, document: string, signal?: AbortSignal) =>
         data(
           client.GET('/api/v1/workspaces/{workspace}/documents/{document}/text', {
+            params: { path: { workspace, document } },
+            signal,
+          }),
+        ),
+      chunks: (workspace: string, document: string, signal?: AbortSignal) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/documents/{document}/chunks', {
             params: { path: { workspace, document } },
             signal,
           }),

@@ -25,9 +25,12 @@ export const keys = {
   documents: (workspace: string) => ['documents', workspace] as const,
   documentList: (workspace: string, filter: DocumentFilter) =>
     ['documents', workspace, filter] as const,
+  problems: (workspace: string) => ['documents', workspace, 'problems'] as const,
   document: (workspace: string, id: string) => ['document', workspace, id] as const,
   documentText: (workspace: string, id: string, contentHash: string | null) =>
     ['text', workspace, id, contentHash] as const,
+  chunks: (workspace: string, id: string, contentHash: string | null) =>
+    ['chunks', workspace, id, contentHash] as const,
   jobs: (workspace: string) => ['jobs', workspace] as const,
   chats: (workspace: string) => ['chats', workspace] as const,
   messages: (workspace: string, chat: string) => ['messages', workspace, chat] as const,
@@ -71,6 +74,12 @@ export const queries = {
       placeholderData: keepPreviousData,
     }),
 
+  problems: (api: Api, workspace: string) =>
+    queryOptions({
+      queryKey: keys.problems(workspace),
+      queryFn: ({ signal }) => api.documents.problems(workspace, signal),
+    }),
+
   document: (api: Api, workspace: string, id: string) =>
     queryOptions({
       queryKey: keys.document(workspace, id),
@@ -82,6 +91,13 @@ export const queries = {
     queryOptions({
       queryKey: keys.documentText(workspace, id, contentHash),
       queryFn: ({ signal }) => api.documents.text(workspace, id, signal),
+      gcTime: 60_000,
+    }),
+
+  chunks: (api: Api, workspace: string, id: string, contentHash: string | null) =>
+    queryOptions({
+      queryKey: keys.chunks(workspace, id, contentHash),
+      queryFn: ({ signal }) => api.documents.chunks(workspace, id, signal),
       gcTime: 60_000,
     }),
 

@@ -301,6 +301,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{workspace}/documents/problems": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What cannot be found, or not all of it, counted by what is in the way; most frequent first. */
+        get: operations["list_problems"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/documents/{document}": {
         parameters: {
             query?: never;
@@ -653,6 +670,7 @@ export interface components {
             page_count: number | null;
             /** @description Absolute path; for uploads the name. */
             path: string;
+            problem: components["schemas"]["Problem"] | null;
             /** @description Why it failed or was skipped, or a warning about a readable one, for people. */
             reason: string | null;
             /** Format: int64 */
@@ -893,6 +911,21 @@ export interface components {
         };
         /** @enum {string} */
         Plan: "local" | "free" | "pro";
+        /**
+         * @description What keeps a document, or a part of it, from being found.
+         * @enum {string}
+         */
+        Problem: "scanned" | "partly_scanned" | "empty" | "garbled" | "encoding" | "protected" | "damaged" | "incomplete" | "too_big" | "unsupported" | "unreachable" | "reader_failed" | "other";
+        ProblemCount: {
+            /** Format: int64 */
+            documents: number;
+            problem: components["schemas"]["Problem"];
+            /**
+             * Format: int64
+             * @description Those of them of which something is searchable all the same.
+             */
+            searchable: number;
+        };
         /** @description Units are the stage's own: pages, chunks, files or bytes. `total` is `null` while unknown. */
         Progress: {
             /** Format: int64 */
@@ -1803,6 +1836,8 @@ export interface operations {
         parameters: {
             query?: {
                 status?: "queued" | "reading" | "words" | "ready" | "failed" | "skipped";
+                /** @description Only documents with this problem. */
+                problem?: "scanned" | "partly_scanned" | "empty" | "garbled" | "encoding" | "protected" | "damaged" | "incomplete" | "too_big" | "unsupported" | "unreachable" | "reader_failed" | "other";
                 /** @description Words that the title or the path contains. */
                 query?: string;
                 /** @description Only documents of this watched folder. */
@@ -1898,6 +1933,37 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Imported"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_problems: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemCount"][];
                 };
             };
             /** @description What went wrong; branch on `error.code`. */

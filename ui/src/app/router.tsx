@@ -14,6 +14,7 @@ import {
 import { AddButtons } from '../features/documents/AddButtons'
 import { ChatPage } from '../features/chat/ChatPage'
 import { DocumentsPage } from '../features/documents/DocumentsPage'
+import { ProblemNote } from '../features/documents/ProblemSection'
 import { SearchPage } from '../features/search/SearchPage'
 import { EmptyState } from '../components/EmptyState'
 import { useI18n } from '../lib/i18n'
@@ -65,6 +66,7 @@ const chatRoute = createRoute({
 function Chat({ chat }: { chat: string | null }) {
   const { t } = useI18n()
   const { workspace, openSettings, chatStarted } = useShell()
+  const navigate = useNavigate()
   return (
     <ChatPage
       key={`${workspace.id} ${chat ?? ''}`}
@@ -79,6 +81,14 @@ function Chat({ chat }: { chat: string | null }) {
         >
           {t('chat.emptyBody')}
         </EmptyState>
+      }
+      beforeAsking={
+        <ProblemNote
+          workspace={workspace.id}
+          onOpen={() =>
+            void navigate({ to: '/w/$workspace/documents', params: { workspace: workspace.id } })
+          }
+        />
       }
     />
   )

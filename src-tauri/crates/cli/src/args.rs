@@ -257,12 +257,18 @@ pub enum Workspaces {
 
 #[derive(Debug, Subcommand)]
 pub enum Documents {
+    /// List the documents with their status
     List {
         #[command(flatten)]
         workspace: InWorkspace,
         /// Only those in this status
         #[arg(long, value_parser = parse_status, value_name = "queued|reading|words|ready|failed|skipped")]
         status: Option<DocumentStatus>,
+    },
+    /// List what cannot be found, or not all of it, with what to do about it
+    Problems {
+        #[command(flatten)]
+        workspace: InWorkspace,
     },
 }
 

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChunkKey, DocumentId, FolderId, Language, PageBox, Span, Timestamp, WorkspaceId};
+use crate::{
+    ChunkKey, DocumentId, FolderId, Language, PageBox, Problem, Span, Timestamp, WorkspaceId,
+};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Document {
@@ -25,6 +27,8 @@ pub struct Document {
     pub status: DocumentStatus,
     /// Why the document failed or was skipped, or a warning about a readable one, for the user.
     pub reason: Option<String>,
+    /// What kind of trouble `reason` tells of.
+    pub problem: Option<Problem>,
     pub language: Option<Language>,
     pub page_count: Option<u32>,
     pub chunk_count: u32,

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod job;
 pub mod language;
 pub mod position;
+pub mod problem;
 pub mod tenancy;
 pub mod time;
 pub mod workspace;
@@ -29,6 +30,7 @@ pub use ids::{
 pub use job::{Job, JobKind, JobState, Progress, Stage};
 pub use language::Language;
 pub use position::{PageBox, Span};
+pub use problem::{Problem, ProblemCount};
 pub use tenancy::{AccessLevel, ChatPermission, FeatureFlag, Limit, Plan, User, UserRole};
 pub use time::Timestamp;
 pub use workspace::{Workspace, WorkspaceName, WorkspaceScope, WorkspaceStatus};

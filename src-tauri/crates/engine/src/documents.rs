@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use docent_domain::{
-    Chunk, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, Origin, Timestamp,
-    WorkspaceScope,
+    Chunk, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, Origin, ProblemCount,
+    Timestamp, WorkspaceScope,
 };
 use docent_ingest::{Block, ScanOptions};
 use docent_store::{FileStamp, NewDocument, Registered};
@@ -127,6 +127,7 @@ impl Engine {
     ) -> Result<DocumentPage> {
         let stored = docent_store::DocumentQuery {
             status: query.status,
+            problem: query.problem,
             text: query.text,
             folder: query.folder,
             sort: match query.sort {
@@ -144,6 +145,11 @@ impl Engine {
             next_cursor: page.next_cursor,
             counts,
         })
+    }
+
+    /// How many documents cannot be found, or not all of them, and why.
+    pub async fn problems(&self, scope: &WorkspaceScope) -> Result<Vec<ProblemCount>> {
+        Ok(self.store().documents().problems(scope).await?)
     }
 
     pub async fn counts(&self, scope: &WorkspaceScope) -> Result<DocumentCounts> {

@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use docent_domain::{
-    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Language, Progress, Stage,
-    Timestamp, WorkspaceId, WorkspaceScope,
+    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Language, Problem, Progress,
+    Stage, Timestamp, WorkspaceId, WorkspaceScope,
 };
 use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
 use docent_ingest::{
     Bounds, ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, FileStamp,
-    Refusal, Tokens,
+    Refusal, Tokens, Warning,
 };
 use docent_store::{Claim, DocumentContent, IndexEntry, JobType};
 use docent_worker::Launch;
@@ -492,7 +492,9 @@ impl Engine {
         let (format, hash, stamp) = match inspected {
             Ok(Inspected::Readable(format, hash, stamp)) => (format, hash, stamp),
             Ok(Inspected::Unsupported(reason)) => {
-                return self.skip(scope, claim, id, &reason).await;
+                return self
+                    .skip(scope, claim, id, &reason, Problem::Unsupported)
+                    .await;
             }
             Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
         };
@@ -526,6 +528,8 @@ impl Engine {
                 ) {
                     self.forget_content(scope, id).await?;
                 }
+                let documents = self.store().documents();
+                documents.note_problem(scope, id, error.problem()).await?;
                 return Err(error.into());
             }
         };
@@ -586,13 +590,19 @@ impl Engine {
         }
         let reason = refusal.to_string();
         if refusal.is_skip() {
-            return self.skip(scope, claim, document.id, &reason).await;
+            return self
+                .skip(scope, claim, document.id, &reason, refusal.problem())
+                .await;
         }
         if !refusal.is_retryable()
             && !matches!(refusal, Refusal::Vanished | Refusal::PermissionDenied)
         {
             self.forget_content(scope, document.id).await?;
         }
+        let documents = self.store().documents();
+        documents
+            .note_problem(scope, document.id, refusal.problem())
+            .await?;
         let now = Timestamp::now();
         self.store()
             .jobs()
@@ -619,11 +629,12 @@ impl Engine {
         claim: Claim,
         id: DocumentId,
         reason: &str,
+        problem: Problem,
     ) -> Result<Ran> {
         let replaced = self
             .store()
             .documents()
-            .skip(scope, id, claim, reason, Timestamp::now())
+            .skip(scope, id, claim, reason, problem, Timestamp::now())
             .await?;
         if !replaced.removed.is_empty() {
             self.queue_words(scope, Vec::new(), &replaced.removed);
@@ -1071,6 +1082,7 @@ fn inspect(path: &Path) -> Result<Inspected, Refusal> {
             let (hash, stamp) = docent_ingest::hash_stable(path)?;
             Ok(Inspected::Readable(format, hash, stamp))
         }
+        Detection::Unsupported { .. } if inspection.stamp.size_bytes == 0 => Err(Refusal::Empty),
         Detection::Unsupported { reason } => Ok(Inspected::Unsupported(reason)),
     }
 }
@@ -1093,6 +1105,7 @@ fn content_of(
     })
     .map_err(|error| Error::internal("writing a document's structure", error))?;
     let warnings: Vec<String> = extracted.warnings.iter().map(ToString::to_string).collect();
+    let problems: Vec<Problem> = extracted.warnings.iter().map(Warning::problem).collect();
     Ok(DocumentContent {
         hash,
         language: Some(language::of_document(&extracted.text)),
@@ -1103,8 +1116,19 @@ fn content_of(
         layout_json,
         chunks,
         note: (!warnings.is_empty()).then(|| warnings.join(" ")),
+        problem: WORST_FIRST
+            .into_iter()
+            .find(|problem| problems.contains(problem)),
     })
 }
+
+/// What a readable document's warnings may tell of. It is listed under the first of them.
+const WORST_FIRST: [Problem; 4] = [
+    Problem::Garbled,
+    Problem::PartlyScanned,
+    Problem::Incomplete,
+    Problem::Encoding,
+];
 
 /// The tokenizer of the embedder, as the chunker wants it.
 struct CountedBy<'a>(&'a dyn TokenCounter);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::answer::evidence::Evidence;
 use docent_domain::{
     ChatId, Citation, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, Format, Job,
-    JobId, Language, MessageId, NearPassage, Span, Timings, Workspace, WorkspaceId,
+    JobId, Language, MessageId, NearPassage, Problem, Span, Timings, Workspace, WorkspaceId,
 };
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +54,7 @@ pub struct Uploaded {
 #[derive(Clone, Debug, Default)]
 pub struct DocumentQuery {
     pub status: Option<DocumentStatus>,
+    pub problem: Option<Problem>,
     /// Words that the title or the path must contain.
     pub text: Option<String>,
     pub folder: Option<FolderId>,

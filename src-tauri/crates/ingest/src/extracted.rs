@@ -1,6 +1,6 @@
 //! What an extractor makes of a file: text, its blocks and, for paged formats, where lines stand.
 
-use docent_domain::{PageBox, Span};
+use docent_domain::{PageBox, Problem, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::refusal::Refusal;
@@ -133,8 +133,24 @@ pub enum Warning {
     PagesWithoutText { pages: u32, total: u32 },
     #[error("much of the text is garbled: the document's fonts don't say which letters they show")]
     Garbled,
+    #[error(
+        "the text seems to have been saved in the wrong encoding: many letters stand as two others, such as Å¡ for š"
+    )]
+    DoublyEncoded,
     #[error("a part of the document is damaged and was left out: {part}")]
     PartLeftOut { part: String },
+}
+
+impl Warning {
+    #[must_use]
+    pub const fn problem(&self) -> Problem {
+        match self {
+            Self::ReplacedCharacters { .. } | Self::GuessedEncoding { .. } => Problem::Encoding,
+            Self::PagesWithoutText { .. } => Problem::PartlyScanned,
+            Self::Garbled | Self::DoublyEncoded => Problem::Garbled,
+            Self::PartLeftOut { .. } => Problem::Incomplete,
+        }
+    }
 }
 
 /// The blocks that a span touches, for a viewer that marks it.

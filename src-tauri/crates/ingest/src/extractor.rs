@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use docent_domain::{Format, Progress};
+use docent_domain::{Format, Problem, Progress};
 use docent_worker::{Launch, Limits, RestartPolicy, Supervisor};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -80,6 +80,17 @@ impl ExtractError {
             | Self::Cancelled
             | Self::Worker(_)
             | Self::BadAnswer => false,
+        }
+    }
+
+    #[must_use]
+    pub const fn problem(&self) -> Problem {
+        match self {
+            Self::Refused(refusal) => refusal.problem(),
+            Self::Crashed { .. } | Self::TooSlow { .. } | Self::Worker(_) | Self::BadAnswer => {
+                Problem::ReaderFailed
+            }
+            Self::Cancelled => Problem::Other,
         }
     }
 

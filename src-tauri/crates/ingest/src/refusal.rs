@@ -1,5 +1,6 @@
 //! Why a file was not read, in words for its owner.
 
+use docent_domain::Problem;
 use serde::{Deserialize, Serialize};
 
 /// A file that gives no text, and why. It travels from the worker to the application as it is.
@@ -80,6 +81,28 @@ impl Refusal {
             | Self::TooManyParts { .. }
             | Self::ReaderMissing { .. }
             | Self::Cancelled => false,
+        }
+    }
+
+    #[must_use]
+    pub const fn problem(&self) -> Problem {
+        match self {
+            Self::Vanished | Self::PermissionDenied | Self::Changed | Self::Unreadable { .. } => {
+                Problem::Unreachable
+            }
+            Self::NotAFile { .. } | Self::WrongContent { .. } | Self::Binary => {
+                Problem::Unsupported
+            }
+            Self::Empty | Self::NoText => Problem::Empty,
+            Self::Scanned { .. } => Problem::Scanned,
+            Self::PasswordProtected => Problem::Protected,
+            Self::Damaged { .. } => Problem::Damaged,
+            Self::FileTooBig { .. }
+            | Self::UnpacksTooBig { .. }
+            | Self::TooMuchText { .. }
+            | Self::TooManyParts { .. } => Problem::TooBig,
+            Self::ReaderMissing { .. } => Problem::ReaderFailed,
+            Self::Cancelled => Problem::Other,
         }
     }
 

@@ -22,12 +22,21 @@ interface ChatPageProps {
   onOpenModels: () => void
   /** Shown instead of the invitation to ask while there is nothing to ask. */
   emptyWorkspace: ReactNode
+  /** Below the field for the first question: what one should know before asking. */
+  beforeAsking?: ReactNode
 }
 
 /** Nearer to the end than this, the page follows what is written. */
 const FOLLOW_WITHIN_PX = 90
 
-export function ChatPage({ workspace, chat, onStarted, onOpenModels, emptyWorkspace }: ChatPageProps) {
+export function ChatPage({
+  workspace,
+  chat,
+  onStarted,
+  onOpenModels,
+  emptyWorkspace,
+  beforeAsking,
+}: ChatPageProps) {
   const { t } = useI18n()
   const api = useApi()
   const live = useLiveAnswers()
@@ -84,9 +93,10 @@ export function ChatPage({ workspace, chat, onStarted, onOpenModels, emptyWorksp
           <div className={styles.welcome}>
             <h1 className={styles.heading}>{t('chat.heading')}</h1>
             <p className={styles.scope}>
-              {t('chat.scope', { count: total, workspace: workspace.name })}
+              {t('chat.scope', { count: total - documents.failed - documents.skipped, workspace: workspace.name })}
             </p>
             {composer}
+            {beforeAsking}
           </div>
         )}
       </div>

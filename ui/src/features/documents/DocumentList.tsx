@@ -206,8 +206,8 @@ const Row = memo(function Row({
   onRetry,
   onRemove,
 }: RowProps) {
-  const { t, bytes } = useI18n()
-  const { status, reason } = document
+  const { t, bytes, locale } = useI18n()
+  const { status, reason, problem } = document
   const name = fileName(document.path)
   const broken = status === 'failed' || status === 'skipped'
   return (
@@ -237,7 +237,7 @@ const Row = memo(function Row({
             className={classes(styles.second, status === 'failed' && styles.reason)}
             title={reason}
           >
-            {reason}
+            {problem && locale !== 'en' ? t(`advice.${problem}`) : reason}
           </span>
         ) : (
           <span className={styles.second} title={document.path}>

@@ -5,7 +5,7 @@ import { useDeferredValue, useEffect, useMemo, useState } from 'react'
 import type { DocumentSort } from '../../api/client'
 import { asApiError } from '../../api/errors'
 import { queries, useApi } from '../../api/queries'
-import type { DocumentStatus, Job, Workspace } from '../../api/types'
+import type { DocumentStatus, Job, Problem, Workspace } from '../../api/types'
 import { Button, IconButton } from '../../components/Button'
 import { EmptyState } from '../../components/EmptyState'
 import { ErrorNotice } from '../../components/ErrorNotice'
@@ -16,6 +16,7 @@ import { useRemembered } from '../../lib/localState'
 import { AddButtons } from './AddButtons'
 import { DocumentList } from './DocumentList'
 import { FolderSection } from './FolderSection'
+import { ProblemSection } from './ProblemSection'
 import styles from './DocumentsPage.module.css'
 
 const STATUSES = ['ready', 'words', 'reading', 'queued', 'failed', 'skipped'] as const
@@ -28,6 +29,7 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
   const { t } = useI18n()
   const api = useApi()
   const [status, setStatus] = useState<DocumentStatus | undefined>()
+  const [problem, setProblem] = useState<Problem | undefined>()
   const [query, setQuery] = useState('')
   const settled = useSettled(query.trim(), TYPING_MS)
   const [sort = 'name', setSort] = useRemembered('documents.sort')
@@ -35,6 +37,7 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
   const list = useInfiniteQuery(
     queries.documents(api, workspace.id, {
       status,
+      problem,
       query: settled || undefined,
       sort: SORTS.find((each) => each === sort) ?? 'name',
     }),
@@ -47,6 +50,10 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
   const counts = list.data?.pages.at(-1)?.counts ?? workspace.counts
   const total = documentsIn(counts)
   // A filter that has become empty under one's eyes stays, so that the list does not jump.
+  const show = (status?: DocumentStatus, problem?: Problem) => {
+    setStatus(status)
+    setProblem(problem)
+  }
   const statuses = STATUSES.filter((each) => counts[each] > 0 || each === status)
 
   return (
@@ -71,14 +78,20 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
 
       <FolderSection workspace={workspace.id} jobs={jobs.data?.items ?? []} />
 
+      <ProblemSection
+        workspace={workspace.id}
+        shown={problem}
+        onShow={(each) => show(undefined, each === problem ? undefined : each)}
+      />
+
       {(total > 0 || query !== '') && (
         <div className={styles.toolbar}>
           <div className={styles.filters} role="group" aria-label={t('documents.filter')}>
             <FilterChip
-              active={!status}
+              active={!status && !problem}
               label={t('documents.all')}
               count={total}
-              onClick={() => setStatus(undefined)}
+              onClick={() => show()}
             />
             {statuses.map((each) => (
               <FilterChip
@@ -87,7 +100,7 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
                 label={t(`status.${each}`)}
                 count={counts[each]}
                 tone={each === 'failed' ? 'danger' : undefined}
-                onClick={() => setStatus(status === each ? undefined : each)}
+                onClick={() => show(status === each ? undefined : each)}
               />
             ))}
           </div>
@@ -142,7 +155,7 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
               <Button
                 onClick={() => {
                   setQuery('')
-                  setStatus(undefined)
+                  show()
                 }}
               >
                 {t('documents.clearFilter')}
@@ -153,11 +166,11 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
         {documents.length > 0 && (
           <DocumentList
             // Another list begins at its top.
-            key={`${status} ${sort}`}
+            key={`${status} ${problem} ${sort}`}
             workspace={workspace.id}
             documents={shownDocuments}
             jobs={running}
-            total={status ? counts[status] : settled ? documents.length : total}
+            total={status ? counts[status] : settled || problem ? documents.length : total}
             filter={settled}
             onReachEnd={() => {
               if (list.hasNextPage && !list.isFetchingNextPage) void list.fetchNextPage()

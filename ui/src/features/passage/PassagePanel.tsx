@@ -17,6 +17,7 @@ import { useNotices } from '../../lib/notices'
 import type { PassagePanelState, PassageTarget } from '../../lib/passage'
 import { testIds } from '../../lib/testids'
 import { splitTitle } from '../../lib/titles'
+import { ChunkView } from './ChunkView'
 import { DocumentFacts } from './DocumentFacts'
 import { locatePassage, locateQuote } from './locate'
 import { TextView } from './TextView'
@@ -40,13 +41,14 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
   const notices = useNotices()
   const target = state.targets[state.index] as PassageTarget
   const panel = useRef<HTMLElement>(null)
-  const [view, setView] = useState<'page' | 'text'>('page')
+  const [view, setView] = useState<'page' | 'text' | 'chunks'>('page')
   const [zoom, setZoom] = useState(1)
   const [pdfBroken, setPdfBroken] = useState<string | null>(null)
 
   const document = useQuery(queries.document(api, workspace, target.documentId))
   const unread = document.data?.status === 'failed' || document.data?.status === 'skipped'
   const isPdf = document.data?.format === 'pdf' && !unread
+  const showChunks = view === 'chunks' && document.isSuccess && !unread
   const showPdf = isPdf && view === 'page' && pdfBroken !== target.documentId
   const text = useQuery({
     ...queries.documentText(
@@ -55,7 +57,7 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
       target.documentId,
       document.data?.content_hash ?? null,
     ),
-    enabled: document.isSuccess && !unread && !showPdf,
+    enabled: document.isSuccess && !unread && !showPdf && !showChunks,
   })
 
   useEffect(() => panel.current?.focus({ preventScroll: true }), [state.opened])
@@ -147,14 +149,15 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
                 : t('sources.page', { page })}
             </span>
           )}
-          {isPdf && (
+          {document.isSuccess && !unread && (
             <SegmentedControl
               label={t('passage.view')}
-              value={showPdf ? 'page' : 'text'}
+              value={showPdf ? 'page' : showChunks ? 'chunks' : 'text'}
               onChange={setView}
               options={[
-                { value: 'page', label: t('passage.page') },
+                ...(isPdf ? [{ value: 'page' as const, label: t('passage.page') }] : []),
                 { value: 'text', label: t('passage.text') },
+                { value: 'chunks', label: t('chunks.view') },
               ]}
             />
           )}
@@ -212,7 +215,17 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
           />
         </Suspense>
       )}
-      {!showPdf && !unread && document.isSuccess && (
+      {showChunks && (
+        <ChunkView
+          key={target.documentId}
+          workspace={workspace}
+          documentId={target.documentId}
+          contentHash={document.data?.content_hash ?? null}
+          passage={passage}
+          opened={state.opened}
+        />
+      )}
+      {!showPdf && !showChunks && !unread && document.isSuccess && (
         <>
           {pdfBroken === target.documentId && (
             <div className={styles.message}>

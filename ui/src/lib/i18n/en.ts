@@ -124,6 +124,12 @@ export const en = {
   'passage.page': 'Page',
   'passage.text': 'Text',
   'passage.view': 'View',
+  'chunks.view': 'Passages',
+  'chunks.count': {
+    one: 'Searched and cited as {count} passage',
+    other: 'Searched and cited as {count} passages',
+  },
+  'chunks.tokens': { one: '{count} token', other: '{count} tokens' },
   'passage.pageOf': 'p. {page} / {total}',
   'passage.zoomIn': 'Larger',
   'passage.zoomOut': 'Smaller',
@@ -191,6 +197,59 @@ export const en = {
   'documents.addFailed': 'Nothing was added.',
   'documents.path': 'Where it is',
   'documents.warning': 'Note',
+
+  'problems.title': {
+    one: '{count} document cannot be found, or not all of it',
+    other: '{count} documents cannot be found, or not all of them',
+  },
+  'problems.leftOut': {
+    one: '{count} file was left out',
+    other: '{count} files were left out',
+  },
+  'problems.show': 'Show',
+  'problem.scanned': { one: '{count} is scanned', other: '{count} are scanned' },
+  'problem.partly_scanned': { one: '{count} is scanned in part', other: '{count} are scanned in part' },
+  'problem.empty': { one: '{count} is empty', other: '{count} are empty' },
+  'problem.garbled': { one: '{count} is garbled', other: '{count} are garbled' },
+  'problem.encoding': {
+    one: '{count} has doubtful letters',
+    other: '{count} have doubtful letters',
+  },
+  'problem.protected': {
+    one: '{count} is protected by a password',
+    other: '{count} are protected by passwords',
+  },
+  'problem.damaged': { one: '{count} is damaged', other: '{count} are damaged' },
+  'problem.incomplete': { one: '{count} was read in part', other: '{count} were read in part' },
+  'problem.too_big': { one: '{count} is too big', other: '{count} are too big' },
+  'problem.unsupported': {
+    one: '{count} is of a format that is not read',
+    other: '{count} are of formats that are not read',
+  },
+  'problem.unreachable': { one: '{count} could not be opened', other: '{count} could not be opened' },
+  'problem.reader_failed': {
+    one: 'The reader failed on {count}',
+    other: 'The reader failed on {count}',
+  },
+  'problem.other': { one: '{count} for another reason', other: '{count} for other reasons' },
+  'advice.scanned':
+    'The pages are pictures. Save a copy with recognised text (a searchable PDF), and it is found.',
+  'advice.partly_scanned':
+    'Some pages are pictures and cannot be found. A copy with recognised text has them.',
+  'advice.empty': 'There is nothing in it to read.',
+  'advice.garbled': 'The letters are not those that are shown. Export it again from its source.',
+  'advice.encoding':
+    'The letters were guessed in places. If they look wrong here, save the file as UTF-8.',
+  'advice.protected': 'Save a copy without the password and add that.',
+  'advice.damaged': 'It cannot be opened. Restore it from a backup or save it again.',
+  'advice.incomplete':
+    'A part was left out. Open it in its own program, see what is missing and save it again.',
+  'advice.too_big': 'Split it into smaller files.',
+  'advice.unsupported': 'Save as PDF or text what should be found.',
+  'advice.unreachable': 'See that it is there and may be read, then read it again.',
+  'advice.reader_failed':
+    'Read it again; if it fails again, save it anew in its own program.',
+  'advice.other': 'The reason stands with each document.',
 
   'status.queued': 'Waiting',
   'status.reading': 'Reading',

@@ -132,6 +132,13 @@ export const hr: Catalogue = {
   'passage.page': 'Stranica',
   'passage.text': 'Tekst',
   'passage.view': 'Prikaz',
+  'chunks.view': 'Odlomci',
+  'chunks.count': {
+    one: 'Pretražuje se i navodi kao {count} odlomak',
+    few: 'Pretražuje se i navodi kao {count} odlomka',
+    other: 'Pretražuje se i navodi kao {count} odlomaka',
+  },
+  'chunks.tokens': { one: '{count} token', few: '{count} tokena', other: '{count} tokena' },
   'passage.pageOf': 'str. {page} / {total}',
   'passage.zoomIn': 'Veće',
   'passage.zoomOut': 'Manje',
@@ -217,6 +224,101 @@ export const hr: Catalogue = {
   'documents.addFailed': 'Ništa nije dodano.',
   'documents.path': 'Gdje se nalazi',
   'documents.warning': 'Napomena',
+
+  'problems.title': {
+    one: '{count} dokument ne može se pronaći, ili ne u cijelosti',
+    few: '{count} dokumenta ne mogu se pronaći, ili ne u cijelosti',
+    other: '{count} dokumenata ne može se pronaći, ili ne u cijelosti',
+  },
+  'problems.leftOut': {
+    one: '{count} datoteka je izostavljena',
+    few: '{count} datoteke su izostavljene',
+    other: '{count} datoteka je izostavljeno',
+  },
+  'problems.show': 'Prikaži',
+  'problem.scanned': {
+    one: '{count} je skeniran',
+    few: '{count} su skenirana',
+    other: '{count} ih je skenirano',
+  },
+  'problem.partly_scanned': {
+    one: '{count} je djelomično skeniran',
+    few: '{count} su djelomično skenirana',
+    other: '{count} ih je djelomično skenirano',
+  },
+  'problem.empty': {
+    one: '{count} je prazan',
+    few: '{count} su prazna',
+    other: '{count} ih je prazno',
+  },
+  'problem.garbled': {
+    one: '{count} ima nečitljiv tekst',
+    few: '{count} imaju nečitljiv tekst',
+    other: '{count} ih ima nečitljiv tekst',
+  },
+  'problem.encoding': {
+    one: '{count} ima sumnjiva slova',
+    few: '{count} imaju sumnjiva slova',
+    other: '{count} ih ima sumnjiva slova',
+  },
+  'problem.protected': {
+    one: '{count} je zaštićen lozinkom',
+    few: '{count} su zaštićena lozinkom',
+    other: '{count} ih je zaštićeno lozinkom',
+  },
+  'problem.damaged': {
+    one: '{count} je oštećen',
+    few: '{count} su oštećena',
+    other: '{count} ih je oštećeno',
+  },
+  'problem.incomplete': {
+    one: '{count} je djelomično pročitan',
+    few: '{count} su djelomično pročitana',
+    other: '{count} ih je djelomično pročitano',
+  },
+  'problem.too_big': {
+    one: '{count} je prevelik',
+    few: '{count} su prevelika',
+    other: '{count} ih je preveliko',
+  },
+  'problem.unsupported': {
+    one: '{count} je u formatu koji se ne čita',
+    few: '{count} su u formatima koji se ne čitaju',
+    other: '{count} ih je u formatima koji se ne čitaju',
+  },
+  'problem.unreachable': {
+    one: '{count} se nije mogao otvoriti',
+    few: '{count} se nisu mogla otvoriti',
+    other: '{count} ih se nije moglo otvoriti',
+  },
+  'problem.reader_failed': {
+    one: 'Čitač je zakazao na {count} dokumentu',
+    few: 'Čitač je zakazao na {count} dokumenta',
+    other: 'Čitač je zakazao na {count} dokumenata',
+  },
+  'problem.other': {
+    one: '{count} iz drugog razloga',
+    few: '{count} iz drugih razloga',
+    other: '{count} iz drugih razloga',
+  },
+  'advice.scanned':
+    'Stranice su slike. Spremite primjerak s prepoznatim tekstom (pretraživi PDF) i moći će se pronaći.',
+  'advice.partly_scanned':
+    'Neke su stranice slike i ne mogu se pronaći. Ima ih primjerak s prepoznatim tekstom.',
+  'advice.empty': 'U njemu nema ničega za čitanje.',
+  'advice.garbled': 'Zapisana slova nisu ona koja se vide. Ponovno ga izvezite iz izvornog programa.',
+  'advice.encoding':
+    'Slova su mjestimice pogađana. Ako ovdje izgledaju pogrešno, spremite datoteku kao UTF-8.',
+  'advice.protected': 'Spremite primjerak bez lozinke i dodajte njega.',
+  'advice.damaged': 'Ne može se otvoriti. Vratite ga iz sigurnosne kopije ili ga ponovno spremite.',
+  'advice.incomplete':
+    'Dio je izostavljen. Otvorite ga u njegovu programu, pogledajte što nedostaje i ponovno ga spremite.',
+  'advice.too_big': 'Podijelite ga na manje datoteke.',
+  'advice.unsupported': 'Spremite kao PDF ili tekst ono što treba moći pronaći.',
+  'advice.unreachable': 'Provjerite je li na mjestu i smije li se čitati pa ga pročitajte ponovno.',
+  'advice.reader_failed':
+    'Pročitajte ga ponovno; ako opet ne uspije, spremite ga iznova u njegovu programu.',
+  'advice.other': 'Razlog stoji uz svaki dokument.',
 
   'status.queued': 'Čeka',
   'status.reading': 'Čita se',

@@ -26,6 +26,24 @@ mirrored! {
     }
 }
 mirrored! {
+    /// What keeps a document, or a part of it, from being found.
+    Problem mirrors domain::Problem {
+        Scanned = "scanned",
+        PartlyScanned = "partly_scanned",
+        Empty = "empty",
+        Garbled = "garbled",
+        Encoding = "encoding",
+        Protected = "protected",
+        Damaged = "damaged",
+        Incomplete = "incomplete",
+        TooBig = "too_big",
+        Unsupported = "unsupported",
+        Unreachable = "unreachable",
+        ReaderFailed = "reader_failed",
+        Other = "other",
+    }
+}
+mirrored! {
     Format mirrors domain::Format {
         Text = "text",
         Markdown = "markdown",
@@ -150,6 +168,9 @@ pub struct Document {
     /// Why it failed or was skipped, or a warning about a readable one, for people.
     #[schema(required)]
     pub reason: Option<String>,
+    /// What kind of trouble `reason` tells of.
+    #[schema(required)]
+    pub problem: Option<Problem>,
     #[schema(required)]
     pub language: Option<Language>,
     #[schema(required)]
@@ -175,6 +196,7 @@ impl From<domain::Document> for Document {
             content_hash: document.content_hash.map(|hash| hash.0),
             status: document.status.into(),
             reason: document.reason,
+            problem: document.problem.map(Problem::from),
             language: document.language.map(Language::from),
             page_count: document.page_count,
             chunk_count: document.chunk_count,
@@ -229,6 +251,9 @@ impl From<domain::DocumentCounts> for DocumentCounts {
 pub struct DocumentListParameters {
     #[param(inline)]
     pub status: Option<DocumentStatus>,
+    /// Only documents with this problem.
+    #[param(inline)]
+    pub problem: Option<Problem>,
     /// Words that the title or the path contains.
     pub query: Option<String>,
     /// Only documents of this watched folder.
@@ -257,6 +282,29 @@ impl From<engine::DocumentPage> for DocumentList {
             items: all(page.items),
             next_cursor: page.next_cursor,
             counts: page.counts.into(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct ProblemCount {
+    pub problem: Problem,
+    pub documents: u64,
+    /// Those of them of which something is searchable all the same.
+    pub searchable: u64,
+}
+
+impl From<domain::ProblemCount> for ProblemCount {
+    fn from(count: domain::ProblemCount) -> Self {
+        let domain::ProblemCount {
+            problem,
+            documents,
+            searchable,
+        } = count;
+        Self {
+            problem: problem.into(),
+            documents,
+            searchable,
         }
     }
 }

@@ -16,8 +16,9 @@ pub use chats::{Answer, Chat, ChatPatch, Message, MessageStatus, NewChat, Role, 
 pub use documents::{
     BlockKind, Chunk, Document, DocumentCounts, DocumentList, DocumentListParameters, DocumentSort,
     DocumentStatus, DocumentText, Format, Import, Imported, Job, JobCounts, JobKind, JobList,
-    JobListParameters, JobState, Language, Origin, PageBox, Progress, SkippedPath, Span, Stage,
-    TextBlock, UploadParameters, UploadReceipt, UploadedDocument, Uploads, UploadsForm,
+    JobListParameters, JobState, Language, Origin, PageBox, Problem, ProblemCount, Progress,
+    SkippedPath, Span, Stage, TextBlock, UploadParameters, UploadReceipt, UploadedDocument,
+    Uploads, UploadsForm,
 };
 pub use events::{ChangeEvent, EventParameters, Topic};
 pub use models::{

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::ApiState;
 use crate::dto::{
-    Chunk, Document, DocumentList, DocumentListParameters, DocumentText, Import, Imported, all,
+    Chunk, Document, DocumentList, DocumentListParameters, DocumentText, Import, Imported,
+    ProblemCount, all,
 };
 use crate::error::{ApiError, Code};
 use crate::extract::{Body, Parameters, Segments};
@@ -36,6 +37,7 @@ pub(super) async fn list_documents(
     let scope = state.engine.scope(&workspace).await?;
     let query = DocumentQuery {
         status: parameters.status.map(Into::into),
+        problem: parameters.problem.map(Into::into),
         text: parameters.query.filter(|text| !text.trim().is_empty()),
         folder: parameters.folder.map(FolderId::from_uuid),
         sort: parameters.sort.map(Into::into).unwrap_or_default(),
@@ -43,6 +45,22 @@ pub(super) async fn list_documents(
         limit,
     };
     Ok(Json(state.engine.documents(&scope, query).await?.into()))
+}
+
+/// What cannot be found, or not all of it, counted by what is in the way; most frequent first.
+#[utoipa::path(
+    get,
+    path = "/workspaces/{workspace}/documents/problems",
+    tag = "documents",
+    params(("workspace" = String, Path, description = "Id or name")),
+    responses((status = 200, body = Vec<ProblemCount>))
+)]
+pub(super) async fn list_problems(
+    State(state): State<ApiState>,
+    Segments(workspace): Segments<String>,
+) -> Result<Json<Vec<ProblemCount>>, ApiError> {
+    let scope = state.engine.scope(&workspace).await?;
+    Ok(Json(all(state.engine.problems(&scope).await?)))
 }
 
 /// Adds files and folders of this machine: files are read in place, folders are watched.

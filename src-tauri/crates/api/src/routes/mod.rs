@@ -51,6 +51,7 @@ pub(crate) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(folders::scan_folder))
         .routes(routes!(folders::resume_folder))
         .routes(routes!(documents::import_documents))
+        .routes(routes!(documents::list_problems))
         .routes(routes!(documents::get_document, documents::delete_document))
         .routes(routes!(documents::retry_document))
         .routes(routes!(documents::get_document_text))

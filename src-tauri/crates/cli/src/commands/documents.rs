@@ -1,8 +1,9 @@
 //! `docent documents …`
 
 use docent_api::dto::Document;
-use docent_domain::WorkspaceScope;
+use docent_domain::{Problem, WorkspaceScope};
 use docent_engine::{DocumentQuery, Engine};
+use serde::Serialize;
 
 use super::{Jobs, with_engine};
 use crate::args::{Documents, Settings};
@@ -13,37 +14,113 @@ use crate::output::{Output, counted};
 const PAGE: usize = 500;
 
 pub async fn run(settings: &Settings, output: Output, command: Documents) -> Result<(), Failure> {
-    let Documents::List { workspace, status } = command;
-    with_engine(settings, Jobs::Rest, async |engine| {
-        let scope = engine.scope(&workspace.workspace).await?;
-        let documents = all(engine, &scope, status).await?;
-        let documents: Vec<Document> = documents.into_iter().map(Document::from).collect();
-        output.result(&documents, |documents| {
-            documents.iter().map(line).collect::<Vec<_>>().join("\n")
-        })
+    with_engine(settings, Jobs::Rest, async |engine| match &command {
+        Documents::List { workspace, status } => {
+            let scope = engine.scope(&workspace.workspace).await?;
+            let query = DocumentQuery {
+                status: *status,
+                ..DocumentQuery::default()
+            };
+            let documents = all(engine, &scope, query).await?;
+            let documents: Vec<Document> = documents.into_iter().map(Document::from).collect();
+            output.result(&documents, |documents| {
+                documents.iter().map(line).collect::<Vec<_>>().join("\n")
+            })
+        }
+        Documents::Problems { workspace } => {
+            let scope = engine.scope(&workspace.workspace).await?;
+            let mut problems = Vec::new();
+            for count in engine.problems(&scope).await? {
+                let query = DocumentQuery {
+                    problem: Some(count.problem),
+                    ..DocumentQuery::default()
+                };
+                let documents = all(engine, &scope, query).await?;
+                problems.push(Listed {
+                    problem: count.problem,
+                    advice: advice(count.problem),
+                    documents: documents.into_iter().map(Document::from).collect(),
+                });
+            }
+            output.result(&problems, |problems| listing(problems))
+        }
     })
     .await
 }
 
-/// Every document of a workspace, page by page.
+/// The documents with one problem.
+#[derive(Serialize)]
+struct Listed {
+    problem: Problem,
+    advice: &'static str,
+    documents: Vec<Document>,
+}
+
+fn listing(problems: &[Listed]) -> String {
+    if problems.is_empty() {
+        return "Every document can be found, and all of it.".to_owned();
+    }
+    let mut text = String::new();
+    for listed in problems {
+        let count = counted(listed.documents.len() as u64, "document");
+        text += &format!("{count}: {}\n", listed.advice);
+        for document in &listed.documents {
+            let reason = document.reason.as_deref().unwrap_or_default();
+            text += &format!("  {}: {reason}\n", document.path);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// What is the matter, and what to do about it.
+const fn advice(problem: Problem) -> &'static str {
+    match problem {
+        Problem::Scanned => {
+            "Scanned, no text in them. Run them through text recognition and save them as searchable PDFs."
+        }
+        Problem::PartlyScanned => {
+            "Some pages are scanned and cannot be found. Run the files through text recognition."
+        }
+        Problem::Empty => "Nothing in them to read. Nothing needs to be done.",
+        Problem::Garbled => {
+            "The text is garbled and will hardly be found. Export the documents again from their source."
+        }
+        Problem::Encoding => {
+            "Some letters may be wrong. Save the files as UTF-8 if they look wrong when opened here."
+        }
+        Problem::Protected => "Protected by a password. Save copies without it and add those.",
+        Problem::Damaged => "Too damaged to open. Restore them from a backup or save them again.",
+        Problem::Incomplete => {
+            "A part was left out. Open them in their own program to see what is missing, and save them again."
+        }
+        Problem::TooBig => "Too big. Split them into smaller files.",
+        Problem::Unsupported => {
+            "Of no format that Docent reads. Convert to PDF or text what should be found."
+        }
+        Problem::Unreachable => {
+            "They could not be opened. See that they are there and may be read, and retry."
+        }
+        Problem::ReaderFailed => {
+            "The reader failed on them. Retry; if it fails again, save them anew in their own program."
+        }
+        Problem::Other => "See the reasons.",
+    }
+}
+
+/// Every document that the query finds, page by page.
 pub async fn all(
     engine: &Engine,
     scope: &WorkspaceScope,
-    status: Option<docent_domain::DocumentStatus>,
+    mut query: DocumentQuery,
 ) -> Result<Vec<docent_domain::Document>, Failure> {
     let mut documents = Vec::new();
-    let mut cursor = None;
+    query.limit = PAGE;
     loop {
-        let query = DocumentQuery {
-            status,
-            cursor,
-            limit: PAGE,
-            ..DocumentQuery::default()
-        };
-        let page = engine.documents(scope, query).await?;
+        let page = engine.documents(scope, query.clone()).await?;
         documents.extend(page.items);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
             return Ok(documents);
         }
     }

@@ -10,7 +10,7 @@ use docent_domain::{
     Document, DocumentCounts, DocumentStatus, Folder, FolderState, WorkspaceScope,
 };
 use docent_engine::{
-    AddedFolders, AddedPaths, Code as EngineCode, Engine, ModelState, SkippedPath,
+    AddedFolders, AddedPaths, Code as EngineCode, DocumentQuery, Engine, ModelState, SkippedPath,
 };
 use serde::Serialize;
 
@@ -77,7 +77,7 @@ pub async fn run(settings: &Settings, output: Output, command: Ingest) -> Result
         let scope = scope_or_new(engine, &command.workspace.workspace).await?;
         let workspace = engine.workspace(&scope).await?.workspace;
         embedder_is_here(engine, &workspace.embedder).await?;
-        let before = settled(&documents::all(engine, &scope, None).await?);
+        let before = settled(&documents::all(engine, &scope, DocumentQuery::default()).await?);
 
         let begun = Instant::now();
         let folders = if command.once {
@@ -89,7 +89,7 @@ pub async fn run(settings: &Settings, output: Output, command: Ingest) -> Result
         searchable(engine, &scope, output).await?;
         let seconds = begun.elapsed().as_secs_f64();
 
-        let after = documents::all(engine, &scope, None).await?;
+        let after = documents::all(engine, &scope, DocumentQuery::default()).await?;
         let concerned = after.iter().filter(|document| {
             paths
                 .iter()
@@ -356,6 +356,7 @@ mod tests {
             modified_at: None,
             content_hash: Some(ContentHash(hash.to_owned())),
             status,
+            problem: None,
             reason: None,
             language: None,
             page_count: None,

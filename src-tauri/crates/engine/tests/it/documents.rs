@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use docent_domain::{DocumentStatus, FolderState, WorkspaceScope};
+use docent_domain::{DocumentStatus, FolderState, Problem, WorkspaceScope};
 use docent_engine::{AddedFolders, Code, Engine, EngineOptions, ModelSource};
 
 use crate::Test;
@@ -38,6 +38,10 @@ pub const TESTS: &[Test] = &[
     (
         "what_a_damaged_file_held_leaves_the_search",
         what_a_damaged_file_held_leaves_the_search,
+    ),
+    (
+        "documents_in_trouble_are_listed_with_what_is_the_matter",
+        documents_in_trouble_are_listed_with_what_is_the_matter,
     ),
     (
         "a_folder_in_a_removed_folder_keeps_its_documents",
@@ -266,6 +270,52 @@ fn what_a_damaged_file_held_leaves_the_search() {
         bench.add(&[&file]).await;
         assert_eq!(bench.search("rok za žalbu").await, [text], "it is back");
         bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn documents_in_trouble_are_listed_with_what_is_the_matter() {
+    run(async {
+        let bench = Bench::open().await;
+        let croatian = "Žalba se podnosi u roku od petnaest dana; tužitelj šuti, đak uči. ";
+        bench.write("good.txt", croatian);
+        bench.write("empty.txt", "");
+        bench.write("drawing.dwg", "AC1027");
+        bench.write("report.docx", "PK\u{3}\u{4} nothing of an archive follows");
+        // UTF-8 that somebody's program took for Windows-1250's bytes, and saved as what it saw.
+        bench.write("twice.txt", &"Å¾alba podnoÅ¡enje Å¡uti Äak ".repeat(3));
+        let old = bench.files().join("old.txt");
+        // Windows-1250.
+        let bytes =
+            b"\x8Ealba se podnosi u roku od petnaest dana; tu\x9Eitelj \x9Auti, \xF0ak u\xE8i.";
+        std::fs::write(&old, bytes).unwrap();
+        bench.add(&[&bench.files()]).await;
+        let mut found: Vec<(String, Option<Problem>)> = bench
+            .documents()
+            .await
+            .into_iter()
+            .map(|document| (document.title, document.problem))
+            .collect();
+        found.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let found: Vec<(&str, Option<Problem>)> = found
+            .iter()
+            .map(|(title, problem)| (title.as_str(), *problem))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("drawing", Some(Problem::Unsupported)),
+                ("empty", Some(Problem::Empty)),
+                ("good", None),
+                ("old", Some(Problem::Encoding)),
+                ("report", Some(Problem::Damaged)),
+                ("twice", Some(Problem::Garbled)),
+            ]
+        );
+        let counts = bench.engine.problems(&bench.scope).await.unwrap();
+        assert_eq!(counts.len(), 5, "{counts:?}");
+        let searchable = counts.iter().filter(|count| count.searchable == 1);
+        assert_eq!(searchable.count(), 2, "{counts:?}");
         bench.engine.shutdown().await;
     });
 }

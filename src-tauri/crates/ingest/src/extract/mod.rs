@@ -166,7 +166,37 @@ pub(crate) fn extract(
     if !unchanged {
         return Err(Refusal::Changed);
     }
-    with_text(extracted?)
+    let mut extracted = with_text(extracted?)?;
+    if is_doubly_encoded(&extracted.text) {
+        extracted.warnings.push(Warning::DoublyEncoded);
+    }
+    Ok(extracted)
+}
+
+/// Whether most letters beyond ASCII look like UTF-8 that was taken for Windows-1252: a letter of
+/// those that begin such a sequence, then a character that stands for one of its further bytes.
+fn is_doubly_encoded(text: &str) -> bool {
+    /// What Windows-1252 has at 0x80 to 0x9F.
+    const UPPER: &str = "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ";
+    const FEWEST: usize = 3;
+    let mut beyond_ascii = 0;
+    let mut pairs = 0;
+    let mut before = ' ';
+    for char in text.chars() {
+        if char.is_ascii() {
+            before = char;
+            continue;
+        }
+        beyond_ascii += 1;
+        let begins = matches!(before, 'Ã' | 'Ä' | 'Å' | 'Â' | 'Æ' | 'â');
+        if begins && (matches!(char, '\u{80}'..='\u{BF}') || UPPER.contains(char)) {
+            pairs += 1;
+            before = ' ';
+        } else {
+            before = char;
+        }
+    }
+    pairs >= FEWEST && pairs * 2 * 10 >= beyond_ascii * 7
 }
 
 /// Reads what another file holds.
@@ -254,4 +284,25 @@ fn reopenable(file: &std::fs::File, _: &Path) -> PathBuf {
 #[cfg(not(target_os = "linux"))]
 fn reopenable(_: &std::fs::File, path: &Path) -> PathBuf {
     path.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_that_was_encoded_twice_is_told_from_text_in_many_languages() {
+        let croatian = "Županijski sud u Čakovcu odlučio je: žalba se odbija, đak šuti.";
+        let (twice, _) = encoding_rs::WINDOWS_1252.decode_without_bom_handling(croatian.as_bytes());
+        assert!(is_doubly_encoded(&twice), "{twice}");
+        for text in [
+            croatian,
+            "SÃO PAULO, ÂMBAR, MANHÃ",
+            "Ærlig talt: på Åland äro vi många.",
+            "plain",
+            "€ 5–10 “quoted” … â€",
+        ] {
+            assert!(!is_doubly_encoded(text), "{text}");
+        }
+    }
 }

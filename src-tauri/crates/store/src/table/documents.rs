@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use docent_domain::{
     ChunkKey, ContentHash, Document, DocumentId, DocumentStatus, FolderId, Format, JobId, JobKind,
-    Language, NewChunk, Origin, Timestamp, WorkspaceId, WorkspaceScope,
+    Language, NewChunk, Origin, Problem, ProblemCount, Timestamp, WorkspaceId, WorkspaceScope,
 };
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
@@ -22,8 +22,14 @@ use crate::row::{self, blob, word};
 use crate::{Entity, Error, Result, Store, fold};
 
 const COLUMNS: &str = "workspace_id, id, folder_id, origin, path, title, format, size_bytes, \
-     modified_at, content_hash, status, coalesce(reason, note) AS reason, language, page_count, \
-     chunk_count, embedded_count, created_at, updated_at";
+     modified_at, content_hash, status, coalesce(reason, note) AS reason, \
+     coalesce(problem, content_problem) AS problem, language, page_count, chunk_count, \
+     embedded_count, created_at, updated_at";
+
+/// The [`Problem`] that a document is listed under. What failed is listed whatever it failed of;
+/// what is to be tried again is not yet in trouble.
+const PROBLEM: &str = "CASE WHEN status IN ('failed', 'skipped') \
+     THEN coalesce(problem, content_problem, 'other') ELSE content_problem END";
 
 /// The order of a list by status: what needs the user first, what is done last.
 const STATUS_RANK: &str = "CASE status WHEN 'failed' THEN 0 WHEN 'skipped' THEN 1 \
@@ -100,6 +106,8 @@ pub struct DocumentContent {
     pub chunks: Vec<NewChunk>,
     /// A warning, or why there are no chunks.
     pub note: Option<String>,
+    /// What the note tells of.
+    pub problem: Option<Problem>,
 }
 
 /// What changed for the indexes.
@@ -140,6 +148,7 @@ pub enum DocumentSort {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DocumentQuery {
     pub status: Option<DocumentStatus>,
+    pub problem: Option<Problem>,
     /// Has to occur in the title or the path, without regard to case and marks.
     pub text: Option<String>,
     pub folder: Option<FolderId>,
@@ -313,6 +322,10 @@ impl<'a> Documents<'a> {
         if let Some(status) = query.status {
             sql.push(" AND status = ").push_bind(status.as_str());
         }
+        if let Some(problem) = query.problem {
+            sql.push(format!(" AND {PROBLEM} = "))
+                .push_bind(word(problem));
+        }
         if let Some(folder) = query.folder {
             sql.push(" AND folder_id = ").push_bind(blob(folder));
         }
@@ -369,6 +382,41 @@ impl<'a> Documents<'a> {
         })
     }
 
+    /// How many documents have each problem; those without one are not counted.
+    pub async fn problems(&self, scope: &WorkspaceScope) -> Result<Vec<ProblemCount>> {
+        sqlx::query(&format!(
+            "SELECT {PROBLEM} AS problem, count(*) AS documents,
+                 count(*) FILTER (WHERE chunk_count > 0) AS searchable
+             FROM documents
+             WHERE workspace_id = ?1 AND {PROBLEM} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
+        ))
+        .bind(blob(scope.workspace()))
+        .fetch_all(self.store.reader())
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(ProblemCount {
+                problem: row::from_word(row, "problem")?,
+                documents: row::number(row, "documents")?,
+                searchable: row::number(row, "searchable")?,
+            })
+        })
+        .collect()
+    }
+
+    /// Notes what kind of trouble an attempt is about to fail with. It stays until the document's
+    /// reason goes.
+    pub async fn note_problem(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        problem: Problem,
+    ) -> Result<()> {
+        let mut tx = self.store.write().await?;
+        set_problem_in_tx(&mut tx, scope, id, problem).await?;
+        tx.commit().await
+    }
+
     /// Queues the document for reading again, whatever its state, as urgently as one added by hand
     /// and without waiting any longer after a failure.
     pub async fn retry(
@@ -413,13 +461,17 @@ impl<'a> Documents<'a> {
         let workspace = blob(scope.workspace());
         let removed = chunks::delete_of_document_in_tx(&mut tx, scope, id).await?;
         let added = chunks::insert_in_tx(&mut tx, scope, id, &content.chunks).await?;
-        let note = match &content.note {
-            None if added.is_empty() => Some("No text was found in this document."),
-            note => note.as_deref(),
+        let (note, problem) = match &content.note {
+            None if added.is_empty() => (
+                Some("No text was found in this document."),
+                Some(Problem::Empty),
+            ),
+            note => (note.as_deref(), content.problem),
         };
         sqlx::query(
             "UPDATE documents SET content_hash = ?3, title = ?4, folded_title = ?5, format = ?6,
-                 language = ?7, page_count = ?8, chunk_count = ?9, embedded_count = 0, note = ?10
+                 language = ?7, page_count = ?8, chunk_count = ?9, embedded_count = 0, note = ?10,
+                 content_problem = ?11
              WHERE workspace_id = ?1 AND id = ?2",
         )
         .bind(&workspace)
@@ -432,6 +484,7 @@ impl<'a> Documents<'a> {
         .bind(content.page_count)
         .bind(added.len() as i64)
         .bind(note)
+        .bind(problem.map(word))
         .execute(tx.connection())
         .await?;
         sqlx::query(
@@ -505,11 +558,13 @@ impl<'a> Documents<'a> {
         id: DocumentId,
         claim: Claim,
         reason: &str,
+        problem: Problem,
         now: Timestamp,
     ) -> Result<ContentReplaced> {
         let mut tx = self.store.write().await?;
         complete_read_in_tx(&mut tx, scope, id, claim, now).await?;
         let removed = forget_content_in_tx(&mut tx, scope, id).await?;
+        set_problem_in_tx(&mut tx, scope, id, problem).await?;
         settle_in_tx(&mut tx, scope, id, Some(reason), now).await?;
         tx.commit().await?;
         Ok(ContentReplaced {
@@ -814,7 +869,8 @@ pub(crate) async fn settle_in_tx(
     now: Timestamp,
 ) -> Result<()> {
     sqlx::query(
-        "UPDATE documents SET reason = ?3, updated_at = ?4, status = coalesce(
+        "UPDATE documents SET reason = ?3, updated_at = ?4,
+             problem = CASE WHEN ?3 IS NOT NULL THEN problem END, status = coalesce(
              (SELECT CASE j.state WHEN 'running' THEN 'reading' ELSE 'queued' END FROM jobs j
               WHERE j.workspace_id = ?1 AND j.document_id = ?2 AND j.kind = 'read'
                 AND j.state IN ('queued', 'running')),
@@ -828,6 +884,24 @@ pub(crate) async fn settle_in_tx(
     .bind(now.0)
     .execute(tx.connection())
     .await?;
+    Ok(())
+}
+
+async fn set_problem_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+    problem: Problem,
+) -> Result<()> {
+    let done = sqlx::query("UPDATE documents SET problem = ?3 WHERE workspace_id = ?1 AND id = ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .bind(word(problem))
+        .execute(tx.connection())
+        .await?;
+    if done.rows_affected() == 0 {
+        return Err(Error::NotFound(Entity::Document));
+    }
     Ok(())
 }
 
@@ -858,7 +932,8 @@ async fn forget_content_in_tx(
     let title = title_by_name(&known);
     sqlx::query(
         "UPDATE documents SET content_hash = NULL, title = ?3, folded_title = ?4, format = NULL,
-             language = NULL, page_count = NULL, chunk_count = 0, embedded_count = 0, note = NULL
+             language = NULL, page_count = NULL, chunk_count = 0, embedded_count = 0, note = NULL,
+             content_problem = NULL
          WHERE workspace_id = ?1 AND id = ?2",
     )
     .bind(blob(scope.workspace()))
@@ -969,6 +1044,7 @@ fn document(row: &SqliteRow) -> Result<Document> {
         content_hash: row::opt_hash(row, "content_hash")?,
         status: row::from_word(row, "status")?,
         reason: row.try_get("reason")?,
+        problem: row::opt_word(row, "problem")?,
         language: row::opt_word(row, "language")?,
         page_count: row::opt_number(row, "page_count")?,
         chunk_count: row::number(row, "chunk_count")?,

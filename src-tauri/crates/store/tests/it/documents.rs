@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use docent_domain::{DocumentStatus, JobKind, Origin};
+use docent_domain::{DocumentStatus, JobKind, Origin, Problem};
 use docent_store::{
     Claim, DocumentContent, DocumentQuery, DocumentSort, Entity, Error, JobQuery, JobType,
     NewDocument, Registered,
@@ -223,7 +223,7 @@ async fn a_stale_claim_changes_nothing() {
     );
     refused(
         documents
-            .skip(&f.scope, id, stale, "x", NOW)
+            .skip(&f.scope, id, stale, "x", Problem::Empty, NOW)
             .await
             .unwrap_err(),
     );
@@ -370,6 +370,7 @@ async fn a_document_without_text_is_skipped_with_a_reason() {
             id,
             Claim::from(&job),
             "Pictures are not read.",
+            Problem::Unsupported,
             NOW,
         )
         .await
@@ -384,6 +385,76 @@ async fn a_document_without_text_is_skipped_with_a_reason() {
     ));
     assert_eq!(f.store.jobs().counts(&f.scope).await.unwrap().queued, 0);
     assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn documents_in_trouble_are_counted_and_listed_by_their_problem() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let problems = async || documents.problems(&f.scope).await.unwrap();
+    f.ready("/good.pdf", &["jedan"]).await;
+    assert_eq!(problems().await, []);
+
+    let id = f.register("/partly.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    let mut partly = content(&["dva"]);
+    partly.note = Some("1 of 2 pages holds no text.".into());
+    partly.problem = Some(Problem::PartlyScanned);
+    documents
+        .replace_content(&f.scope, id, Claim::from(&job), &partly, NOW)
+        .await
+        .unwrap();
+
+    let failed = f.register("/locked.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    documents
+        .note_problem(&f.scope, failed, Problem::Protected)
+        .await
+        .unwrap();
+    assert_eq!(problems().await.len(), 1, "it has not failed yet");
+    let jobs = f.store.jobs();
+    jobs.fail(&f.scope, Claim::from(&job), "A password.", false, NOW)
+        .await
+        .unwrap();
+    let unknown = f.register("/unknown.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    jobs.fail(&f.scope, Claim::from(&job), "Something.", false, NOW)
+        .await
+        .unwrap();
+
+    let counted: Vec<_> = problems()
+        .await
+        .iter()
+        .map(|count| (count.problem, count.documents, count.searchable))
+        .collect();
+    assert_eq!(
+        counted,
+        [
+            (Problem::Other, 1, 0),
+            (Problem::PartlyScanned, 1, 1),
+            (Problem::Protected, 1, 0)
+        ]
+    );
+    let listed = async |problem| {
+        let query = DocumentQuery {
+            problem: Some(problem),
+            ..DocumentQuery::default()
+        };
+        let page = documents.list(&f.scope, &query).await.unwrap();
+        page.items
+            .into_iter()
+            .map(|item| item.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed(Problem::PartlyScanned).await, [id]);
+    assert_eq!(listed(Problem::Protected).await, [failed]);
+    assert_eq!(listed(Problem::Other).await, [unknown]);
+    assert_eq!(f.get(failed).await.problem, Some(Problem::Protected));
+
+    // What is tried again is not in trouble until it has failed again.
+    documents.retry(&f.scope, failed, NOW).await.unwrap();
+    assert_eq!(f.get(failed).await.problem, None);
+    assert_eq!(listed(Problem::Protected).await, []);
 }
 
 #[tokio::test]

@@ -222,5 +222,6 @@ pub fn content(texts: &[&str]) -> DocumentContent {
         page_count: Some(3),
         chunks: texts.iter().map(|text| chunk(text)).collect(),
         note: None,
+        problem: None,
     }
 }

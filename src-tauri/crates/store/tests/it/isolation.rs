@@ -2,7 +2,9 @@
 
 use std::fmt::Debug;
 
-use docent_domain::{FolderState, Limit, MessageStatus, Progress, Role, Stage, WorkspaceScope};
+use docent_domain::{
+    FolderState, Limit, MessageStatus, Problem, Progress, Role, Stage, WorkspaceScope,
+};
 use docent_store::{Claim, DocumentQuery, Error, JobQuery, JobType, NewMessage, Result, Store};
 use serde_json::json;
 use sqlx::Row as _;
@@ -149,8 +151,18 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             "unchanged",
             documents.mark_unchanged(foreign, id, read, at).await,
         );
-        hidden("skip", documents.skip(foreign, id, read, "x", at).await);
+        hidden(
+            "skip",
+            documents
+                .skip(foreign, id, read, "x", Problem::Empty, at)
+                .await,
+        );
+        hidden(
+            "note problem",
+            documents.note_problem(foreign, id, Problem::Empty).await,
+        );
     }
+    empty("problems", documents.problems(foreign).await);
     empty(
         "delete all",
         documents.delete_all(foreign, &[scanned.id, ready]).await,

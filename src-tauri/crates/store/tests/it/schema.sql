@@ -1,4 +1,4 @@
--- schema 3
+-- schema 4
 CREATE TABLE chat_permissions (
     workspace_id BLOB    NOT NULL,
     id           BLOB    NOT NULL CHECK (length(id) = 16),
@@ -85,6 +85,12 @@ CREATE TABLE documents (
     updated_at     INTEGER NOT NULL, format TEXT CHECK (format IN (
     'text', 'markdown', 'html', 'pdf', 'docx', 'xlsx', 'xls', 'ods', 'csv', 'email', 'pptx', 'odt',
     'epub', 'rst', 'json', 'code'
+)), problem TEXT CHECK (problem IN (
+    'scanned', 'empty', 'garbled', 'encoding', 'protected', 'damaged', 'incomplete', 'too_big',
+    'unsupported', 'unreachable', 'reader_failed', 'partly_scanned', 'other'
+)), content_problem TEXT CHECK (content_problem IN (
+    'scanned', 'empty', 'garbled', 'encoding', 'protected', 'damaged', 'incomplete', 'too_big',
+    'unsupported', 'unreachable', 'reader_failed', 'partly_scanned', 'other'
 )),
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, folder_id) REFERENCES folders (workspace_id, id) ON DELETE CASCADE

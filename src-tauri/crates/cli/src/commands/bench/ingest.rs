@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use docent_engine::AddedFolders;
 use docent_engine::parts::{EmbedKind, Embedder};
+use docent_engine::{AddedFolders, DocumentQuery};
 
 use super::report::{Report, Row};
 use super::rounds::{Paired, median};
@@ -37,7 +37,7 @@ pub async fn measure(stage: &Stage) -> Result<Report, Failure> {
             engine.wait_idle(&scope, |_| {}).await?;
             let embedder = engine.embedder(&scope).await?;
             let mut batches = Vec::new();
-            for document in documents::all(engine, &scope, None).await? {
+            for document in documents::all(engine, &scope, DocumentQuery::default()).await? {
                 batches.extend(engine.embedded_texts(&scope, document.id).await?);
             }
             engine.delete_workspace(&scope).await?;
