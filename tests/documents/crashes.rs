@@ -18,7 +18,7 @@ const FILES_A_ROUND: u32 = 6;
 
 /// What the server has said of a document: none of it may be taken back.
 #[derive(Clone, Debug, PartialEq)]
-struct Acknowledged {
+pub struct Acknowledged {
     path: Value,
     chunks: Value,
     /// When it became searchable by meaning too; nothing touches it after that.
@@ -26,7 +26,7 @@ struct Acknowledged {
 }
 
 /// Documents by their id.
-type Acknowledgements = BTreeMap<String, Acknowledged>;
+pub type Acknowledgements = BTreeMap<String, Acknowledged>;
 
 #[tokio::test]
 async fn killed_twenty_five_times_nothing_is_lost_and_nothing_is_there_twice() -> Result<()> {
@@ -126,7 +126,7 @@ async fn kill_after(docent: &Docent, enough: usize) -> Result<Acknowledgements> 
     Ok(acknowledged)
 }
 
-fn acknowledgements(documents: &[Value]) -> Acknowledgements {
+pub fn acknowledgements(documents: &[Value]) -> Acknowledgements {
     documents
         .iter()
         .filter(|document| is_read(document))
@@ -145,7 +145,7 @@ fn acknowledgements(documents: &[Value]) -> Acknowledgements {
 }
 
 /// What of the acknowledged is missing, and what doctor finds.
-fn losses_after(docent: &Docent, acknowledged: &Acknowledgements) -> Result<Vec<String>> {
+pub fn losses_after(docent: &Docent, acknowledged: &Acknowledgements) -> Result<Vec<String>> {
     let mut losses: Vec<String> = docent
         .findings()?
         .iter()
@@ -179,7 +179,7 @@ fn listed(docent: &Docent) -> Result<Vec<Value>> {
         .with_context(|| format!("documents are listed: {listed}"))
 }
 
-fn write_file(docent: &Docent, number: u32) -> Result<()> {
+pub fn write_file(docent: &Docent, number: u32) -> Result<()> {
     let text = format!(
         "# Spis {number}\n\nPredmet broj {number} zaprimljen je u uredu. The case number {number} \
          was filed by clerk {}.\n\n## Rok\n\nRok za žalbu u predmetu {number} iznosi {} dana od \

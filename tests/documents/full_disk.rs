@@ -2,114 +2,19 @@
 //! when there is room again.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::program::{Docent, named, outcome, until};
+use crate::disk::Disk;
+use crate::program::{Docent, Server, named, outcome, until};
 
 /// Of the whole disk.
 const DISK_KIB: u64 = 64 << 10;
 
 /// Left of it: room for a few of the new files, not for all of them.
 const ROOM_KIB: u64 = 500;
-
-/// A small file system in a mount namespace of its own, which ends with the process that holds it.
-struct SmallDisk {
-    folder: TempDir,
-    holder: Child,
-    /// Whether there is a user namespace too, because this is not root.
-    with_user: bool,
-}
-
-impl SmallDisk {
-    /// `None` where this user may mount nothing, as in a container without any privilege.
-    fn mount() -> Result<Option<Self>> {
-        let folder = tempfile::tempdir()?;
-        let with_user = !rustix::process::geteuid().is_root();
-        let mut command = Command::new("unshare");
-        command.arg("--mount");
-        if with_user {
-            command.args(["--user", "--map-root-user"]);
-        }
-        let mut holder = command
-            .args(["sh", "-c"])
-            .arg(format!(
-                "mount -t tmpfs -o size={DISK_KIB}k tmpfs \"$0\" && echo mounted && exec cat"
-            ))
-            .arg(folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("unshare (util-linux) makes the small disk")?;
-        let mut said = String::new();
-        BufReader::new(holder.stdout.take().context("it is piped")?).read_line(&mut said)?;
-        let disk = Self {
-            folder,
-            holder,
-            with_user,
-        };
-        Ok((said.trim() == "mounted").then_some(disk))
-    }
-
-    /// The words that start a program where the disk is visible.
-    fn wrapper(&self) -> Vec<String> {
-        let mut words = vec!["nsenter".to_owned(), "--mount".to_owned()];
-        if self.with_user {
-            words.extend(["--user".to_owned(), "--preserve-credentials".to_owned()]);
-        }
-        words.push(format!("--target={}", self.holder.id()));
-        words
-    }
-
-    fn shell(&self, script: &str) -> Result<String> {
-        let wrapper = self.wrapper();
-        let output = Command::new(&wrapper[0])
-            .args(&wrapper[1..])
-            .args(["sh", "-c", script])
-            .arg(self.folder.path())
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "{script}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8(output.stdout)?)
-    }
-
-    fn room_kib(&self) -> Result<u64> {
-        let said = self.shell("df --output=avail -k \"$0\" | tail -n 1")?;
-        Ok(said.trim().parse()?)
-    }
-
-    /// Fills the disk but for [`ROOM_KIB`].
-    fn fill(&self) -> Result<()> {
-        let filler = self.room_kib()?.saturating_sub(ROOM_KIB);
-        self.shell(&format!(
-            "head -c {filler}K /dev/zero > \"$0/somebody-elses-file\""
-        ))
-        .map(drop)
-    }
-
-    fn free(&self) -> Result<()> {
-        self.shell("rm \"$0/somebody-elses-file\"").map(drop)
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
-}
 
 fn write_files(folder: &Path, name: &str, count: u32) -> Result<()> {
     for number in 0..count {
@@ -124,7 +29,7 @@ fn write_files(folder: &Path, name: &str, count: u32) -> Result<()> {
 
 #[tokio::test]
 async fn a_full_disk_is_said_costs_nothing_and_work_goes_on_when_there_is_room() -> Result<()> {
-    let Some(disk) = SmallDisk::mount()? else {
+    let Some(disk) = Disk::in_memory(DISK_KIB)? else {
         println!("skipped: this machine lets nobody mount a small disk to fill");
         return Ok(());
     };
@@ -135,7 +40,7 @@ async fn a_full_disk_is_said_costs_nothing_and_work_goes_on_when_there_is_room()
     ensure!(docent.ingest()?["totals"]["indexed"] == 3);
 
     // On the command line: the command ends and says why.
-    disk.fill()?;
+    disk.fill(ROOM_KIB)?;
     write_files(&docent.documents(), "second", 30)?;
     let folder = docent.documents().to_string_lossy().into_owned();
     let (said, output) = docent.run(&["ingest", &folder, "--workspace", "test"])?;
@@ -172,7 +77,7 @@ async fn a_full_disk_is_said_costs_nothing_and_work_goes_on_when_there_is_room()
     // In the server: it goes on by itself, and meanwhile what was there is found.
     let server = docent.serve().await?;
     server.import(&docent.documents()).await?;
-    disk.fill()?;
+    disk.fill(ROOM_KIB)?;
     write_files(&docent.documents(), "third", 30)?;
     server.import(&docent.documents()).await.ok();
     let jobs = until("the server to say that the disk is full", async || {
@@ -222,6 +127,94 @@ async fn a_full_disk_is_said_costs_nothing_and_work_goes_on_when_there_is_room()
     server.kill()?;
     ensure!(docent.findings()?.is_empty());
     Ok(())
+}
+
+/// What is left of the disk while files are added, so that one stage or another finds no room: the
+/// uploaded bytes, the rows, the words, the vectors.
+const LEVELS_KIB: [u64; 5] = [8, 120, 300, 700, 1500];
+
+/// Files added at each level, and one that is uploaded.
+const FILES_A_LEVEL: u32 = 12;
+
+#[tokio::test]
+async fn at_five_fill_levels_nothing_acknowledged_is_lost_and_all_of_it_goes_on_by_itself()
+-> Result<()> {
+    let Some(disk) = Disk::in_memory(DISK_KIB)? else {
+        println!("skipped: this machine lets nobody mount a small disk to fill");
+        return Ok(());
+    };
+    let wrapper = disk.wrapper();
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+    let docent = Docent::new()?.with_data(&disk.data()).through(&wrapper);
+    write_files(&docent.documents(), "zero", FILES_A_LEVEL)?;
+    let server = docent.serve().await?;
+    server.import(&docent.documents()).await?;
+    let mut expected = FILES_A_LEVEL as usize;
+    all_ready(&server, expected).await?;
+    let mut full = 0;
+    for (level, left_kib) in LEVELS_KIB.into_iter().enumerate() {
+        let name = format!("level-{level}");
+        disk.fill(left_kib)?;
+        write_files(&docent.documents(), &name, FILES_A_LEVEL)?;
+        expected += FILES_A_LEVEL as usize;
+        // Refused, it was not acknowledged; taken, it has to be there in the end.
+        let uploaded = "The receipt is in the drawer. ".repeat(2000 + level);
+        let upload = server
+            .upload(&format!("{name}.txt"), uploaded.as_bytes())
+            .await;
+        let imported = server.import(&docent.documents()).await;
+        let said = [upload.as_ref().err(), imported.as_ref().err()]
+            .map(|error| error.map(ToString::to_string));
+        expected += usize::from(upload.is_ok());
+        let jobs = until("a full disk, or the end of it", async || {
+            let health = server.get("/health").await?;
+            let jobs = component(&health, "jobs")?.clone();
+            let documents = server.documents().await?;
+            let is_done = documents.len() == expected && documents.iter().all(is_ready);
+            Ok((jobs["status"] == "degraded" || is_done).then_some(jobs))
+        })
+        .await?;
+        println!("{left_kib} KiB left: {} {said:?}", jobs["message"]);
+        full += usize::from(jobs["status"] == "degraded");
+        let found = server
+            .get("/workspaces/test/search?q=zero+shelf&k=3")
+            .await?;
+        ensure!(
+            found.to_string().contains("zero-"),
+            "what was there is found: {found}"
+        );
+
+        disk.free()?;
+        if imported.is_err() {
+            server.import(&docent.documents()).await?;
+        }
+        all_ready(&server, expected).await?;
+    }
+    ensure!(
+        full >= 3,
+        "the levels are so low that the disk runs full: {full}"
+    );
+    server.kill()?;
+    ensure!(docent.findings()?.is_empty());
+    Ok(())
+}
+
+fn is_ready(document: &Value) -> bool {
+    document["status"] == "ready"
+}
+
+async fn all_ready(server: &Server, count: usize) -> Result<()> {
+    until("everything to be ready", async || {
+        let documents = server.documents().await?;
+        ensure!(
+            documents
+                .iter()
+                .all(|document| document["status"] != "failed"),
+            "a full disk is no fault of a file: {documents:?}"
+        );
+        Ok((documents.len() == count && documents.iter().all(is_ready)).then_some(()))
+    })
+    .await
 }
 
 fn component<'a>(health: &'a Value, name: &str) -> Result<&'a Value> {

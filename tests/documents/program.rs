@@ -26,6 +26,7 @@ pub struct Docent {
     home: TempDir,
     data: PathBuf,
     wrapper: Vec<OsString>,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Docent {
@@ -36,6 +37,7 @@ impl Docent {
             data: home.path().join("data"),
             home,
             wrapper: Vec::new(),
+            environment: Vec::new(),
         })
     }
 
@@ -48,6 +50,11 @@ impl Docent {
     /// Is started by another program, whose arguments end with the program to start.
     pub fn through(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(OsString::from).collect();
+        self
+    }
+
+    pub fn with_environment(mut self, variable: &'static str, value: &'static str) -> Self {
+        self.environment.push((variable, value));
         self
     }
 
@@ -76,6 +83,7 @@ impl Docent {
             .arg(docent_tests::models_dir())
             .args(["--json", "--model", GENERATOR])
             .args(arguments)
+            .envs(self.environment.iter().copied())
             .stdin(Stdio::null());
         command
     }
@@ -178,6 +186,25 @@ impl Server {
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let request = self.http.post(format!("{}{path}", self.api)).json(body);
         answer(request.bearer_auth(&self.token)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        let request = self.http.delete(format!("{}{path}", self.api));
+        answer(request.bearer_auth(&self.token)).await.map(drop)
+    }
+
+    /// Uploads a file to the workspace.
+    pub async fn upload(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut body = format!(
+            "--part\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n"
+        )
+        .into_bytes();
+        body.extend(bytes);
+        body.extend(b"\r\n--part--\r\n");
+        let path = "/workspaces/test/documents";
+        let request = self.http.post(format!("{}{path}", self.api)).body(body);
+        let request = request.header("content-type", "multipart/form-data; boundary=part");
+        answer(request.bearer_auth(&self.token)).await.map(drop)
     }
 
     /// Adds a file or a folder to the workspace.

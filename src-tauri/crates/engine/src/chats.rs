@@ -55,6 +55,7 @@ impl Engine {
             self.answering().cancel(message.id);
         }
         self.store().chats().delete(scope, id).await?;
+        self.expander().forget();
         self.wipe_removed_rows().await;
         self.changed(Topic::Chats, Some(scope.workspace()));
         Ok(())

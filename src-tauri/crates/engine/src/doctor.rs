@@ -64,6 +64,16 @@ impl Engine {
                 }));
         }
         self.blob_problems(repair, &mut report).await?;
+        if repair {
+            self.wipe().await;
+        }
+        for workspace in self.store().workspaces().list().await? {
+            let scope = WorkspaceScope::new(workspace.id);
+            let index = self.indexes().opened(&scope).await;
+            if index.is_some_and(|index| index.holds_removed()) {
+                report.to_wipe.push(workspace.name.to_string());
+            }
+        }
         Ok(report)
     }
 

@@ -14,6 +14,7 @@ impl Engine {
             self.index_health().await,
             self.model_health().await,
             self.queue_health().await,
+            self.removal_health(),
         ];
         let of = |name: &str| {
             components
@@ -135,6 +136,17 @@ impl Engine {
             HealthStatus::Healthy,
             format!("{waiting} to do, {dead} given up"),
         )
+    }
+
+    /// Says whether all that was removed is wiped. Never worse than healthy: it is on its way.
+    fn removal_health(&self) -> ComponentHealth {
+        let (rows, indexes) = self.reader().unwiped();
+        let message = match (indexes, rows) {
+            (0, false) => "what was removed is wiped".to_owned(),
+            (0, true) => "what was removed is being wiped from the database's journal".to_owned(),
+            (indexes, _) => format!("what was removed is being wiped from {indexes} indexes"),
+        };
+        component("removals", HealthStatus::Healthy, message)
     }
 }
 

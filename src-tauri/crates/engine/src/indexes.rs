@@ -327,6 +327,7 @@ impl Engine {
         done.vectors_removed = (&vectors - &wanted).len();
         if !stale.is_empty() {
             self.indexes().note_write(scope);
+            self.reader().wipe_soon(scope.workspace());
             let index = Arc::clone(index);
             blocking("cleaning an index", move || Ok(index.remove(&stale)?)).await?;
         }

@@ -53,8 +53,14 @@ const WORDS_BATCH: usize = 512;
 /// Words wait no longer than this for more to come.
 const WORDS_DELAY: Duration = Duration::from_millis(400);
 
-/// Removals are collected for so long before the word index is rewritten without them.
+/// Removals are collected for so long before the files are rewritten without them.
 const WIPE_DELAY: Duration = Duration::from_secs(2);
+
+/// Rewriting takes at most one part in so many of the time, where much is removed from much,
+const WIPE_SHARE: u32 = 20;
+
+/// but what is removed waits for it no longer than this.
+const WIPE_AT_LATEST: Duration = Duration::from_secs(45);
 
 /// An idle lane looks at the queue this often even when nobody rings; retries fall due by time.
 const IDLE_LOOK: Duration = Duration::from_secs(2);
@@ -94,11 +100,19 @@ pub(crate) struct Reader {
     words_failed: Mutex<HashSet<WorkspaceId>>,
     /// Workspaces whose jobs wait for a model, with what was said about it last.
     blocked: Mutex<HashMap<WorkspaceId, String>>,
-    /// Workspaces whose word index still holds words of what the user has removed.
-    to_wipe: Mutex<HashSet<WorkspaceId>>,
+    to_wipe: Mutex<ToWipe>,
     wipe: Notify,
     /// Whether the last thing that was to be written found no room.
     disk_full: AtomicBool,
+}
+
+/// Where text that was removed may still be in files.
+#[derive(Debug, Default)]
+struct ToWipe {
+    rows: bool,
+    indexes: HashSet<WorkspaceId>,
+    /// What the task at work on them has taken.
+    under_way: HashSet<WorkspaceId>,
 }
 
 /// Changes to an index that wait to be committed together.
@@ -181,7 +195,7 @@ impl Reader {
     pub(crate) fn forget(&self, workspace: WorkspaceId) {
         self.pending().remove(&workspace);
         self.blocked().remove(&workspace);
-        self.to_wipe().remove(&workspace);
+        self.to_wipe().indexes.remove(&workspace);
     }
 
     pub(crate) async fn stop(&self) {
@@ -242,13 +256,25 @@ impl Reader {
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a workspace's word index rewritten without what was removed.
+    /// Has a workspace's index rewritten without what was removed.
     pub(crate) fn wipe_soon(&self, workspace: WorkspaceId) {
-        self.to_wipe().insert(workspace);
+        self.to_wipe().indexes.insert(workspace);
         self.wipe.notify_one();
     }
 
-    fn to_wipe(&self) -> std::sync::MutexGuard<'_, HashSet<WorkspaceId>> {
+    fn wipe_rows_soon(&self) {
+        self.to_wipe().rows = true;
+        self.wipe.notify_one();
+    }
+
+    /// Whether the database, and how many indexes, may still hold text that was removed.
+    pub(crate) fn unwiped(&self) -> (bool, usize) {
+        let to_wipe = self.to_wipe();
+        let indexes = to_wipe.indexes.union(&to_wipe.under_way).count();
+        (to_wipe.rows, indexes)
+    }
+
+    fn to_wipe(&self) -> std::sync::MutexGuard<'_, ToWipe> {
         self.to_wipe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -617,7 +643,7 @@ impl Engine {
         let removed = self.store().documents().forget_content(scope, id).await?;
         if !removed.is_empty() {
             self.queue_words(scope, Vec::new(), &removed);
-            self.wipe_removed(scope).await;
+            self.wipe_removed_rows().await;
         }
         Ok(())
     }
@@ -638,7 +664,7 @@ impl Engine {
             .await?;
         if !replaced.removed.is_empty() {
             self.queue_words(scope, Vec::new(), &replaced.removed);
-            self.wipe_removed(scope).await;
+            self.wipe_removed_rows().await;
         }
         Ok(Ran::Recorded)
     }
@@ -829,6 +855,9 @@ impl Engine {
             since: Instant::now(),
         };
         self.reader().wait_on(scope.workspace(), pending);
+        if !removed.is_empty() {
+            self.reader().wipe_soon(scope.workspace());
+        }
     }
 
     /// Commits what waits for the indexes. Visible on return. What cannot be committed goes on
@@ -931,66 +960,95 @@ impl Engine {
         }
     }
 
-    /// Sees to it that what was just removed is on no disk any more: from the database at once, from
-    /// the word index in the background, where it costs more. Failing is no failure of the removal.
+    /// Sees to it that what was just removed is in no file any more: in the database's at once, in the
+    /// index's in the background, where it costs more. Failing is no failure of the removal.
     pub(crate) async fn wipe_removed(&self, scope: &WorkspaceScope) {
-        self.wipe_removed_rows().await;
         self.reader().wipe_soon(scope.workspace());
+        self.wipe_removed_rows().await;
     }
 
     /// [`Engine::wipe_removed`] of what is in the database alone.
     pub(crate) async fn wipe_removed_rows(&self) {
-        if let Err(error) = self.store().checkpoint().await {
-            tracing::warn!(%error, "the database's journal could not be emptied");
+        if !self.wipe_rows().await {
+            self.reader().wipe_rows_soon();
         }
+    }
+
+    async fn wipe_rows(&self) -> bool {
+        self.store().checkpoint().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the database's journal could not be emptied");
+            false
+        })
     }
 
     async fn wipe_in_time(self: Arc<Self>) {
-        let stopping = self.stopping().clone();
-        while !stopping.is_cancelled() {
+        // The last process may have ended before it came to it.
+        self.reader().wipe_rows_soon();
+        while !self.stopping().is_cancelled() {
             tokio::select! {
                 () = self.reader().wipe.notified() => {}
-                () = stopping.cancelled() => {}
+                () = self.stopping().cancelled() => return,
             }
             // One rewriting serves all that is removed within this time.
-            tokio::select! {
-                () = tokio::time::sleep(WIPE_DELAY) => {}
-                () = stopping.cancelled() => {}
-            }
-            let workspaces = std::mem::take(&mut *self.reader().to_wipe());
-            let mut left = Vec::new();
-            for workspace in workspaces {
-                match self.wipe_words(&WorkspaceScope::new(workspace)).await {
-                    Ok(true) => {}
-                    Ok(false) => left.push(workspace),
-                    Err(error) => {
-                        tracing::warn!(%error, "removed words are still in the index's files");
-                        left.push(workspace);
-                    }
-                }
-            }
-            if !left.is_empty() {
+            self.pause(WIPE_DELAY).await;
+            let begun = Instant::now();
+            if !self.wipe().await {
                 self.pause(RECORD_AGAIN).await;
-                for workspace in left {
-                    self.reader().wipe_soon(workspace);
-                }
+                self.reader().wipe.notify_one();
             }
+            let rest = begun.elapsed().saturating_mul(WIPE_SHARE);
+            self.pause(rest.min(WIPE_AT_LATEST)).await;
         }
     }
 
-    /// Rewrites a word index without what was removed. `false` when some of it is still there.
-    async fn wipe_words(&self, scope: &WorkspaceScope) -> Result<bool> {
+    /// Rewrites what holds text that was removed. `false` when some of it may still be there.
+    pub(crate) async fn wipe(&self) -> bool {
+        let taken = {
+            let mut to_wipe = self.reader().to_wipe();
+            to_wipe.under_way = std::mem::take(&mut to_wipe.indexes);
+            to_wipe.rows = true;
+            to_wipe.under_way.clone()
+        };
+        let mut all = self.wipe_rows().await;
+        self.reader().to_wipe().rows = !all;
+        for workspace in taken {
+            let wiped = self.wipe_index(&WorkspaceScope::new(workspace)).await;
+            let mut to_wipe = self.reader().to_wipe();
+            to_wipe.under_way.remove(&workspace);
+            match wiped {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "what was removed is still in the index's files");
+                }
+            }
+            to_wipe.indexes.insert(workspace);
+            all = false;
+        }
+        all
+    }
+
+    /// Rewrites an index without what was removed. `false` when some of it may still be there.
+    async fn wipe_index(&self, scope: &WorkspaceScope) -> Result<bool> {
+        // What waits to be removed is to be gone as well.
+        self.flush_words().await?;
         let Some(index) = self.indexes().opened(scope).await else {
             // There is nothing to wipe once the workspace is gone.
             let known = self.store().workspaces().list().await?;
             return Ok(known.iter().all(|known| known.id != scope.workspace()));
         };
         self.indexes().note_write(scope);
-        blocking("wiping removed words", move || {
-            index.forget_removed()?;
-            Ok(!index.holds_removed())
-        })
-        .await
+        let forget = |index: Arc<WorkspaceIndex>| {
+            blocking("wiping what was removed", move || {
+                Ok(index.forget_removed()?)
+            })
+        };
+        if forget(Arc::clone(&index)).await? {
+            return Ok(true);
+        }
+        // Commits came in between. Now they wait for it.
+        let _committing = self.reader().committing().await;
+        forget(index).await
     }
 
     async fn keep_house(self: Arc<Self>) {

@@ -352,6 +352,8 @@ pub struct DoctorReport {
     pub findings: Vec<DoctorFinding>,
     /// What could not be looked at, and why.
     pub unchecked: Vec<String>,
+    /// Where text that was removed is still to be wiped from, which happens while Docent runs.
+    pub to_wipe: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -70,6 +70,7 @@ impl Engine {
         // The rows go first: what a crash leaves after this has no owner, and the next start
         // removes it.
         self.store().workspaces().delete(scope).await?;
+        self.expander().forget();
         self.wipe_removed_rows().await;
         // Whatever is still at work could open the index again, or keep it from being removed.
         for _ in 0..JOB_LOOKS {

@@ -6,8 +6,8 @@
 //! sets mean equal content. Damage and foreign data are moved aside or dropped at opening, and
 //! [`OpenReport`] says so; opening never panics on what it finds.
 //!
-//! One folder holds `words` (tantivy), `vectors` (LMDB, with arroy's items) and `lock`, which one
-//! process holds. All calls block and may be made from several threads; a write is on disk and
+//! One folder holds `words` (tantivy), `vectors` (LMDB, with arroy's items), `lock`, which one
+//! process holds, and `removed` as long as removed chunks may still be in the other files. All calls block and may be made from several threads; a write is on disk and
 //! visible when it returns. Scores are raw, BM25 sums and cosines: normalising and fusing them is
 //! the caller's.
 
@@ -42,6 +42,9 @@ pub use crate::quarantine::PartState;
 pub use crate::vectors::TreeReport;
 
 const LOCK_FILE: &str = "lock";
+
+/// There as long as removed chunks may still be in other files of the folder.
+const REMOVED_FILE: &str = "removed";
 
 /// A child process that another thread has just forked holds the locks of this one until it runs
 /// its own program, so a lock given back a moment ago may still be taken.
@@ -158,6 +161,14 @@ type Samples = VecDeque<(RoaringBitmap, Arc<Vec<Vec<f32>>>)>;
 /// A workspace has a sample for each of its languages, and another after it has changed.
 const SAMPLES: usize = 8;
 
+/// What was removed and is not forgotten yet.
+#[derive(Default)]
+struct Removals {
+    /// Whether [`REMOVED_FILE`] is there.
+    noted: bool,
+    made: u64,
+}
+
 /// The index of one workspace. Dropping it closes it.
 pub struct WorkspaceIndex {
     dir: PathBuf,
@@ -166,6 +177,7 @@ pub struct WorkspaceIndex {
     words: Slot<Words>,
     vectors: Slot<Vectors>,
     samples: Mutex<Samples>,
+    removals: Mutex<Removals>,
     /// Last, so that the folder is unlocked after the rest is closed.
     _lock: File,
 }
@@ -206,6 +218,10 @@ impl WorkspaceIndex {
             words: Slot::new(Part::Words, words),
             vectors: Slot::new(Part::Vectors, vectors),
             samples: Mutex::default(),
+            removals: Mutex::new(Removals {
+                noted: dir.join(REMOVED_FILE).exists(),
+                made: 0,
+            }),
             _lock: lock,
         };
         let report = OpenReport {
@@ -319,10 +335,35 @@ impl WorkspaceIndex {
     }
 
     /// Removes chunks from both parts; keys that aren't there are ignored. The vectors go first,
-    /// so that a failure between the two leaves no vector whose words are gone.
+    /// so that a failure between the two leaves no vector whose words are gone. From then on
+    /// [`Self::holds_removed`], until they are forgotten.
     pub fn remove(&self, keys: &RoaringBitmap) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // First: what is not committed may be in the files as well, of a process that was killed.
+        self.note_removal()?;
+        lock(&self.samples).retain(|(sample, _)| sample.is_disjoint(keys));
         self.vectors.with(|vectors| vectors.remove(keys))?;
         self.words.with(|words| words.remove(keys))
+    }
+
+    fn note_removal(&self) -> Result<()> {
+        let mut removals = lock(&self.removals);
+        removals.made += 1;
+        if removals.noted {
+            return Ok(());
+        }
+        let path = self.dir.join(REMOVED_FILE);
+        File::create(&path)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| File::open(&self.dir)?.sync_all())
+            .map_err(|source| match room::is_short(&self.dir, Some(&source)) {
+                true => Error::DiskFull(Part::Words),
+                false => Error::Folder { path, source },
+            })?;
+        removals.noted = true;
+        Ok(())
     }
 
     /// The `k` chunks that match the words of `query` best, among those in `filter`.
@@ -400,18 +441,47 @@ impl WorkspaceIndex {
         self.vectors.peek(Vectors::stop_building);
     }
 
-    /// Whether words of removed chunks are still in the files, so that [`Self::forget_removed`] has
-    /// something to do.
+    /// Whether words or vectors of removed chunks may still be in the files, so that
+    /// [`Self::forget_removed`] has something to do.
     pub fn holds_removed(&self) -> bool {
-        self.words.peek(Words::holds_removed)
+        lock(&self.removals).noted || self.words.peek(Words::holds_removed)
     }
 
-    /// Writes anew what still holds words of removed chunks, and deletes words that were moved aside,
-    /// so that they are on no disk any more. Takes about as long as indexing the chunks beside them
-    /// did. Where a merge is under way already, [`Self::holds_removed`] says whether something is left.
-    pub fn forget_removed(&self) -> Result<()> {
+    /// Writes anew what still holds words or vectors of removed chunks, and deletes what was moved
+    /// aside, so that they are in no file any more; `false` when some of it may still be there, because
+    /// others were at work meanwhile. Of the words, takes about as long as indexing the chunks beside
+    /// the removed ones did; of the vectors, the time to write all of them
+    /// (`tests/it/measure.rs`), while searching goes on.
+    pub fn forget_removed(&self) -> Result<bool> {
+        let made = lock(&self.removals).made;
         self.words.with(Words::forget_removed)?;
-        quarantine::delete(&self.dir, Part::Words)
+        if lock(&self.removals).noted {
+            let copied = self.vectors.with(Vectors::copy_without_removed)?;
+            let mut is_exchanged = false;
+            self.vectors.exchange(|vectors| {
+                let (vectors, exchanged) = vectors.exchange_for_copy(&copied)?;
+                is_exchanged = exchanged;
+                Ok(vectors)
+            })?;
+            if !is_exchanged {
+                return Ok(false);
+            }
+        }
+        quarantine::delete(&self.dir, Part::Words)?;
+        quarantine::delete(&self.dir, Part::Vectors)?;
+        if self.words.peek(Words::holds_removed) {
+            return Ok(false);
+        }
+        let mut removals = lock(&self.removals);
+        if removals.made != made {
+            return Ok(false);
+        }
+        if removals.noted {
+            let path = self.dir.join(REMOVED_FILE);
+            fs::remove_file(&path).map_err(|source| Error::Folder { path, source })?;
+            removals.noted = false;
+        }
+        Ok(true)
     }
 
     /// Gives back the memory that only writing needs; for workspaces that lie idle.

@@ -66,6 +66,18 @@ impl<T> Slot<T> {
         Ok(moved.unwrap_or(state))
     }
 
+    /// Has `exchange` put another in the part's place, when nobody is at work with it. Fails with the
+    /// part closed, to be mended, when `exchange` does.
+    pub fn exchange(&self, exchange: impl FnOnce(T) -> Result<T>) -> Result<()> {
+        let mut slot = write(&self.open);
+        let part = slot.take().ok_or_else(|| self.closed())?;
+        let result = exchange(part).map(|part| *slot = Some(part));
+        if let Err(error) = &result {
+            lock(&self.damage).get_or_insert_with(|| error.to_string());
+        }
+        result
+    }
+
     fn closed(&self) -> Error {
         Error::Damaged {
             part: self.part,

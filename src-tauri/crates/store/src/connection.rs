@@ -20,7 +20,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Sqlite};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _, Sqlite};
 
 use crate::migration::{self, Found, SCHEMA_VERSION};
 use crate::row;
@@ -209,13 +209,13 @@ impl Store {
     }
 
     /// Moves the WAL into the database and empties it, so that deleted text is gone from both.
-    /// Does what it can while somebody reads; the rest happens next time.
-    pub async fn checkpoint(&self) -> Result<()> {
-        self.inner
-            .writer
-            .execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    /// `false` when somebody was reading from the WAL, so that it must be tried again.
+    pub async fn checkpoint(&self) -> Result<bool> {
+        let row = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .fetch_one(&self.inner.writer)
             .await?;
-        Ok(())
+        let busy: i64 = row.try_get(0)?;
+        Ok(busy == 0)
     }
 
     pub(crate) fn reader(&self) -> &SqlitePool {

@@ -35,6 +35,13 @@ pub async fn run(settings: &Settings, output: Output, command: Doctor) -> Result
         for unchecked in &report.unchecked {
             let _ = writeln!(text, "not checked: {unchecked}");
         }
+        for workspace in &report.to_wipe {
+            let _ = writeln!(
+                text,
+                "{workspace}: what was removed is still to be wiped from its index's files, which \
+                 happens while Docent runs, and with --repair"
+            );
+        }
         match (report.findings.is_empty(), report.unchecked.is_empty()) {
             (true, true) => text.push_str("everything agrees\n"),
             (true, false) => text.push_str("everything that was checked agrees\n"),

@@ -98,6 +98,11 @@ impl Expander {
         Some(expansion)
     }
 
+    /// Forgets every question, for when one is removed with its chat.
+    pub(crate) fn forget(&self) {
+        *self.lock() = Default::default();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, (HashMap<Key, Expansion>, VecDeque<Key>)> {
         self.remembered
             .lock()

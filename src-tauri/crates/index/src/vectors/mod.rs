@@ -25,7 +25,8 @@ mod records;
 mod trees;
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, RwLock};
@@ -34,7 +35,10 @@ use arroy::distances::Cosine;
 use docent_domain::{ChunkKey, Language};
 use heed::byteorder::BigEndian;
 use heed::types::{Bytes, DecodeIgnore, Str, U32};
-use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
+use heed::{
+    CommitOrAbort, CompactionOption, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn,
+    WithoutTls,
+};
 use roaring::RoaringBitmap;
 
 use self::codes::{Centre, Code, Codes, Planes};
@@ -55,6 +59,9 @@ const OPEN: u16 = 0;
 const TREES: u16 = 1;
 
 const DATA_FILE: &str = "data.mdb";
+
+/// A copy of the data file without what was removed, until it takes its place.
+const COPY_FILE: &str = "copy.mdb";
 
 /// Counts openings that began and didn't end. See [`STRIKES`].
 const OPENING_FILE: &str = "opening";
@@ -119,6 +126,12 @@ struct Resident {
     /// None until there are more vectors than are read whole.
     centre: Option<Centre>,
     codes: Codes,
+}
+
+/// A copy of the committed state.
+pub(crate) struct Copied {
+    /// The last transaction in it.
+    of: usize,
 }
 
 enum Attempt {
@@ -199,6 +212,8 @@ impl Vectors {
         let opening = dir.join(OPENING_FILE);
         let strikes = fs::read(&opening).map_or(0, |marks| marks.len());
         fs::write(&opening, vec![b'.'; strikes + 1]).map_err(folder)?;
+        // Of a process that ended while it wrote it.
+        forget_copy(dir).map_err(folder)?;
         let attempt = Self::open_env(dir, spec, tuning);
         fs::remove_file(&opening).map_err(folder)?;
         attempt.or_else(|error| match as_damage(&error) {
@@ -208,7 +223,11 @@ impl Vectors {
         })
     }
 
-    fn open_env(dir: &Path, spec: &VectorSpec, tuning: Tuning) -> arroy::Result<Attempt> {
+    /// Opens the environment itself, and its databases if they are there and intact.
+    fn open_databases(
+        dir: &Path,
+        tuning: Tuning,
+    ) -> arroy::Result<(Env<WithoutTls>, Option<Databases>)> {
         let stored_bytes = fs::metadata(dir.join(DATA_FILE)).map_or(0, |file| file.len());
         let map_bytes = tuning
             .map_bytes
@@ -232,15 +251,21 @@ impl Vectors {
                 Ok(CommitOrAbort::<_, ()>::Commit((items, codes, sparse, meta)))
             })?
             .commit();
-        let Some((items, codes, sparse, meta)) = databases else {
-            return Ok(Attempt::Damaged("its databases cannot be opened".into()));
-        };
-        let databases = Databases {
+        let databases = databases.map(|(items, codes, sparse, meta)| Databases {
             items,
             codes,
             sparse,
             meta,
+        });
+        Ok((env, databases))
+    }
+
+    fn open_env(dir: &Path, spec: &VectorSpec, tuning: Tuning) -> arroy::Result<Attempt> {
+        let (env, databases) = Self::open_databases(dir, tuning)?;
+        let Some(databases) = databases else {
+            return Ok(Attempt::Damaged("its databases cannot be opened".into()));
         };
+        let Databases { codes, meta, .. } = databases;
 
         let format = Format {
             layout: LAYOUT,
@@ -397,6 +422,84 @@ impl Vectors {
         }
         resident.remove(&removed);
         Ok(())
+    }
+
+    /// Copies what is here, and nothing of what was removed, into a file beside the data: LMDB leaves
+    /// removed vectors in pages that it may use again, some day. [`Self::exchange_for_copy`] puts the
+    /// copy in the data's place.
+    pub fn copy_without_removed(&self) -> Result<Copied> {
+        self.forget_dropped()
+            .map_err(|error| self.writing_failed(error))?;
+        let copy = self.dir.join(COPY_FILE);
+        let failed = |source| match room::is_short(&self.dir, Some(&source)) {
+            true => Error::DiskFull(Part::Vectors),
+            false => Error::Folder {
+                path: copy.clone(),
+                source,
+            },
+        };
+        let _map = read(&self.map);
+        // Before the copy, so that whatever is committed meanwhile makes it a copy of the past.
+        let of = self.env.info().last_txn_id;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true);
+        let mut file = options.open(&copy).map_err(failed)?;
+        let copied = self
+            .env
+            .copy_to_file(&mut file, CompactionOption::Enabled)
+            .map_err(|error| self.writing_failed(error.into()))
+            .and_then(|()| file.sync_all().map_err(failed));
+        match copied {
+            Ok(()) => Ok(Copied { of }),
+            Err(error) => {
+                let _ = forget_copy(&self.dir);
+                Err(error)
+            }
+        }
+    }
+
+    /// Goes on with the copy; `false` when there was a commit since it was made. For who has the
+    /// vectors alone.
+    pub fn exchange_for_copy(self, copied: &Copied) -> Result<(Self, bool)> {
+        let dir = self.dir.clone();
+        let folder = |source| Error::Folder {
+            path: dir.clone(),
+            source,
+        };
+        if self.env.info().last_txn_id != copied.of {
+            forget_copy(&dir).map_err(folder)?;
+            return Ok((self, false));
+        }
+        let Self {
+            spec,
+            tuning,
+            env,
+            resident,
+            ..
+        } = self;
+        // The same file cannot be open twice.
+        drop(env);
+        fs::rename(dir.join(COPY_FILE), dir.join(DATA_FILE)).map_err(folder)?;
+        File::open(&dir)
+            .and_then(|folder| folder.sync_all())
+            .map_err(folder)?;
+        let (env, databases) = Self::open_databases(&dir, tuning).map_err(Error::OpenVectors)?;
+        let databases = databases.ok_or_else(|| Error::Damaged {
+            part: Part::Vectors,
+            detail: "the databases of its copy cannot be opened".into(),
+        })?;
+        let exchanged = Self {
+            dir,
+            spec,
+            tuning,
+            env,
+            databases,
+            map: RwLock::new(()),
+            writing: Mutex::new(()),
+            resident,
+            stop_building: AtomicBool::new(false),
+        };
+        Ok((exchanged, true))
     }
 
     /// The `k` nearest by the cheapest way that finds them.
@@ -956,6 +1059,13 @@ impl Resident {
                 .collect(),
             Some(_) | None => allowed.unwrap_or_else(|| self.present.clone()),
         }
+    }
+}
+
+fn forget_copy(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(dir.join(COPY_FILE)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

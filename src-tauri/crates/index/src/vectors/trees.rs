@@ -198,7 +198,7 @@ impl Vectors {
     }
 
     /// Deletes the removed items from the trees' index.
-    fn forget_dropped(&self) -> arroy::Result<()> {
+    pub(super) fn forget_dropped(&self) -> arroy::Result<()> {
         let _writing = lock(&self.writing);
         let dropped = read(&self.resident).dropped.clone();
         if dropped.is_empty() {

@@ -14,6 +14,8 @@
 pub(crate) mod tokens;
 pub(crate) mod top;
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -325,18 +327,29 @@ impl Words {
         Ok(Some(BooleanQuery::new(clauses)))
     }
 
-    /// Whether words of removed chunks are still in the files.
+    /// Whether words of removed chunks are still in the files: in segments that are in use, or in files
+    /// of segments that are not in use any more.
     pub fn holds_removed(&self) -> bool {
         let searcher = self.reader.searcher();
-        searcher
-            .segment_readers()
+        let segments = searcher.segment_readers();
+        if segments.iter().any(tantivy::SegmentReader::has_deletes) {
+            return true;
+        }
+        let used: HashSet<String> = segments
             .iter()
-            .any(tantivy::SegmentReader::has_deletes)
+            .map(|segment| segment.segment_id().uuid_string())
+            .collect();
+        let files = std::fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        files
+            .filter_map(|file| segment_of(&file.file_name()))
+            .any(|segment| !used.contains(&segment))
     }
 
     /// Writes the segments that still hold words of removed chunks anew, without holding up writers
-    /// meanwhile.
+    /// meanwhile, and deletes the files of those that are not in use any more.
     pub fn forget_removed(&self) -> Result<()> {
+        // A removal's own commit still had the old segments open.
+        self.reader.reload().map_err(Error::WriteWords)?;
         let segments: Vec<SegmentId> = self
             .reader
             .searcher()
@@ -349,20 +362,19 @@ impl Words {
     }
 
     fn merge(&self, segments: &[SegmentId]) -> Result<()> {
-        if segments.is_empty() {
-            return Ok(());
+        if !segments.is_empty() {
+            let merge = {
+                let mut writer = lock(&self.writer);
+                self.writer(&mut writer)?.merge(segments)
+            };
+            match merge.wait() {
+                // Another merge has one of the segments, or had it; it does the same work.
+                Ok(_) | Err(TantivyError::InvalidArgument(_)) => {}
+                Err(error) => return Err(self.writing(error)),
+            }
+            // What the reader still has open is not deleted.
+            self.reader.reload().map_err(Error::WriteWords)?;
         }
-        let merge = {
-            let mut writer = lock(&self.writer);
-            self.writer(&mut writer)?.merge(segments)
-        };
-        match merge.wait() {
-            // Another merge has one of the segments, or had it; it does the same work.
-            Ok(_) | Err(TantivyError::InvalidArgument(_)) => {}
-            Err(error) => return Err(Error::WriteWords(error)),
-        }
-        // What the reader still has open is not deleted.
-        self.reader.reload().map_err(Error::WriteWords)?;
         let mut writer = lock(&self.writer);
         let collected = self.writer(&mut writer)?.garbage_collect_files().wait();
         collected.map(drop).map_err(Error::WriteWords)
@@ -507,6 +519,13 @@ fn has_segments(dir: &Path) -> std::io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// The segment that a file belongs to, by its name.
+fn segment_of(file: &OsStr) -> Option<String> {
+    let (segment, _) = file.to_str()?.split_once('.')?;
+    let is_id = segment.len() == 32 && segment.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| segment.to_owned())
 }
 
 /// The committed keys by language, or `None` if a key occurs twice.

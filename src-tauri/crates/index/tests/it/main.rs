@@ -3,6 +3,7 @@
 mod damage;
 mod kill;
 mod measure;
+mod removal;
 mod support;
 mod vectors;
 mod words;

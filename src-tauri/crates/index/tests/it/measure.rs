@@ -122,6 +122,7 @@ fn measure_vectors() {
             "  remove one {:.2?}",
             timed(|| index.remove(&[count].into())).0
         );
+        println!("  wipe {:.2?}", timed(|| index.forget_removed().unwrap()).0);
         if trees {
             let (time, report) = timed(|| index.maybe_build_trees().unwrap());
             println!("  trees {time:.1?} {report:?}");

@@ -9,5 +9,6 @@ mod fixtures;
 mod odt;
 mod pdf;
 mod pptx;
+mod seeds;
 mod spreadsheets;
 mod watch;
