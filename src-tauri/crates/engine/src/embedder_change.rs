@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use docent_domain::{ChunkKey, Timestamp, WorkspaceId, WorkspaceScope};
 use docent_index::{Generation, VectorEntry, WorkspaceIndex, estimated_bytes};
-use docent_inference::{EmbedKind, Embedder};
+use docent_inference::EmbedKind;
 use docent_store::{ChangeState, IndexEntry, JobType, NextGeneration, WorkspaceGenerations};
 use roaring::RoaringBitmap;
 use serde::Serialize;
@@ -448,6 +448,10 @@ impl Engine {
                     .await?;
                 // Its memory is given back, and its failures are forgotten.
                 changing.remove(&scope.workspace());
+                if let Some(seen) = self.changes().seen().get_mut(&scope.workspace()) {
+                    seen.waits_for = None;
+                    seen.seconds_left = None;
+                }
             }
         }
         self.changed(Topic::Workspaces, Some(scope.workspace()));
@@ -1132,3 +1136,6 @@ fn nothing_kept() -> Error {
     )
     .with_hint("Change the embedder instead")
 }
+
+#[cfg(test)]
+mod tests;

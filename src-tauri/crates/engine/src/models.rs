@@ -575,10 +575,11 @@ impl Engine {
 }
 
 /// Ids of stand-ins say what they are unlike: `fake-64` in width, `fake-short` in how much they read,
-/// `fake-x` in what they make of it. Any other id names the same one.
+/// `fake-picky` in refusing a word, `fake-x` in what they make of it. Any other id names the same one.
 fn fake_embedder(id: &str) -> FakeEmbedder {
     match id.strip_prefix("fake-") {
         None => FakeEmbedder::new(),
+        Some("picky") => FakeEmbedder::new().salted("picky").refusing("otrov"),
         Some("short") => FakeEmbedder::new().salted("short").with_max_tokens(8),
         Some(variant) => match variant.parse() {
             Ok(dimensions) => FakeEmbedder::with_dimensions(dimensions),

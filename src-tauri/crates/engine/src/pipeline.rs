@@ -125,7 +125,7 @@ impl Drop for TakenWords<'_> {
 }
 
 /// What running a job came to.
-enum Ran {
+pub(crate) enum Ran {
     /// The result is recorded, with the job's end.
     Recorded,
     /// Nothing is left to record but the job's end.
@@ -641,7 +641,7 @@ impl Engine {
     }
 
     /// Makes the vectors that a document still lacks, batch by batch, each recorded at once.
-    async fn embed(
+    pub(crate) async fn embed(
         self: &Arc<Self>,
         scope: &WorkspaceScope,
         claim: Claim,
@@ -658,7 +658,7 @@ impl Engine {
         }
     }
 
-    async fn embed_with(
+    pub(crate) async fn embed_with(
         self: &Arc<Self>,
         open: &OpenIndex,
         scope: &WorkspaceScope,

@@ -226,6 +226,7 @@ pub struct FakeEmbedder {
     sparse: bool,
     salt: String,
     max_tokens: usize,
+    refused: Option<String>,
 }
 
 impl Default for FakeEmbedder {
@@ -247,6 +248,7 @@ impl FakeEmbedder {
             sparse: false,
             salt: String::new(),
             max_tokens: MAX_TOKENS,
+            refused: None,
         }
     }
 
@@ -255,6 +257,13 @@ impl FakeEmbedder {
     pub fn salted(mut self, salt: &str) -> Self {
         self.fingerprint = format!("{}-{salt}", self.fingerprint);
         self.salt = salt.to_owned();
+        self
+    }
+
+    /// Fails whenever a text holds this word.
+    #[must_use]
+    pub fn refusing(mut self, word: &str) -> Self {
+        self.refused = Some(word.to_owned());
         self
     }
 
@@ -328,6 +337,10 @@ impl Embedder for FakeEmbedder {
     }
 
     async fn embed(&self, _kind: EmbedKind, texts: Vec<String>) -> Result<Vec<Embedding>> {
+        let refused = self.refused.as_deref();
+        if refused.is_some_and(|word| texts.iter().any(|text| text.contains(word))) {
+            return Err(Error::Inference("a stand-in refuses this text".into()));
+        }
         Ok(texts.iter().map(|text| self.embedding(text)).collect())
     }
 
