@@ -7,6 +7,7 @@ mod mirror;
 
 mod chats;
 mod documents;
+mod embedder;
 mod events;
 mod models;
 mod query;
@@ -18,6 +19,10 @@ pub use documents::{
     DocumentStatus, DocumentText, Format, Import, Imported, Job, JobCounts, JobKind, JobList,
     JobListParameters, JobState, Language, Origin, PageBox, Progress, SkippedPath, Span, Stage,
     TextBlock, UploadParameters, UploadReceipt, UploadedDocument, Uploads, UploadsForm,
+};
+pub use embedder::{
+    ChangeState, EmbedderChange, EmbedderPlan, EmbedderPlanParameters, EmbedderStatus,
+    LongPassages, NewEmbedder, PreviousVectors,
 };
 pub use events::{ChangeEvent, EventParameters, Topic};
 pub use models::{
