@@ -244,6 +244,9 @@ pub enum Workspaces {
     Create {
         name: String,
     },
+    /// What embeds a workspace, and how its change to another embedder stands. Without an option
+    /// nothing is changed
+    Embedder(Embedder),
     /// Delete a workspace with its chats and everything derived from its documents. Files in
     /// watched folders are not touched
     Delete {
@@ -253,6 +256,36 @@ pub enum Workspaces {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// A change runs in whatever Docent has the data folder open: here it goes on until it is done or
+/// interrupted, and next time from where it was. Questions are answered all the time.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("what").args(["to", "pause", "resume", "cancel", "rollback", "discard"])))]
+pub struct Embedder {
+    /// Workspace, by name or id
+    pub name: String,
+    /// Say what it costs to change to this one; with --yes, do it
+    #[arg(long, value_name = "ID")]
+    pub to: Option<String>,
+    /// Really
+    #[arg(long, requires = "to")]
+    pub yes: bool,
+    /// Stop a change for a while
+    #[arg(long)]
+    pub pause: bool,
+    /// Go on with a change
+    #[arg(long)]
+    pub resume: bool,
+    /// Give a change up, and delete what was made for it
+    #[arg(long)]
+    pub cancel: bool,
+    /// Go back to the embedder before, whose vectors are kept for a week
+    #[arg(long)]
+    pub rollback: bool,
+    /// Delete the vectors of the embedder before
+    #[arg(long)]
+    pub discard: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -309,6 +342,9 @@ mod tests {
             "docent models verify",
             "docent doctor --repair",
             "docent workspaces create W",
+            "docent workspaces embedder W",
+            "docent workspaces embedder W --to bge-m3 --yes",
+            "docent workspaces embedder W --resume --json",
             "docent documents list --workspace W --status failed",
             "docent openapi",
         ] {
@@ -323,6 +359,8 @@ mod tests {
             "docent bench everything",
             "docent bench --rounds 0",
             "docent models fetch a --tests",
+            "docent workspaces embedder W --to x --cancel",
+            "docent workspaces embedder W --yes",
         ] {
             assert!(
                 Arguments::try_parse_from(line.split(' ')).is_err(),

@@ -8,6 +8,7 @@ impl From<docent_store::Error> for Error {
         let code = match &error {
             Store::NotFound(_) => Code::NotFound,
             Store::NameTaken(_)
+            | Store::ChangeUnderWay
             | Store::PathTaken(_)
             | Store::StaleFence(_)
             | Store::MessageSettled

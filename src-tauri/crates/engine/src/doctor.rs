@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use docent_domain::WorkspaceScope;
-use docent_index::WorkspaceIndex;
+use docent_index::{Generation, WorkspaceIndex};
 use docent_store::Finding;
 
 use crate::engine::Engine;
 use crate::error::{Code, Result};
-use crate::indexes::Keys;
+use crate::indexes::{Keys, blocking};
 use crate::types::{DoctorFinding, DoctorReport};
 
 impl Engine {
@@ -41,12 +41,16 @@ impl Engine {
             let Some(index) = self.index_to_check(&scope, &name, &mut report).await? else {
                 continue;
             };
+            self.generation_problems(&scope, &index, &name, repair, &mut report)
+                .await?;
             let problems = self.index_problems(&scope, &index).await?;
             if problems.is_empty() {
                 continue;
             }
             let repaired = if repair {
                 let _committing = self.reader().committing().await;
+                // Another generation of vectors may answer by now.
+                let index = self.indexes().opened(&scope).await.unwrap_or(index);
                 let done = self.reconcile(&scope, &index).await?;
                 Some(format!(
                     "{} chunks' words added, {} removed; {} vectors removed, {} queued to be made again",
@@ -90,7 +94,11 @@ impl Engine {
             Err(error) if error.code() == Code::ModelMissing => error,
             Err(error) => return Err(error),
         };
-        let index = self.indexes().open_as_stored(scope).await?;
+        let live = self.store().generations().get(scope).await?.live;
+        let index = self
+            .indexes()
+            .open_as_stored(scope, Generation(live.number))
+            .await?;
         report.unchecked.push(match &index {
             Some(index) => format!(
                 "{workspace}: whether its vectors, which say that they are of {}, are of its \
@@ -134,6 +142,58 @@ impl Engine {
             .filter(|(count, _)| *count > 0)
             .map(|(count, what)| format!("{count} {what}"))
             .collect())
+    }
+
+    /// Looks at the vectors beside those that answer. Those that are being made may be any share.
+    async fn generation_problems(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        index: &Arc<WorkspaceIndex>,
+        workspace: &str,
+        repair: bool,
+        report: &mut DoctorReport,
+    ) -> Result<()> {
+        let mut changing = self.changes().interrupt().await;
+        self.sweep(&mut changing, scope, index).await?;
+        let known = self.store().generations().get(scope).await?;
+        let numbers = known.numbers();
+        let looking = Arc::clone(index);
+        let kept = known
+            .previous
+            .map(|kept| Generation(kept.generation.number));
+        let (there, kept_is_intact) = blocking("looking at vectors", move || {
+            let intact = match kept {
+                Some(kept) => looking.spec_of(kept)?.is_some(),
+                None => true,
+            };
+            Ok((looking.generations()?, intact))
+        })
+        .await?;
+        let mut found = |problem: String, repaired: Option<&str>| {
+            report.findings.push(DoctorFinding {
+                workspace: Some(workspace.to_owned()),
+                problem,
+                repaired: repaired.map(ToOwned::to_owned),
+            });
+        };
+        for orphan in there.iter().filter(|there| !numbers.contains(&there.0)) {
+            let removed = repair && self.delete_vectors(index, *orphan).await;
+            found(
+                format!("vectors of generation {orphan} belong to no embedder"),
+                removed.then_some("removed"),
+            );
+        }
+        if !kept_is_intact {
+            if repair {
+                let lost = self.store().generations().discard(scope).await?;
+                self.delete_vectors(index, Generation(lost.number)).await;
+            }
+            found(
+                "the vectors that were kept to go back to are missing or damaged".to_owned(),
+                repair.then_some("forgotten; the embedder can be changed back instead"),
+            );
+        }
+        Ok(())
     }
 
     async fn blob_problems(&self, repair: bool, report: &mut DoctorReport) -> Result<()> {

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::cores::Cores;
+use crate::embedder_change::Changes;
 use crate::error::{Code, Error, Result};
 use crate::events::Events;
 use crate::folders::Watching;
@@ -61,6 +62,7 @@ pub struct Engine {
     models: Models,
     indexes: Indexes,
     reader: Reader,
+    changes: Changes,
     expander: Expander,
     watching: Watching,
     answering: Answering,
@@ -115,6 +117,7 @@ impl Engine {
         let engine = Arc::new(Self {
             indexes: Indexes::new(options.data_dir.join("indexes")),
             reader: Reader::new(&models)?,
+            changes: Changes::default(),
             store,
             boot,
             events: Events::new(),
@@ -148,6 +151,7 @@ impl Engine {
         self.tasks.wait().await;
         self.models.unload().await;
         self.reader.stop().await;
+        self.changes.close().await;
         self.indexes.close().await;
         self.store.close().await;
     }
@@ -201,6 +205,10 @@ impl Engine {
 
     pub(crate) fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     pub(crate) fn expander(&self) -> &Expander {

@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use docent_domain::{ChunkKey, Timestamp, WorkspaceId, WorkspaceScope};
-use docent_index::{VectorSpec, WordEntry, WorkspaceIndex};
+use docent_index::{Generation, VectorSpec, WordEntry, WorkspaceIndex};
 use docent_inference::Embedder;
 use roaring::RoaringBitmap;
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::retrieve;
 use crate::search::header;
 use crate::types::Topic;
@@ -28,11 +28,14 @@ const REBUILD_BATCH: usize = 2000;
 const DESTROY_ATTEMPTS: u32 = 30;
 const DESTROY_AGAIN: Duration = Duration::from_millis(100);
 
-/// A workspace's index with the embedder whose vectors it holds.
+/// A workspace's index with the embedder whose vectors it holds. Who has one goes on with these two,
+/// also when another embedder takes over meanwhile.
 #[derive(Clone)]
 pub(crate) struct OpenIndex {
     pub index: Arc<WorkspaceIndex>,
     pub embedder: Arc<dyn Embedder>,
+    /// Its catalog id.
+    pub embedder_id: String,
     general: Arc<OnceCell<Arc<Vec<Vec<f32>>>>>,
 }
 
@@ -51,11 +54,19 @@ impl OpenIndex {
     }
 }
 
+/// The index that answers, and the catalog id of the embedder of its vectors.
+struct Live {
+    index: Arc<WorkspaceIndex>,
+    embedder: String,
+}
+
+type LiveCell = Arc<OnceCell<Live>>;
+
 type Vectors = Arc<Vec<Vec<f32>>>;
 
 pub(crate) struct Indexes {
     root: PathBuf,
-    open: Mutex<HashMap<WorkspaceId, Arc<OnceCell<Arc<WorkspaceIndex>>>>>,
+    open: Mutex<HashMap<WorkspaceId, LiveCell>>,
     /// Those that were mended and are not filled again yet.
     emptied: SyncMutex<HashSet<WorkspaceId>>,
     /// When those were written to last whose writer has not given its memory back since.
@@ -103,8 +114,45 @@ impl Indexes {
         self.root.join(scope.workspace().to_string())
     }
 
-    async fn cell(&self, scope: &WorkspaceScope) -> Arc<OnceCell<Arc<WorkspaceIndex>>> {
+    /// Bytes on the disk of a generation of vectors.
+    pub(crate) fn generation_bytes(&self, scope: &WorkspaceScope, number: u32) -> u64 {
+        WorkspaceIndex::bytes_of(&self.folder(scope), Generation(number))
+    }
+
+    async fn cell(&self, scope: &WorkspaceScope) -> LiveCell {
         Arc::clone(self.open.lock().await.entry(scope.workspace()).or_default())
+    }
+
+    /// Has another generation answer from now on. For who holds the lock on commits, once the rows
+    /// name it. Until [`Self::agrees`], the rows' account of its vectors is taken to be wrong.
+    pub(crate) async fn replace(
+        &self,
+        scope: &WorkspaceScope,
+        index: Arc<WorkspaceIndex>,
+        embedder: &str,
+    ) {
+        self.emptied().insert(scope.workspace());
+        let live = Live {
+            index,
+            embedder: embedder.to_owned(),
+        };
+        let cell = OnceCell::new_with(Some(live));
+        self.open
+            .lock()
+            .await
+            .insert(scope.workspace(), Arc::new(cell));
+    }
+
+    /// The index and the rows have been made to agree.
+    pub(crate) fn agrees(&self, scope: &WorkspaceScope) {
+        self.emptied().remove(&scope.workspace());
+    }
+
+    /// Whether it is these vectors that answer, and that the rows speak of.
+    pub(crate) async fn is_live(&self, scope: &WorkspaceScope, index: &WorkspaceIndex) -> bool {
+        self.opened(scope)
+            .await
+            .is_some_and(|live| live.generation() == index.generation())
     }
 
     /// The index if it is open already.
@@ -113,14 +161,14 @@ impl Indexes {
             .lock()
             .await
             .get(&scope.workspace())
-            .and_then(|cell| cell.get().cloned())
+            .and_then(|cell| cell.get().map(|live| Arc::clone(&live.index)))
     }
 
     /// Those open indexes that were found damaged, or are not filled again yet.
     pub(crate) async fn damaged(&self) -> Vec<WorkspaceScope> {
         let open = self.open.lock().await;
         open.iter()
-            .filter(|(_, cell)| cell.get().is_some_and(|index| index.is_damaged()))
+            .filter(|(_, cell)| cell.get().is_some_and(|live| live.index.is_damaged()))
             .map(|(workspace, _)| *workspace)
             .chain(self.emptied().iter().copied())
             .map(WorkspaceScope::new)
@@ -167,13 +215,14 @@ impl Indexes {
     pub(crate) async fn open_as_stored(
         &self,
         scope: &WorkspaceScope,
+        generation: Generation,
     ) -> Result<Option<Arc<WorkspaceIndex>>> {
         if let Some(open) = self.opened(scope).await {
             return Ok(Some(open));
         }
         let folder = self.folder(scope);
         blocking("opening an index", move || {
-            let opened = WorkspaceIndex::open_as_stored(&folder)?;
+            let opened = WorkspaceIndex::open_as_stored(&folder, generation)?;
             Ok(opened.map(|(index, _)| Arc::new(index)))
         })
         .await
@@ -241,7 +290,10 @@ impl Engine {
         let open = self.open_index_as_it_is(scope).await?;
         if self.indexes().needs_mending(scope, &open.index) {
             let _committing = self.reader().committing().await;
+            // Another generation may answer by now, and the rows speak of that one.
+            let open = self.open_index_as_it_is(scope).await?;
             self.mend_index(scope, &open.index).await?;
+            return Ok(open);
         }
         Ok(open)
     }
@@ -259,38 +311,47 @@ impl Engine {
         let mending = Arc::clone(index);
         let report = blocking("mending an index", move || Ok(mending.mend()?)).await?;
         let done = self.reconcile(scope, index).await?;
-        self.indexes().emptied().remove(&scope.workspace());
+        self.indexes().agrees(scope);
         tracing::warn!(?report, ?done, "mended the index of {}", scope.workspace());
         Ok(())
     }
 
     /// [`Engine::open_index`] for who holds the lock on commits.
     pub(crate) async fn open_index_as_it_is(&self, scope: &WorkspaceScope) -> Result<OpenIndex> {
-        let workspace = self.store().workspaces().get(scope).await?;
-        let embedder = self.model_set().embedder(&workspace.embedder).await?;
+        // A deleted workspace must not come to have an index again.
+        self.store().workspaces().get(scope).await?;
         let cell = self.indexes().cell(scope).await;
-        let index = cell
-            .get_or_try_init(|| async {
-                let folder = self.indexes().folder(scope);
-                let spec = VectorSpec {
-                    fingerprint: embedder.fingerprint().to_owned(),
-                    dimensions: embedder.dimensions(),
-                };
-                let (index, report) = blocking("opening an index", move || {
-                    Ok(WorkspaceIndex::open(&folder, spec)?)
-                })
-                .await?;
-                tracing::info!(?report, "opened the index of {}", scope.workspace());
-                let index = Arc::new(index);
-                let done = self.reconcile(scope, &index).await?;
-                tracing::info!(?done, "reconciled the index of {}", scope.workspace());
-                // The process may have ended before it was wiped.
-                if index.holds_removed() {
-                    self.reader().wipe_soon(scope.workspace());
-                }
-                Ok::<_, Error>(index)
-            })
-            .await?;
+        let live = cell.get_or_try_init(|| self.open_live(scope)).await?;
+        let embedder = self.model_set().embedder(&live.embedder).await?;
+        if embedder.fingerprint() != live.index.vector_spec().fingerprint {
+            // Its files were replaced. The next opening drops what the old ones made.
+            let mut open = self.indexes().open.lock().await;
+            if open
+                .get(&scope.workspace())
+                .is_some_and(|known| Arc::ptr_eq(known, &cell))
+            {
+                open.remove(&scope.workspace());
+            }
+            return Err(Error::new(
+                Code::Overloaded,
+                format!(
+                    "the files of {} were replaced while its vectors were in use",
+                    live.embedder
+                ),
+            )
+            .with_hint("Try again in a moment"));
+        }
+        let index = Arc::clone(&live.index);
+        Ok(self.open_with(index, embedder, &live.embedder).await)
+    }
+
+    /// An index with the embedder that its vectors are of.
+    pub(crate) async fn open_with(
+        &self,
+        index: Arc<WorkspaceIndex>,
+        embedder: Arc<dyn Embedder>,
+        embedder_id: &str,
+    ) -> OpenIndex {
         let general = {
             let mut general = self.indexes().general.lock().await;
             Arc::clone(
@@ -299,10 +360,36 @@ impl Engine {
                     .or_default(),
             )
         };
-        Ok(OpenIndex {
-            index: Arc::clone(index),
+        OpenIndex {
+            index,
             embedder,
+            embedder_id: embedder_id.to_owned(),
             general,
+        }
+    }
+
+    /// Opens the generation that the rows name, and makes it agree with them.
+    async fn open_live(&self, scope: &WorkspaceScope) -> Result<Live> {
+        let live = self.store().generations().get(scope).await?.live;
+        let embedder = self.model_set().embedder(&live.embedder).await?;
+        let folder = self.indexes().folder(scope);
+        let spec = spec_of(embedder.as_ref());
+        let (index, report) = blocking("opening an index", move || {
+            let generation = Generation(live.number);
+            Ok(WorkspaceIndex::open_generation(&folder, generation, spec)?)
+        })
+        .await?;
+        tracing::info!(?report, "opened the index of {}", scope.workspace());
+        let index = Arc::new(index);
+        let done = self.reconcile(scope, &index).await?;
+        tracing::info!(?done, "reconciled the index of {}", scope.workspace());
+        // The process may have ended before it was wiped.
+        if index.holds_removed() {
+            self.reader().wipe_soon(scope.workspace());
+        }
+        Ok(Live {
+            index,
+            embedder: live.embedder,
         })
     }
 
@@ -414,6 +501,14 @@ impl Engine {
             Ok(index.add_words(&words)?)
         })
         .await
+    }
+}
+
+/// What the vectors of an embedder are.
+pub(crate) fn spec_of(embedder: &dyn Embedder) -> VectorSpec {
+    VectorSpec {
+        fingerprint: embedder.fingerprint().to_owned(),
+        dimensions: embedder.dimensions(),
     }
 }
 

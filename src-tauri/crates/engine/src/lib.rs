@@ -12,6 +12,7 @@ mod convert;
 mod cores;
 mod doctor;
 mod documents;
+mod embedder_change;
 mod engine;
 mod error;
 mod events;
@@ -33,6 +34,10 @@ mod workspaces;
 pub use answer::evidence::{CALIBRATION, Calibration, Evidence, SIGNS};
 pub use answer::query::{LONGEST_QUESTION_CHARS, MOST_PASSAGES};
 pub use config::{Config, ExpansionPolicy, OpenAiConfig};
+pub use docent_store::ChangeState;
+pub use embedder_change::{
+    EmbedderChange, EmbedderPlan, EmbedderStatus, LongPassages, PreviousVectors,
+};
 pub use engine::{Engine, EngineOptions};
 pub use error::{Code, Error, Result};
 pub use models::ModelSource;

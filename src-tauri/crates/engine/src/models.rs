@@ -154,7 +154,7 @@ impl Models {
         }
         let loaded = match self.source {
             ModelSource::Fakes => {
-                let fake = Arc::new(FakeEmbedder::new());
+                let fake = Arc::new(fake_embedder(id));
                 LoadedEmbedder {
                     embedder: fake.clone(),
                     tokens: fake,
@@ -328,6 +328,13 @@ impl Models {
                 message,
             },
         }
+    }
+
+    /// What is here of an embedder, and whether it can be asked.
+    pub(crate) fn installed(&self, id: &str) -> (ModelStatus, bool) {
+        let status = self.installed_status(id);
+        let usable = is_usable(&status);
+        (status, usable)
     }
 
     /// The generator's status, and whether it can be asked.
@@ -525,7 +532,7 @@ impl Engine {
         let entry = self.model_set().files().entry(id)?;
         if entry.role != Role::Generator {
             return Err(Error::invalid(format!("{id} does not write answers"))
-                .with_hint("Embedders are chosen when a workspace is created"));
+                .with_hint("Embedders are chosen for each workspace, in its settings"));
         }
         self.model_set().files().path(id)?;
         *self
@@ -564,6 +571,20 @@ impl Engine {
                 self.changed(Topic::Models, None);
             }
         }
+    }
+}
+
+/// Ids of stand-ins say what they are unlike: `fake-64` in width, `fake-short` in how much they read,
+/// `fake-picky` in refusing a word, `fake-x` in what they make of it. Any other id names the same one.
+fn fake_embedder(id: &str) -> FakeEmbedder {
+    match id.strip_prefix("fake-") {
+        None => FakeEmbedder::new(),
+        Some("picky") => FakeEmbedder::new().salted("picky").refusing("otrov"),
+        Some("short") => FakeEmbedder::new().salted("short").with_max_tokens(8),
+        Some(variant) => match variant.parse() {
+            Ok(dimensions) => FakeEmbedder::with_dimensions(dimensions),
+            Err(_) => FakeEmbedder::new().salted(variant),
+        },
     }
 }
 

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::documents::Layout;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
-use crate::indexes::blocking;
+use crate::indexes::{OpenIndex, blocking};
 use crate::models::Models;
 use crate::retrieve::language;
 use crate::search::header;
@@ -139,7 +139,7 @@ impl Drop for TakenWords<'_> {
 }
 
 /// What running a job came to.
-enum Ran {
+pub(crate) enum Ran {
     /// The result is recorded, with the job's end.
     Recorded,
     /// Nothing is left to record but the job's end.
@@ -205,6 +205,12 @@ impl Reader {
     /// The lock on commits to indexes.
     pub(crate) async fn committing(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.committing.lock().await
+    }
+
+    /// Whether any job is being run now.
+    pub(crate) fn is_at_work(&self) -> bool {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        !running.is_empty()
     }
 
     fn is_busy(&self) -> bool {
@@ -291,6 +297,9 @@ impl Engine {
             .spawn(async move { engine.flush_words_in_time().await });
         let engine = Arc::clone(self);
         self.tasks().spawn(async move { engine.keep_house().await });
+        let engine = Arc::clone(self);
+        self.tasks()
+            .spawn(async move { engine.change_embedders().await });
         let engine = Arc::clone(self);
         self.tasks()
             .spawn(async move { engine.wipe_in_time().await });
@@ -507,8 +516,7 @@ impl Engine {
     ) -> Result<Ran> {
         let document = self.store().documents().get(scope, id).await?;
         let open = self.open_index(scope).await?;
-        let embedder = self.store().workspaces().get(scope).await?.embedder;
-        let tokens = self.model_set().token_counter(&embedder).await?;
+        let tokens = self.model_set().token_counter(&open.embedder_id).await?;
         let path = self.file_of(scope, &document).await?;
 
         let inspected = {
@@ -670,14 +678,31 @@ impl Engine {
     }
 
     /// Makes the vectors that a document still lacks, batch by batch, each recorded at once.
-    async fn embed(
+    pub(crate) async fn embed(
         self: &Arc<Self>,
         scope: &WorkspaceScope,
         claim: Claim,
         id: DocumentId,
         cancel: &CancellationToken,
     ) -> Result<Ran> {
-        let open = self.open_index(scope).await?;
+        loop {
+            let open = self.open_index(scope).await?;
+            match self.embed_with(&open, scope, claim, id, cancel).await {
+                // Another embedder has taken over; what is missing now is missing from its vectors.
+                Err(_) if !self.indexes().is_live(scope, &open.index).await => {}
+                ran => return ran,
+            }
+        }
+    }
+
+    pub(crate) async fn embed_with(
+        self: &Arc<Self>,
+        open: &OpenIndex,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        cancel: &CancellationToken,
+    ) -> Result<Ran> {
         let mut pending = self
             .store()
             .chunks()
@@ -791,6 +816,13 @@ impl Engine {
         let keys: Vec<ChunkKey> = vectors.iter().map(|(_, vector)| vector.key).collect();
         let index = Arc::clone(index);
         let committing = self.reader().committing().await;
+        // The rows speak of the vectors that answer.
+        if !self.indexes().is_live(scope, &index).await {
+            return Err(Error::new(
+                Code::Overloaded,
+                "another embedder has taken over meanwhile",
+            ));
+        }
         blocking("indexing vectors", move || {
             let entries: Vec<VectorEntry<'_>> = vectors
                 .iter()
@@ -914,6 +946,7 @@ impl Engine {
                 move || Ok(index.remove(&removed)?),
             )
             .await?;
+            self.changes().sweep_soon(scope.workspace());
         }
         if !pending.added.is_empty() {
             self.add_words(scope, &open.index, &pending.added).await?;
@@ -1064,6 +1097,7 @@ impl Engine {
                     .await;
             }
             self.indexes().release_idle(WRITER_IDLE).await;
+            self.drop_old_vectors(Timestamp::now()).await;
             let finished_before = Timestamp(Timestamp::now().0 - KEEP_FINISHED_MS);
             if let Err(error) = self.store().jobs().prune(finished_before).await {
                 tracing::warn!(%error, "finished jobs could not be forgotten");
@@ -1118,7 +1152,10 @@ impl Engine {
             }
             if let Err(error) = self.open_index(&WorkspaceScope::new(workspace.id)).await {
                 tracing::warn!(%error, workspace = %workspace.name, "its index could not be opened");
+                continue;
             }
+            // What the last process did not get to.
+            self.changes().sweep_soon(workspace.id);
         }
     }
 }

@@ -80,6 +80,8 @@ impl Engine {
             tokio::time::sleep(JOB_LOOK).await;
         }
         {
+            let mut changing = self.changes().interrupt().await;
+            self.changes().forget(&mut changing, scope);
             let _committing = self.reader().committing().await;
             self.reader().forget(scope.workspace());
             self.indexes().destroy(scope).await?;

@@ -7,11 +7,15 @@
 //! [`OpenReport`] says so; opening never panics on what it finds.
 //!
 //! One folder holds `words` (tantivy), `vectors` (LMDB, with arroy's items), `lock`, which one
-//! process holds, and `removed` as long as removed chunks may still be in the other files. All calls block and may be made from several threads; a write is on disk and
+//! process holds, and `removed` as long as removed chunks may still be in the other files. While the
+//! embedder changes there are several [`Generation`]s of vectors, each in a folder of its own; a
+//! [`WorkspaceIndex`] is the words with one of them. All calls block and may be made from several
+//! threads; a write is on disk and
 //! visible when it returns. Scores are raw, BM25 sums and cosines: normalising and fusing them is
 //! the caller's.
 
 mod error;
+mod generation;
 mod languages;
 mod lmdb_check;
 mod quarantine;
@@ -21,11 +25,11 @@ mod sync;
 mod vectors;
 mod words;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use docent_domain::{ChunkKey, Language};
@@ -37,6 +41,7 @@ use crate::vectors::{Vectors, kernels};
 use crate::words::Words;
 
 pub use crate::error::{Error, Fault, Part, Result, VectorOf};
+pub use crate::generation::{Generation, estimated_bytes};
 pub use crate::languages::Languages;
 pub use crate::quarantine::PartState;
 pub use crate::vectors::TreeReport;
@@ -169,17 +174,33 @@ struct Removals {
     made: u64,
 }
 
-/// The index of one workspace. Dropping it closes it.
+/// The index of one workspace, with one generation of vectors. Who has it searches those, whatever
+/// answers others meanwhile. Dropping the last one closes the index.
 pub struct WorkspaceIndex {
+    /// Before what is shared, so that the folder is unlocked after the vectors are closed.
+    set: Arc<VectorSet>,
+    shared: Arc<Shared>,
+}
+
+/// What the generations of a workspace have in common.
+struct Shared {
     dir: PathBuf,
-    spec: VectorSpec,
     tuning: Tuning,
     words: Slot<Words>,
-    vectors: Slot<Vectors>,
-    samples: Mutex<Samples>,
+    /// The generations that are open.
+    sets: Mutex<HashMap<Generation, Weak<VectorSet>>>,
+    /// Of the words, and of any generation.
     removals: Mutex<Removals>,
     /// Last, so that the folder is unlocked after the rest is closed.
     _lock: File,
+}
+
+/// One generation of vectors.
+struct VectorSet {
+    generation: Generation,
+    spec: VectorSpec,
+    vectors: Slot<Vectors>,
+    samples: Mutex<Samples>,
 }
 
 impl WorkspaceIndex {
@@ -191,38 +212,62 @@ impl WorkspaceIndex {
 
     /// [`Self::open`] with whatever spec the vectors in `dir` have, for looking at an index whose
     /// embedder is not here. `None` when there are no vectors that say what they are.
-    pub fn open_as_stored(dir: &Path) -> Result<Option<(Self, OpenReport)>> {
+    pub fn open_as_stored(
+        dir: &Path,
+        generation: Generation,
+    ) -> Result<Option<(Self, OpenReport)>> {
         let spec = {
             if !dir.exists() {
                 return Ok(None);
             }
             let _lock = lock_folder(dir)?;
-            Vectors::stored_spec(dir)?
+            Vectors::stored_spec(dir, generation)?
         };
-        spec.map(|spec| Self::open(dir, spec)).transpose()
+        spec.map(|spec| Self::open_generation(dir, generation, spec))
+            .transpose()
+    }
+
+    /// [`Self::open`] with other vectors than the first.
+    pub fn open_generation(
+        dir: &Path,
+        generation: Generation,
+        spec: VectorSpec,
+    ) -> Result<(Self, OpenReport)> {
+        Self::open_with(dir, generation, spec, Tuning::default())
     }
 
     /// [`Self::open`] with other limits.
     pub fn open_tuned(dir: &Path, spec: VectorSpec, tuning: Tuning) -> Result<(Self, OpenReport)> {
+        Self::open_with(dir, Generation::FIRST, spec, tuning)
+    }
+
+    fn open_with(
+        dir: &Path,
+        generation: Generation,
+        spec: VectorSpec,
+        tuning: Tuning,
+    ) -> Result<(Self, OpenReport)> {
         fs::create_dir_all(dir).map_err(|source| Error::Folder {
             path: dir.to_owned(),
             source,
         })?;
         let lock = lock_folder(dir)?;
         let (words, words_state) = Words::open(dir)?;
-        let (vectors, vectors_state) = Vectors::open(dir, &spec, tuning)?;
-        let index = Self {
+        let shared = Shared {
             dir: dir.to_owned(),
-            spec,
             tuning,
             words: Slot::new(Part::Words, words),
-            vectors: Slot::new(Part::Vectors, vectors),
-            samples: Mutex::default(),
+            sets: Mutex::default(),
             removals: Mutex::new(Removals {
                 noted: dir.join(REMOVED_FILE).exists(),
                 made: 0,
             }),
             _lock: lock,
+        };
+        let (set, vectors_state) = shared.open_set(generation, spec)?;
+        let index = Self {
+            set,
+            shared: Arc::new(shared),
         };
         let report = OpenReport {
             words: words_state,
@@ -231,25 +276,92 @@ impl WorkspaceIndex {
         Ok((index, report))
     }
 
+    /// The same words with another generation of vectors, which is made if there is none. Vectors of
+    /// another spec there are dropped, unless somebody has them open, which fails.
+    pub fn beside(&self, generation: Generation, spec: VectorSpec) -> Result<(Self, PartState)> {
+        let (set, state) = self.shared.open_set(generation, spec)?;
+        let index = Self {
+            set,
+            shared: Arc::clone(&self.shared),
+        };
+        Ok((index, state))
+    }
+
+    /// The generation of vectors that is searched and written here.
+    #[must_use]
+    pub fn generation(&self) -> Generation {
+        self.set.generation
+    }
+
+    /// Every generation that is on the disk, ascending.
+    pub fn generations(&self) -> Result<Vec<Generation>> {
+        generation::list(&self.shared.dir)
+    }
+
+    /// What the vectors of a generation say they are made by; `None` when there are none, or they
+    /// may be damaged.
+    pub fn spec_of(&self, generation: Generation) -> Result<Option<VectorSpec>> {
+        let sets = lock(&self.shared.sets);
+        match sets.get(&generation).and_then(Weak::upgrade) {
+            Some(open) => Ok(Some(open.spec.clone())),
+            None => Vectors::stored_spec(&self.shared.dir, generation),
+        }
+    }
+
+    /// Bytes on the disk of a generation of the index in `dir`, whether it is open or not.
+    #[must_use]
+    pub fn bytes_of(dir: &Path, generation: Generation) -> u64 {
+        folder_bytes(&dir.join(generation.folder()))
+    }
+
+    /// Deletes a generation of vectors. Fails while a search or an addition still has it.
+    pub fn delete_generation(&self, generation: Generation) -> Result<()> {
+        let mut sets = lock(&self.shared.sets);
+        let path = self.shared.dir.join(generation.folder());
+        if sets
+            .get(&generation)
+            .is_some_and(|set| set.strong_count() > 0)
+        {
+            return Err(Error::InUse { path });
+        }
+        sets.remove(&generation);
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(Error::Destroy { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Whether damage was found since opening, so that [`Self::mend`] has something to do.
     pub fn is_damaged(&self) -> bool {
-        self.words.is_damaged() || self.vectors.is_damaged()
+        self.shared.words.is_damaged() || self.set.vectors.is_damaged()
     }
 
     /// Moves parts that were found damaged aside and starts them empty, for the caller to fill
     /// again. Waits for calls under way; others wait for it. A part that cannot be started fails all
     /// calls until a later mending succeeds.
     pub fn mend(&self) -> Result<OpenReport> {
-        self.stop_building();
-        let aside = |part| move |reason| quarantine::move_aside(&self.dir, part, reason);
+        let Shared { dir, words, .. } = &*self.shared;
+        let aside = |reason| quarantine::move_aside(dir, Part::Words, Part::Words.folder(), reason);
         Ok(OpenReport {
-            words: self
-                .words
-                .mend(aside(Part::Words), || Words::open(&self.dir))?,
-            vectors: self.vectors.mend(aside(Part::Vectors), || {
-                Vectors::open(&self.dir, &self.spec, self.tuning)
-            })?,
+            words: words.mend(aside, || Words::open(dir))?,
+            vectors: self.mend_vectors()?,
         })
+    }
+
+    /// [`Self::mend`] of the vectors alone.
+    pub fn mend_vectors(&self) -> Result<PartState> {
+        self.stop_building();
+        let Shared { dir, tuning, .. } = &*self.shared;
+        let VectorSet {
+            generation, spec, ..
+        } = &*self.set;
+        let folder = generation.folder();
+        self.set.vectors.mend(
+            |reason| quarantine::move_aside(dir, Part::Vectors, &folder, reason),
+            || Vectors::open(dir, *generation, spec, *tuning),
+        )
     }
 
     /// Deletes the index in `dir`, which nobody may have open, with everything moved aside there.
@@ -266,42 +378,42 @@ impl WorkspaceIndex {
 
     /// What the vectors here are made by.
     #[must_use]
-    pub const fn vector_spec(&self) -> &VectorSpec {
-        &self.spec
+    pub fn vector_spec(&self) -> &VectorSpec {
+        &self.set.spec
     }
 
     /// The chunks that are searchable by words.
     pub fn word_keys(&self) -> Result<RoaringBitmap> {
-        self.words.with(|words| Ok(words.languages().all()))
+        self.shared.words.with(|words| Ok(words.languages().all()))
     }
 
     /// The chunks that are searchable by meaning.
     pub fn vector_keys(&self) -> Result<RoaringBitmap> {
-        self.vectors.with(|vectors| Ok(vectors.keys()))
+        self.set.vectors.with(|vectors| Ok(vectors.keys()))
     }
 
     /// The chunks of either part by language.
     pub fn languages(&self) -> Languages {
-        let mut languages = self.words.peek(Words::languages);
-        languages.extend(&self.vectors.peek(Vectors::languages));
+        let mut languages = self.shared.words.peek(Words::languages);
+        languages.extend(&self.set.vectors.peek(Vectors::languages));
         languages
     }
 
     /// Adds chunks to the word index, or replaces them.
     pub fn add_words(&self, entries: &[WordEntry<'_>]) -> Result<()> {
-        self.words.with(|words| words.add(entries))
+        self.shared.words.with(|words| words.add(entries))
     }
 
     /// Adds chunks to the vector index, or replaces them.
     pub fn add_vectors(&self, entries: &[VectorEntry<'_>]) -> Result<()> {
-        self.vectors.with(|vectors| vectors.add(entries))
+        self.set.vectors.with(|vectors| vectors.add(entries))
     }
 
     /// The cosines of `question` with those of `keys` that have a vector, in ascending order of key.
     /// For samples that many questions are measured against: their vectors stay in memory, those of
     /// the last few sets of keys.
     pub fn sample_scores(&self, question: &[f32], keys: &RoaringBitmap) -> Result<Vec<f32>> {
-        let known = lock(&self.samples)
+        let known = lock(&self.set.samples)
             .iter()
             .find(|(of, _)| of == keys)
             .map(|(_, vectors)| Arc::clone(vectors));
@@ -313,7 +425,7 @@ impl WorkspaceIndex {
                 Arc::new(stored.into_iter().map(|stored| stored.dense).collect());
             // A sample of chunks whose vectors are still being made would stay too small.
             if vectors.len() as u64 == keys.len() {
-                let mut samples = lock(&self.samples);
+                let mut samples = lock(&self.set.samples);
                 samples.truncate(SAMPLES - 1);
                 samples.push_front((keys.clone(), Arc::clone(&vectors)));
             }
@@ -331,7 +443,7 @@ impl WorkspaceIndex {
 
     /// What is stored of those of `keys` that have a vector, in ascending order.
     pub fn stored_vectors(&self, keys: &RoaringBitmap) -> Result<Vec<StoredVector>> {
-        self.vectors.with(|vectors| vectors.stored(keys))
+        self.set.vectors.with(|vectors| vectors.stored(keys))
     }
 
     /// Removes chunks from both parts; keys that aren't there are ignored. The vectors go first,
@@ -341,13 +453,171 @@ impl WorkspaceIndex {
         if keys.is_empty() {
             return Ok(());
         }
-        // First: what is not committed may be in the files as well, of a process that was killed.
-        self.note_removal()?;
-        lock(&self.samples).retain(|(sample, _)| sample.is_disjoint(keys));
-        self.vectors.with(|vectors| vectors.remove(keys))?;
-        self.words.with(|words| words.remove(keys))
+        self.remove_vectors(keys)?;
+        self.shared.words.with(|words| words.remove(keys))
     }
 
+    /// Removes chunks from this generation of vectors alone.
+    pub fn remove_vectors(&self, keys: &RoaringBitmap) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // First: what is not committed may be in the files as well, of a process that was killed.
+        self.shared.note_removal()?;
+        lock(&self.set.samples).retain(|(sample, _)| sample.is_disjoint(keys));
+        self.set.vectors.with(|vectors| vectors.remove(keys))
+    }
+
+    /// The `k` chunks that match the words of `query` best, among those in `filter`.
+    pub fn search_words(
+        &self,
+        query: &str,
+        k: usize,
+        filter: Option<&RoaringBitmap>,
+    ) -> Result<Vec<Hit>> {
+        self.shared
+            .words
+            .with(|words| words.search(query, k, filter))
+    }
+
+    /// [`Self::search_words`] among each of `groups`, at the price of one search.
+    pub fn search_words_each(
+        &self,
+        query: &str,
+        k: usize,
+        groups: &[&RoaringBitmap],
+    ) -> Result<Vec<Vec<Hit>>> {
+        let groups: Vec<_> = groups.iter().copied().map(Some).collect();
+        self.shared
+            .words
+            .with(|words| words.search_each(query, k, &groups))
+    }
+
+    /// The `k` chunks whose vectors are nearest to `query`, among those in `filter`. Exact in
+    /// small workspaces and narrow filters; see the measured recall in `vectors::codes`.
+    pub fn search_dense(
+        &self,
+        query: &[f32],
+        k: usize,
+        filter: Option<&RoaringBitmap>,
+    ) -> Result<Vec<Hit>> {
+        self.set
+            .vectors
+            .with(|vectors| vectors.search(query, k, filter))
+    }
+
+    /// [`Self::search_dense`] among each of `groups`, at little more than the price of one search.
+    pub fn search_dense_each(
+        &self,
+        query: &[f32],
+        k: usize,
+        groups: &[&RoaringBitmap],
+    ) -> Result<Vec<Vec<Hit>>> {
+        self.set
+            .vectors
+            .with(|vectors| vectors.search_each(query, k, groups))
+    }
+
+    /// [`Self::search_dense`] by reading every vector: the yardstick of recall.
+    pub fn search_dense_exact(
+        &self,
+        query: &[f32],
+        k: usize,
+        filter: Option<&RoaringBitmap>,
+    ) -> Result<Vec<Hit>> {
+        self.set
+            .vectors
+            .with(|vectors| vectors.search_exact(query, k, filter))
+    }
+
+    /// The dot products of the learned sparse weights of `keys` with those of a question, in the
+    /// order of `keys`; 0 for a chunk without weights.
+    pub fn sparse_scores(&self, query: &[(u32, f32)], keys: &[ChunkKey]) -> Result<Vec<f32>> {
+        self.set
+            .vectors
+            .with(|vectors| vectors.sparse_scores(query, keys))
+    }
+
+    /// Background upkeep of the vectors: builds trees where the workspace is large enough, and
+    /// takes the codes' centre again when it has grown. Takes minutes in the largest workspaces;
+    /// searches go on, writes wait for seconds at a time.
+    pub fn maybe_build_trees(&self) -> Result<TreeReport> {
+        self.set.vectors.with(Vectors::maybe_build_trees)
+    }
+
+    /// Makes a running [`Self::maybe_build_trees`] return soon.
+    pub fn stop_building(&self) {
+        self.set.vectors.peek(Vectors::stop_building);
+    }
+
+    /// Whether words or vectors of removed chunks may still be in the files, so that
+    /// [`Self::forget_removed`] has something to do.
+    pub fn holds_removed(&self) -> bool {
+        lock(&self.shared.removals).noted || self.shared.words.peek(Words::holds_removed)
+    }
+
+    /// Writes anew what still holds words or vectors of removed chunks, and deletes what was moved
+    /// aside, so that they are in no file any more; `false` when some of it may still be there, because
+    /// others were at work meanwhile. Of the words, takes about as long as indexing the chunks beside
+    /// the removed ones did; of the vectors, the time to write all of them, of every generation
+    /// (`tests/it/measure.rs`), while searching goes on.
+    pub fn forget_removed(&self) -> Result<bool> {
+        let shared = &*self.shared;
+        let made = lock(&shared.removals).made;
+        shared.words.with(Words::forget_removed)?;
+        if lock(&shared.removals).noted {
+            for generation in self.generations()? {
+                // Vectors that don't say what they are by are of no use, and go when they are opened.
+                let Some(spec) = self.spec_of(generation)? else {
+                    continue;
+                };
+                let (set, _) = shared.open_set(generation, spec)?;
+                if !set.forget_removed()? {
+                    return Ok(false);
+                }
+            }
+        }
+        quarantine::delete(&shared.dir, Part::Words)?;
+        quarantine::delete(&shared.dir, Part::Vectors)?;
+        if shared.words.peek(Words::holds_removed) {
+            return Ok(false);
+        }
+        let mut removals = lock(&shared.removals);
+        if removals.made != made {
+            return Ok(false);
+        }
+        if removals.noted {
+            let path = shared.dir.join(REMOVED_FILE);
+            fs::remove_file(&path).map_err(|source| Error::Folder { path, source })?;
+            removals.noted = false;
+        }
+        Ok(true)
+    }
+
+    /// Gives back the memory that only writing needs; for workspaces that lie idle.
+    pub fn release_memory(&self) -> Result<()> {
+        self.shared.words.with(Words::release)
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> IndexStats {
+        let counts = self.set.vectors.peek(Vectors::counts);
+        IndexStats {
+            words: self.shared.words.peek(|words| words.languages().len()),
+            word_segments: self.shared.words.peek(Words::segments),
+            has_writer: self.shared.words.peek(Words::has_writer),
+            vectors: counts.vectors,
+            sparse: counts.sparse,
+            in_trees: counts.in_trees,
+            resident_bytes: counts.resident_bytes,
+            words_disk_bytes: folder_bytes(&self.shared.dir.join(Part::Words.folder())),
+            vectors_disk_bytes: Self::bytes_of(&self.shared.dir, self.set.generation),
+            map_bytes: counts.map_bytes,
+        }
+    }
+}
+
+impl Shared {
     fn note_removal(&self) -> Result<()> {
         let mut removals = lock(&self.removals);
         removals.made += 1;
@@ -366,144 +636,55 @@ impl WorkspaceIndex {
         Ok(())
     }
 
-    /// The `k` chunks that match the words of `query` best, among those in `filter`.
-    pub fn search_words(
+    /// The generation as it is open already, or opened. LMDB cannot have a file open twice.
+    fn open_set(
         &self,
-        query: &str,
-        k: usize,
-        filter: Option<&RoaringBitmap>,
-    ) -> Result<Vec<Hit>> {
-        self.words.with(|words| words.search(query, k, filter))
-    }
-
-    /// [`Self::search_words`] among each of `groups`, at the price of one search.
-    pub fn search_words_each(
-        &self,
-        query: &str,
-        k: usize,
-        groups: &[&RoaringBitmap],
-    ) -> Result<Vec<Vec<Hit>>> {
-        let groups: Vec<_> = groups.iter().copied().map(Some).collect();
-        self.words
-            .with(|words| words.search_each(query, k, &groups))
-    }
-
-    /// The `k` chunks whose vectors are nearest to `query`, among those in `filter`. Exact in
-    /// small workspaces and narrow filters; see the measured recall in `vectors::codes`.
-    pub fn search_dense(
-        &self,
-        query: &[f32],
-        k: usize,
-        filter: Option<&RoaringBitmap>,
-    ) -> Result<Vec<Hit>> {
-        self.vectors
-            .with(|vectors| vectors.search(query, k, filter))
-    }
-
-    /// [`Self::search_dense`] among each of `groups`, at little more than the price of one search.
-    pub fn search_dense_each(
-        &self,
-        query: &[f32],
-        k: usize,
-        groups: &[&RoaringBitmap],
-    ) -> Result<Vec<Vec<Hit>>> {
-        self.vectors
-            .with(|vectors| vectors.search_each(query, k, groups))
-    }
-
-    /// [`Self::search_dense`] by reading every vector: the yardstick of recall.
-    pub fn search_dense_exact(
-        &self,
-        query: &[f32],
-        k: usize,
-        filter: Option<&RoaringBitmap>,
-    ) -> Result<Vec<Hit>> {
-        self.vectors
-            .with(|vectors| vectors.search_exact(query, k, filter))
-    }
-
-    /// The dot products of the learned sparse weights of `keys` with those of a question, in the
-    /// order of `keys`; 0 for a chunk without weights.
-    pub fn sparse_scores(&self, query: &[(u32, f32)], keys: &[ChunkKey]) -> Result<Vec<f32>> {
-        self.vectors
-            .with(|vectors| vectors.sparse_scores(query, keys))
-    }
-
-    /// Background upkeep of the vectors: builds trees where the workspace is large enough, and
-    /// takes the codes' centre again when it has grown. Takes minutes in the largest workspaces;
-    /// searches go on, writes wait for seconds at a time.
-    pub fn maybe_build_trees(&self) -> Result<TreeReport> {
-        self.vectors.with(Vectors::maybe_build_trees)
-    }
-
-    /// Makes a running [`Self::maybe_build_trees`] return soon.
-    pub fn stop_building(&self) {
-        self.vectors.peek(Vectors::stop_building);
-    }
-
-    /// Whether words or vectors of removed chunks may still be in the files, so that
-    /// [`Self::forget_removed`] has something to do.
-    pub fn holds_removed(&self) -> bool {
-        lock(&self.removals).noted || self.words.peek(Words::holds_removed)
-    }
-
-    /// Writes anew what still holds words or vectors of removed chunks, and deletes what was moved
-    /// aside, so that they are in no file any more; `false` when some of it may still be there, because
-    /// others were at work meanwhile. Of the words, takes about as long as indexing the chunks beside
-    /// the removed ones did; of the vectors, the time to write all of them
-    /// (`tests/it/measure.rs`), while searching goes on.
-    pub fn forget_removed(&self) -> Result<bool> {
-        let made = lock(&self.removals).made;
-        self.words.with(Words::forget_removed)?;
-        if lock(&self.removals).noted {
-            let copied = self.vectors.with(Vectors::copy_without_removed)?;
-            let mut is_exchanged = false;
-            self.vectors.exchange(|vectors| {
-                let (vectors, exchanged) = vectors.exchange_for_copy(&copied)?;
-                is_exchanged = exchanged;
-                Ok(vectors)
-            })?;
-            if !is_exchanged {
-                return Ok(false);
+        generation: Generation,
+        spec: VectorSpec,
+    ) -> Result<(Arc<VectorSet>, PartState)> {
+        let mut sets = lock(&self.sets);
+        if let Some(open) = sets.get(&generation).and_then(Weak::upgrade) {
+            if open.spec == spec {
+                return Ok((open, PartState::Opened));
             }
+            let path = self.dir.join(generation.folder());
+            return Err(Error::InUse { path });
         }
-        quarantine::delete(&self.dir, Part::Words)?;
-        quarantine::delete(&self.dir, Part::Vectors)?;
-        if self.words.peek(Words::holds_removed) {
-            return Ok(false);
-        }
-        let mut removals = lock(&self.removals);
-        if removals.made != made {
-            return Ok(false);
-        }
-        if removals.noted {
-            let path = self.dir.join(REMOVED_FILE);
-            fs::remove_file(&path).map_err(|source| Error::Folder { path, source })?;
-            removals.noted = false;
-        }
-        Ok(true)
+        let mut tries = 1;
+        let (vectors, state) = loop {
+            match Vectors::open(&self.dir, generation, &spec, self.tuning) {
+                // Whoever had it last is just closing it.
+                Err(Error::OpenVectors(arroy::Error::Heed(heed::Error::EnvAlreadyOpened)))
+                    if tries < LOCK_TRIES =>
+                {
+                    tries += 1;
+                    std::thread::sleep(BETWEEN_LOCK_TRIES);
+                }
+                opened => break opened?,
+            }
+        };
+        let set = Arc::new(VectorSet {
+            generation,
+            spec,
+            vectors: Slot::new(Part::Vectors, vectors),
+            samples: Mutex::default(),
+        });
+        sets.insert(generation, Arc::downgrade(&set));
+        Ok((set, state))
     }
+}
 
-    /// Gives back the memory that only writing needs; for workspaces that lie idle.
-    pub fn release_memory(&self) -> Result<()> {
-        self.words.with(Words::release)
-    }
-
-    #[must_use]
-    pub fn stats(&self) -> IndexStats {
-        let counts = self.vectors.peek(Vectors::counts);
-        IndexStats {
-            words: self.words.peek(|words| words.languages().len()),
-            word_segments: self.words.peek(Words::segments),
-            has_writer: self.words.peek(Words::has_writer),
-            vectors: counts.vectors,
-            sparse: counts.sparse,
-            in_trees: counts.in_trees,
-            resident_bytes: counts.resident_bytes,
-            words_disk_bytes: folder_bytes(&self.dir.join(Part::Words.folder())),
-            vectors_disk_bytes: folder_bytes(&self.dir.join(Part::Vectors.folder())),
-            map_bytes: counts.map_bytes,
-        }
+impl VectorSet {
+    /// Writes the vectors anew without those removed; `false` when others were at work meanwhile.
+    fn forget_removed(&self) -> Result<bool> {
+        let copied = self.vectors.with(Vectors::copy_without_removed)?;
+        let mut is_exchanged = false;
+        self.vectors.exchange(|vectors| {
+            let (vectors, exchanged) = vectors.exchange_for_copy(&copied)?;
+            is_exchanged = exchanged;
+            Ok(vectors)
+        })?;
+        Ok(is_exchanged)
     }
 }
 

@@ -57,8 +57,14 @@ pub(crate) fn marked(dir: &Path) -> Option<String> {
         .map(|reason| String::from_utf8_lossy(&reason).into_owned())
 }
 
-pub(crate) fn move_aside(index_dir: &Path, part: Part, reason: String) -> Result<PartState> {
-    let from = index_dir.join(part.folder());
+/// `folder` is the part's in the index folder.
+pub(crate) fn move_aside(
+    index_dir: &Path,
+    part: Part,
+    folder: &str,
+    reason: String,
+) -> Result<PartState> {
+    let from = index_dir.join(folder);
     let prefix = prefix(part);
     let moved_to = index_dir.join(format!("{prefix}{}", Uuid::now_v7()));
     let failed = |source| Error::Folder {
@@ -75,8 +81,7 @@ pub(crate) fn move_aside(index_dir: &Path, part: Part, reason: String) -> Result
     Ok(PartState::Quarantined { reason, moved_to })
 }
 
-pub(crate) fn drop_part(index_dir: &Path, part: Part, reason: String) -> Result<PartState> {
-    let path = index_dir.join(part.folder());
+pub(crate) fn drop_part(path: PathBuf, part: Part, reason: String) -> Result<PartState> {
     tracing::info!(%part, reason, "dropping the index");
     match fs::remove_dir_all(&path) {
         Ok(()) => Ok(PartState::Dropped { reason }),

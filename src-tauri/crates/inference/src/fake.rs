@@ -224,6 +224,9 @@ pub struct FakeEmbedder {
     fingerprint: String,
     dimensions: usize,
     sparse: bool,
+    salt: String,
+    max_tokens: usize,
+    refused: Option<String>,
 }
 
 impl Default for FakeEmbedder {
@@ -243,7 +246,31 @@ impl FakeEmbedder {
             fingerprint: format!("fake-{dimensions}"),
             dimensions,
             sparse: false,
+            salt: String::new(),
+            max_tokens: MAX_TOKENS,
+            refused: None,
         }
+    }
+
+    /// Makes vectors unlike those of others of the same width, as another model does.
+    #[must_use]
+    pub fn salted(mut self, salt: &str) -> Self {
+        self.fingerprint = format!("{}-{salt}", self.fingerprint);
+        self.salt = salt.to_owned();
+        self
+    }
+
+    /// Fails whenever a text holds this word.
+    #[must_use]
+    pub fn refusing(mut self, word: &str) -> Self {
+        self.refused = Some(word.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn with_max_tokens(mut self, tokens: usize) -> Self {
+        self.max_tokens = tokens;
+        self
     }
 
     #[must_use]
@@ -258,7 +285,11 @@ impl FakeEmbedder {
         let mut dense = vec![0.0_f32; self.dimensions];
         let mut sparse = std::collections::BTreeMap::<u32, f32>::new();
         let mut add = |feature: &str, weight: f32| {
-            let hash = fnv1a(feature);
+            let hash = if self.salt.is_empty() {
+                fnv1a(feature)
+            } else {
+                fnv1a(&format!("{}{feature}", self.salt))
+            };
             let sign = if hash >> 63 == 0 { 1.0 } else { -1.0 };
             if let Some(place) = dense.get_mut(hash as usize % self.dimensions.max(1)) {
                 *place += sign * weight;
@@ -298,7 +329,7 @@ impl Embedder for FakeEmbedder {
     }
 
     fn max_tokens(&self) -> usize {
-        MAX_TOKENS
+        self.max_tokens
     }
 
     fn has_sparse(&self) -> bool {
@@ -306,6 +337,10 @@ impl Embedder for FakeEmbedder {
     }
 
     async fn embed(&self, _kind: EmbedKind, texts: Vec<String>) -> Result<Vec<Embedding>> {
+        let refused = self.refused.as_deref();
+        if refused.is_some_and(|word| texts.iter().any(|text| text.contains(word))) {
+            return Err(Error::Inference("a stand-in refuses this text".into()));
+        }
         Ok(texts.iter().map(|text| self.embedding(text)).collect())
     }
 

@@ -25,8 +25,9 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Row as _, Sqlite
 use crate::migration::{self, Found, SCHEMA_VERSION};
 use crate::row;
 use crate::table::{
-    chats::Chats, chunks::Chunks, documents::Documents, flags::Flags, folders::Folders, jobs::Jobs,
-    limits::Limits, settings::Settings, workspaces::Workspaces,
+    chats::Chats, chunks::Chunks, documents::Documents, flags::Flags, folders::Folders,
+    generations::Generations, jobs::Jobs, limits::Limits, settings::Settings,
+    workspaces::Workspaces,
 };
 use crate::{Error, Result};
 
@@ -181,6 +182,11 @@ impl Store {
     #[must_use]
     pub fn chunks(&self) -> Chunks<'_> {
         Chunks::new(self)
+    }
+
+    #[must_use]
+    pub fn generations(&self) -> Generations<'_> {
+        Generations::new(self)
     }
 
     #[must_use]

@@ -36,6 +36,8 @@ pub enum Error {
     NotFound(Entity),
     #[error("a workspace called {0:?} exists already; choose another name")]
     NameTaken(String),
+    #[error("the embedder of this workspace is being changed already")]
+    ChangeUnderWay,
     #[error("another document of this workspace is at {0}")]
     PathTaken(String),
     /// The job was taken over, cancelled or superseded since it was claimed. The result that came
@@ -89,6 +91,8 @@ pub enum Entity {
     Job,
     Chat,
     Message,
+    EmbedderChange,
+    PreviousVectors,
 }
 
 impl fmt::Display for Entity {
@@ -102,6 +106,8 @@ impl fmt::Display for Entity {
             Self::Job => "job",
             Self::Chat => "chat",
             Self::Message => "message",
+            Self::EmbedderChange => "change of embedder",
+            Self::PreviousVectors => "set of previous vectors",
         })
     }
 }
@@ -129,6 +135,7 @@ impl Error {
             | Self::NewerVersion { .. }
             | Self::NotFound(_)
             | Self::NameTaken(_)
+            | Self::ChangeUnderWay
             | Self::PathTaken(_)
             | Self::StaleFence(_)
             | Self::MessageSettled
@@ -148,6 +155,7 @@ impl Error {
         match self {
             Self::NotFound(_)
             | Self::NameTaken(_)
+            | Self::ChangeUnderWay
             | Self::PathTaken(_)
             | Self::StaleFence(_)
             | Self::MessageSettled

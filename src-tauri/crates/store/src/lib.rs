@@ -30,6 +30,9 @@ pub use table::documents::{
 };
 pub use table::flags::Flags;
 pub use table::folders::{FolderRemoved, Folders};
+pub use table::generations::{
+    ChangeState, Generation, Generations, NextGeneration, PreviousGeneration, WorkspaceGenerations,
+};
 pub use table::jobs::{
     BootId, Claim, Failed, JobCounts, JobQuery, JobType, Jobs, MAX_ATTEMPTS, MAX_DEATHS,
     PRIORITY_FOLDER, PRIORITY_HAND_ADDED, Recovery,

@@ -7,6 +7,7 @@ mod mirror;
 
 mod chats;
 mod documents;
+mod embedder;
 mod events;
 mod models;
 mod query;
@@ -19,6 +20,10 @@ pub use documents::{
     JobListParameters, JobState, Language, Origin, PageBox, Problem, ProblemCount, Progress,
     SkippedPath, Span, Stage, TextBlock, UploadParameters, UploadReceipt, UploadedDocument,
     Uploads, UploadsForm,
+};
+pub use embedder::{
+    ChangeState, EmbedderChange, EmbedderPlan, EmbedderPlanParameters, EmbedderStatus,
+    LongPassages, NewEmbedder, PreviousVectors,
 };
 pub use events::{ChangeEvent, EventParameters, Topic};
 pub use models::{

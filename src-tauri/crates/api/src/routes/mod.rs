@@ -2,6 +2,7 @@
 
 mod chats;
 mod documents;
+mod embedder;
 mod events;
 mod files;
 mod folders;
@@ -46,6 +47,16 @@ pub(crate) fn documented() -> OpenApiRouter<ApiState> {
             workspaces::rename_workspace,
             workspaces::delete_workspace
         ))
+        .routes(routes!(embedder::get_embedder))
+        .routes(routes!(embedder::plan_embedder_change))
+        .routes(routes!(
+            embedder::change_embedder,
+            embedder::cancel_embedder_change
+        ))
+        .routes(routes!(embedder::pause_embedder_change))
+        .routes(routes!(embedder::resume_embedder_change))
+        .routes(routes!(embedder::roll_back_embedder))
+        .routes(routes!(embedder::discard_previous_vectors))
         .routes(routes!(folders::list_folders, folders::add_folder))
         .routes(routes!(folders::remove_folder))
         .routes(routes!(folders::scan_folder))

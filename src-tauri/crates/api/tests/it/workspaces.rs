@@ -87,3 +87,84 @@ async fn health_status_and_models() {
     );
     assert!(model["progress"].is_null());
 }
+
+#[tokio::test]
+async fn the_embedder_is_changed_and_changed_back() {
+    let api = Api::open().await;
+    let workspace = api.workspace("Ured").await;
+    let embedder = format!("{workspace}/embedder");
+    let before = api.get(&embedder).await.json();
+    let original = before["embedder"].as_str().unwrap().to_owned();
+    assert_eq!(
+        (&before["change"], &before["previous"]),
+        (&json!(null), &json!(null))
+    );
+
+    let plan = api.get(&format!("{embedder}/plan?to=fake-64")).await.json();
+    assert_eq!(
+        (&plan["from"], &plan["to"]),
+        (&json!(original), &json!("fake-64"))
+    );
+    assert_eq!(
+        (&plan["chunks"], &plan["seconds"]),
+        (&json!(0), &json!(null))
+    );
+    assert_eq!(
+        (&plan["installed"], &plan["obstacle"]),
+        (&json!(true), &json!(null))
+    );
+    let own = api
+        .get(&format!("{embedder}/plan?to={original}"))
+        .await
+        .json();
+    assert!(own["obstacle"].is_string(), "{own}");
+    let nothing = api.get(&format!("{embedder}/plan")).await;
+    assert_eq!(nothing.status, StatusCode::BAD_REQUEST);
+
+    for (path, refused) in [
+        (
+            "pause",
+            api.post(&format!("{embedder}/pause"), &json!({})).await,
+        ),
+        (
+            "resume",
+            api.post(&format!("{embedder}/resume"), &json!({})).await,
+        ),
+        (
+            "rollback",
+            api.post(&format!("{embedder}/rollback"), &json!({})).await,
+        ),
+        ("change", api.delete(&format!("{embedder}/change")).await),
+        (
+            "previous",
+            api.delete(&format!("{embedder}/previous")).await,
+        ),
+    ] {
+        assert_eq!(refused.status, StatusCode::CONFLICT, "{path}");
+    }
+
+    let change = format!("{embedder}/change");
+    let own = api.post(&change, &json!({ "to": original })).await;
+    assert_eq!(own.error_code(), "CONFLICT");
+    let begun = api.post(&change, &json!({ "to": "fake-64" })).await;
+    assert_eq!(begun.status, StatusCode::ACCEPTED);
+    let changed = loop {
+        let status = api.get(&embedder).await.json();
+        if status["change"].is_null() {
+            break status;
+        }
+        assert_eq!(status["change"]["to"], "fake-64");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert_eq!(changed["embedder"], "fake-64");
+    assert_eq!(changed["previous"]["embedder"], original);
+    assert_eq!(api.get(&workspace).await.json()["embedder"], "fake-64");
+    let back = api
+        .post(&format!("{embedder}/rollback"), &json!({}))
+        .await
+        .json();
+    assert_eq!(back["embedder"], original);
+    assert_eq!(back["previous"]["embedder"], "fake-64");
+    let alone = api.delete(&format!("{embedder}/previous")).await.json();
+    assert_eq!(alone["previous"], json!(null));
+}

@@ -4,6 +4,7 @@ pub mod ask;
 pub mod bench;
 pub mod doctor;
 pub mod documents;
+pub mod embedder;
 pub mod eval;
 pub mod ingest;
 pub mod models;

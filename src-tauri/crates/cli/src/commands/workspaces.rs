@@ -11,7 +11,14 @@ use crate::failure::Failure;
 use crate::output::{Output, counted};
 
 pub async fn run(settings: &Settings, output: Output, command: Workspaces) -> Result<(), Failure> {
+    let command = match command {
+        Workspaces::Embedder(embedder) => {
+            return super::embedder::run(settings, output, embedder).await;
+        }
+        command => command,
+    };
     with_engine(settings, Jobs::Rest, async |engine| match command {
+        Workspaces::Embedder(_) => unreachable!("BUG: it was run before"),
         Workspaces::List => {
             let workspaces: Vec<Workspace> = engine
                 .workspaces()

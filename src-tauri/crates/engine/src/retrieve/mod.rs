@@ -15,7 +15,7 @@ use docent_domain::{ChunkKey, Language};
 use docent_index::{Hit, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, Embedding};
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::indexes::OpenIndex;
 use roaring::RoaringBitmap;
 
@@ -97,6 +97,8 @@ impl Wording {
 pub(crate) struct Probe {
     pub wording: Wording,
     pub embedding: Embedding,
+    /// Of the embedder: with vectors of another one the embedding compares to nothing.
+    pub fingerprint: String,
 }
 
 /// Embeds wordings, each once.
@@ -122,6 +124,7 @@ pub(crate) async fn embed(
                 .map(|(wording, embedding)| Probe {
                     wording: wording.clone(),
                     embedding,
+                    fingerprint: embedder.fingerprint().to_owned(),
                 }),
         );
     }
@@ -195,6 +198,16 @@ pub(crate) fn rank_blocking(
     probes: &[Probe],
     general: &[Vec<f32>],
 ) -> Result<Vec<Scored>> {
+    let made_by = &index.vector_spec().fingerprint;
+    if let Some(foreign) = probes.iter().find(|probe| probe.fingerprint != *made_by) {
+        return Err(Error::new(
+            Code::Internal,
+            format!(
+                "a question embedded by {} was to be searched among vectors of {made_by}",
+                foreign.fingerprint
+            ),
+        ));
+    }
     let mut rankings = Vec::with_capacity(probes.len());
     for probe in probes {
         rankings.push((probe.wording.weight, rank_one(index, probe, general)?));

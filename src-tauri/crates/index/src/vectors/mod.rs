@@ -45,6 +45,7 @@ use self::codes::{Centre, Code, Codes, Planes};
 use self::records::{CENTRE, CodeRecord, DROPPED, FORMAT, Format, LAYOUT};
 pub use self::trees::TreeReport;
 use crate::error::{Error, Part, Result, VectorOf};
+use crate::generation::Generation;
 use crate::languages::Languages;
 use crate::lmdb_check::{self, Finding};
 use crate::quarantine::{self, PartState};
@@ -141,23 +142,29 @@ enum Attempt {
 }
 
 impl Vectors {
-    pub fn open(index_dir: &Path, spec: &VectorSpec, tuning: Tuning) -> Result<(Self, PartState)> {
-        let dir = index_dir.join(Part::Vectors.folder());
+    pub fn open(
+        index_dir: &Path,
+        generation: Generation,
+        spec: &VectorSpec,
+        tuning: Tuning,
+    ) -> Result<(Self, PartState)> {
+        let folder = generation.folder();
+        let dir = index_dir.join(&folder);
         let mut state = if dir.join(DATA_FILE).exists() {
             PartState::Opened
         } else {
             PartState::Created
         };
         if let Some(reason) = suspect(&dir)? {
-            state = quarantine::move_aside(index_dir, Part::Vectors, reason)?;
+            state = quarantine::move_aside(index_dir, Part::Vectors, &folder, reason)?;
         }
         match Self::attempt(&dir, spec, tuning)? {
             Attempt::Opened(vectors) => return Ok((*vectors, state)),
             Attempt::Damaged(reason) => {
-                state = quarantine::move_aside(index_dir, Part::Vectors, reason)?;
+                state = quarantine::move_aside(index_dir, Part::Vectors, &folder, reason)?;
             }
             Attempt::Foreign(reason) => {
-                state = quarantine::drop_part(index_dir, Part::Vectors, reason)?;
+                state = quarantine::drop_part(dir.clone(), Part::Vectors, reason)?;
             }
         }
         match Self::attempt(&dir, spec, tuning)? {
@@ -171,8 +178,8 @@ impl Vectors {
 
     /// What the stored vectors say they are made by; `None` when there are none, or they may be
     /// damaged.
-    pub fn stored_spec(index_dir: &Path) -> Result<Option<VectorSpec>> {
-        let dir = index_dir.join(Part::Vectors.folder());
+    pub fn stored_spec(index_dir: &Path, generation: Generation) -> Result<Option<VectorSpec>> {
+        let dir = index_dir.join(generation.folder());
         if !dir.join(DATA_FILE).exists() || suspect(&dir)?.is_some() {
             return Ok(None);
         }

@@ -95,15 +95,16 @@ impl Words {
             PartState::Created
         };
         if let Some(reason) = quarantine::marked(&dir) {
-            state = quarantine::move_aside(index_dir, Part::Words, reason)?;
+            state = quarantine::move_aside(index_dir, Part::Words, Part::Words.folder(), reason)?;
         }
         match Self::attempt(&dir)? {
             Attempt::Opened(words) => return Ok((*words, state)),
             Attempt::Damaged(reason) => {
-                state = quarantine::move_aside(index_dir, Part::Words, reason)?;
+                state =
+                    quarantine::move_aside(index_dir, Part::Words, Part::Words.folder(), reason)?;
             }
             Attempt::Foreign(reason) => {
-                state = quarantine::drop_part(index_dir, Part::Words, reason)?;
+                state = quarantine::drop_part(dir.clone(), Part::Words, reason)?;
             }
         }
         match Self::attempt(&dir)? {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use docent_domain::Language::English;
+use docent_index::{Generation, VectorSpec};
 use roaring::RoaringBitmap;
 
 use crate::support::{Bench, Random, dense, keys, word};
@@ -25,9 +26,9 @@ fn found(folder: &Path, vectors: &[Vec<f32>]) -> RoaringBitmap {
     for entry in walk(folder) {
         bytes.extend(std::fs::read(entry).unwrap());
     }
-    // Vectors stand at multiples of four in their pages.
+    // Vectors stand at even places in their pages.
     let mut seen = std::collections::HashSet::new();
-    for window in bytes.windows(32).step_by(4) {
+    for window in bytes.windows(32).step_by(2) {
         seen.insert(<[u8; 32]>::try_from(window).unwrap());
     }
     let is_there = |vector: &Vec<f32>| {
@@ -170,4 +171,35 @@ fn removed_vectors_leave_trees_too() {
     index.maybe_build_trees().unwrap();
     let hits = index.search_dense(&vectors[99], 1, None).unwrap();
     assert_eq!(keys(&hits), [99]);
+}
+
+/// Also where nobody has the other vectors open when they are wiped.
+#[test]
+fn removed_vectors_leave_every_generation() {
+    let bench = Bench::new(64);
+    let index = bench.open();
+    let vectors = random_vectors(200, 64);
+    let entries: Vec<_> = (0..)
+        .zip(&vectors)
+        .map(|(key, vector)| dense(key, vector))
+        .collect();
+    index.add_vectors(&entries[..100]).unwrap();
+    let spec = VectorSpec {
+        fingerprint: "another".into(),
+        dimensions: 64,
+    };
+    let (beside, _) = index.beside(Generation(2), spec).unwrap();
+    beside.add_vectors(&entries[100..]).unwrap();
+    let (first, second) = (
+        RoaringBitmap::from_iter([7]),
+        RoaringBitmap::from_iter([107]),
+    );
+    index.remove(&first).unwrap();
+    beside.remove_vectors(&second).unwrap();
+    drop(beside);
+    let both = first | second;
+    assert_eq!(found(bench.dir.path(), &vectors) & &both, both, "control");
+    assert!(index.forget_removed().unwrap());
+    assert!(found(bench.dir.path(), &vectors).is_disjoint(&both));
+    assert_eq!(found(bench.dir.path(), &vectors).len(), 198);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use docent_domain::{ChunkKey, Language};
-use docent_index::{Error, PartState, Tuning, VectorEntry, VectorSpec, WorkspaceIndex};
+use docent_index::{Error, Generation, PartState, Tuning, VectorEntry, VectorSpec, WorkspaceIndex};
 use roaring::RoaringBitmap;
 
 use crate::support::{Anisotropic, Bench, Random, cosine, dense, keys, small_tuning};
@@ -443,7 +443,7 @@ fn a_full_disk_loses_nothing_and_work_goes_on_when_there_is_room() {
 fn an_index_can_be_opened_as_what_it_is() {
     let bench = Bench::new(8);
     assert!(
-        WorkspaceIndex::open_as_stored(bench.dir.path())
+        WorkspaceIndex::open_as_stored(bench.dir.path(), Generation::FIRST)
             .unwrap()
             .is_none(),
         "nothing is made where nothing is"
@@ -452,7 +452,7 @@ fn an_index_can_be_opened_as_what_it_is() {
     index.add_vectors(&[dense(3, &[1.0; 8])]).unwrap();
     let spec = index.vector_spec().clone();
     drop(index);
-    let (index, report) = WorkspaceIndex::open_as_stored(bench.dir.path())
+    let (index, report) = WorkspaceIndex::open_as_stored(bench.dir.path(), Generation::FIRST)
         .unwrap()
         .expect("its vectors say what they are");
     assert_eq!(index.vector_spec(), &spec);

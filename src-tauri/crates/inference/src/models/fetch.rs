@@ -441,8 +441,8 @@ impl Fetch {
     }
 }
 
-/// Free for us at the nearest existing folder above `path`; `None` where it cannot be told.
-fn free_bytes(path: &Path) -> Option<u64> {
+/// Bytes free for us at the nearest existing folder above `path`; `None` where it cannot be told.
+pub fn free_bytes(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
         let existing = path.ancestors().find(|folder| folder.exists())?;

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 pub use error::{Error, Mismatch};
+pub use fetch::free_bytes;
 use fetch::{Fetch, ProgressCount};
 use record::{Expected, Record, VerifiedFile, hash_file, sync_folder_of, write_durably};
 

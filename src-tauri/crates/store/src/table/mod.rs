@@ -7,6 +7,7 @@ pub mod chunks;
 pub mod documents;
 pub mod flags;
 pub mod folders;
+pub mod generations;
 pub mod jobs;
 pub mod limits;
 pub mod removed_files;

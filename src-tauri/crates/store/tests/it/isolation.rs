@@ -20,6 +20,7 @@ async fn rows(f: &Fixture, scope: &WorkspaceScope) -> Vec<String> {
         "chats",
         "messages",
         "folders",
+        "generations",
         "removed_files",
         "documents",
         "document_texts",
@@ -125,6 +126,7 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         window_seconds: 1,
     };
     store.limits().set(&own, &limit, NOW).await.unwrap();
+    store.generations().begin(&own, "x", NOW).await.unwrap();
     let before = rows(&f, &own).await;
 
     let foreign = &workspace(store, "Tuđi").await;
@@ -275,6 +277,16 @@ async fn a_foreign_scope_is_like_a_missing_row() {
     empty("limit", store.limits().get(foreign, "x").await);
     empty("limits", store.limits().list(foreign).await);
     empty("unlimit", store.limits().remove(foreign, "x").await);
+    let generations = store.generations();
+    let state = docent_store::ChangeState::Paused;
+    hidden(
+        "change",
+        generations.set_state(foreign, 2, state, None).await,
+    );
+    hidden("cancel", generations.cancel(foreign).await);
+    hidden("cut over", generations.cut_over(foreign, 2, at).await);
+    hidden("roll back", generations.roll_back(foreign, at).await);
+    hidden("discard", generations.discard(foreign).await);
     let workspaces = store.workspaces();
     empty("counts", workspaces.document_counts(foreign).await);
     empty("languages", workspaces.languages(foreign).await);

@@ -7,6 +7,7 @@ mod documents;
 mod faults;
 mod fixture;
 mod folders;
+mod generations;
 mod isolation;
 mod jobs;
 mod plain;

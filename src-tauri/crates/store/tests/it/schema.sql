@@ -114,6 +114,19 @@ CREATE TABLE folders (
     PRIMARY KEY (workspace_id, id),
     UNIQUE (workspace_id, path)
 ) STRICT;
+CREATE TABLE generations (
+    workspace_id BLOB    NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
+    role         TEXT    NOT NULL CHECK (role IN ('next', 'previous')),
+    generation   INTEGER NOT NULL CHECK (generation >= 1),
+    embedder     TEXT    NOT NULL,
+    -- How the making of the next one stands, and what it waits for or why it stopped.
+    state        TEXT    CHECK (state IN ('running', 'paused', 'failed')),
+    reason       TEXT,
+    -- When it began, or was replaced.
+    since        INTEGER NOT NULL,
+    PRIMARY KEY (workspace_id, role),
+    CHECK ((role = 'next') = (state IS NOT NULL))
+) STRICT;
 CREATE TABLE jobs (
     -- Age in the queue. Not the time: clocks jump.
     seq            INTEGER PRIMARY KEY,
@@ -208,7 +221,8 @@ CREATE TABLE workspaces (
     served         INTEGER NOT NULL DEFAULT 0,
     created_at     INTEGER NOT NULL,
     updated_at     INTEGER NOT NULL
-) STRICT;
+, generation INTEGER NOT NULL DEFAULT 1 CHECK (generation >= 1), last_generation INTEGER NOT NULL DEFAULT 1
+    CHECK (last_generation >= 1)) STRICT;
 CREATE INDEX chat_permissions_by_granter ON chat_permissions (granted_by);
 CREATE INDEX chat_permissions_of_user ON chat_permissions (user_id);
 CREATE INDEX chats_by_use ON chats (workspace_id, pinned DESC, updated_at DESC, id DESC);
