@@ -384,6 +384,128 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{workspace}/embedder": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_embedder"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/change": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begins to make the vectors of another embedder in the background. The old ones answer until the
+         *     new ones are whole, and are kept for a week then.
+         */
+        post: operations["change_embedder"];
+        /** Gives a change up and deletes what was made for it. */
+        delete: operations["cancel_embedder_change"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stops a change for a while; what is made is kept. */
+        post: operations["pause_embedder_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells what a change would cost. Takes seconds: it embeds a few of the workspace's chunks. */
+        get: operations["plan_embedder_change"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/previous": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Deletes the kept vectors. */
+        delete: operations["discard_previous_vectors"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Has a paused or failed change go on. */
+        post: operations["resume_embedder_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Has the kept vectors answer again, within seconds, and keeps those that answered until now. */
+        post: operations["roll_back_embedder"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/folders": {
         parameters: {
             query?: never;
@@ -552,6 +674,8 @@ export interface components {
              */
             workspace_id: string | null;
         };
+        /** @enum {string} */
+        ChangeState: "running" | "paused" | "failed";
         Chat: {
             /** Format: int64 */
             created_at: number;
@@ -698,6 +822,60 @@ export interface components {
             text: string;
             title: string;
         };
+        /** @description A change under way. The old embedder answers until it is done. */
+        EmbedderChange: {
+            /**
+             * Format: int64
+             * @description Chunks that have their new vector.
+             */
+            done: number;
+            /** @description What it waits for, or why it stopped. */
+            reason: string | null;
+            /**
+             * Format: double
+             * @description While nothing else wants the machine.
+             */
+            seconds_left: number | null;
+            /** Format: int64 */
+            size_bytes: number;
+            /** Format: int64 */
+            started_at: number;
+            state: components["schemas"]["ChangeState"];
+            to: string;
+            /** Format: int64 */
+            total: number;
+        };
+        /** @description What it would cost to change a workspace's embedder. */
+        EmbedderPlan: {
+            /** Format: int64 */
+            chunks: number;
+            /**
+             * Format: int64
+             * @description About how much the new vectors take on the disk, beside the old ones.
+             */
+            disk_bytes: number | null;
+            /** Format: int64 */
+            free_bytes: number | null;
+            from: string;
+            installed: boolean;
+            long_passages: components["schemas"]["LongPassages"] | null;
+            /** @description Why it cannot begin, for people. */
+            obstacle: string | null;
+            /**
+             * Format: double
+             * @description As measured just now on a few of the workspace's chunks; null where it cannot be told.
+             */
+            seconds: number | null;
+            to: string;
+        };
+        EmbedderStatus: {
+            change: components["schemas"]["EmbedderChange"] | null;
+            /** @description Catalog id of the one that answers. */
+            embedder: string;
+            previous: components["schemas"]["PreviousVectors"] | null;
+            /** Format: int64 */
+            size_bytes: number;
+        };
         /** @description The body of every response that is not a success. */
         ErrorBody: {
             error: components["schemas"]["ErrorDetail"];
@@ -819,6 +997,18 @@ export interface components {
          * @enum {string}
          */
         LanguageChoice: "auto" | "hr" | "en";
+        /**
+         * @description Passages that are longer than what the embedder reads at once: what stands behind that is found
+         *     by its words only.
+         */
+        LongPassages: {
+            /** Format: int64 */
+            longer: number;
+            /** Format: int64 */
+            looked_at: number;
+            /** Format: int64 */
+            max_tokens: number;
+        };
         Message: {
             answer: components["schemas"]["Answer"] | null;
             /** Format: uuid */
@@ -863,6 +1053,12 @@ export interface components {
             /** @description The first question names the chat when this is absent. */
             title?: string | null;
         };
+        NewEmbedder: {
+            /** @description Begin although some passages are longer than what it reads at once. */
+            accept_long_passages?: boolean;
+            /** @description Catalog id. */
+            to: string;
+        };
         NewFolder: {
             /** @description Absolute path of a folder on the machine that Docent runs on. */
             path: string;
@@ -893,6 +1089,19 @@ export interface components {
         };
         /** @enum {string} */
         Plan: "local" | "free" | "pro";
+        /** @description Vectors of the embedder before, kept to go back to. */
+        PreviousVectors: {
+            embedder: string;
+            /**
+             * Format: int64
+             * @description They are deleted then.
+             */
+            kept_until: number;
+            /** Format: int64 */
+            replaced_at: number;
+            /** Format: int64 */
+            size_bytes: number;
+        };
         /** @description Units are the stage's own: pages, chunks, files or bytes. `total` is `null` while unknown. */
         Progress: {
             /** Format: int64 */
@@ -2109,6 +2318,261 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DocumentText"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_embedder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    change_embedder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEmbedder"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    cancel_embedder_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pause_embedder_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    plan_embedder_change: {
+        parameters: {
+            query: {
+                /** @description Catalog id. */
+                to: string;
+            };
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderPlan"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    discard_previous_vectors: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    resume_embedder_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    roll_back_embedder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
                 };
             };
             /** @description What went wrong; branch on `error.code`. */
