@@ -1,4 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
+import { Check, Download } from 'lucide-react'
 import { useState } from 'react'
 
 import { asApiError } from '../../api/errors'
@@ -50,8 +51,12 @@ export function EmbedderSettings({ workspace }: { workspace: string }) {
         {!change && others.length > 0 && (
           <Menu trigger={<Button>{t('embedder.change')}</Button>}>
             {others.map((model) => (
-              <MenuItem key={model.id} onSelect={() => setPlanned(model.id)}>
-                {choice(model, t)}
+              <MenuItem
+                key={model.id}
+                icon={isHere(model) ? <Check size={15} /> : <Download size={15} />}
+                onSelect={() => setPlanned(model.id)}
+              >
+                {isHere(model) ? model.name : `${model.name} (${t('embedder.notHere')})`}
               </MenuItem>
             ))}
           </Menu>
@@ -61,6 +66,7 @@ export function EmbedderSettings({ workspace }: { workspace: string }) {
         <ChangeUnderWay
           change={change}
           name={nameOf(change.to)}
+          answering={nameOf(embedder)}
           onPause={() => void act(api.embedder.pause(workspace))}
           onResume={() => void act(api.embedder.resume(workspace))}
           onCancel={() => void act(api.embedder.cancel(workspace))}
@@ -102,6 +108,7 @@ export function EmbedderSettings({ workspace }: { workspace: string }) {
           workspace={workspace}
           to={planned}
           name={nameOf(planned)}
+          note={models.data?.find((model) => model.id === planned)?.note}
           onClose={() => setPlanned(null)}
           onStart={() => {
             setPlanned(null)
@@ -113,13 +120,15 @@ export function EmbedderSettings({ workspace }: { workspace: string }) {
   )
 }
 
-function choice(model: Model, t: I18n['t']): string {
-  return model.installed === 'verified' ? model.name : `${model.name} (${t('embedder.notHere')})`
+function isHere(model: Model): boolean {
+  return model.installed === 'verified'
 }
 
 interface ChangeUnderWayProps {
   change: EmbedderChange
   name: string
+  /** The one that answers until then. */
+  answering: string
   onPause: () => void
   onResume: () => void
   onCancel: () => void
@@ -131,7 +140,14 @@ const TITLES = {
   failed: 'embedder.failed',
 } as const
 
-function ChangeUnderWay({ change, name, onPause, onResume, onCancel }: ChangeUnderWayProps) {
+function ChangeUnderWay({
+  change,
+  name,
+  answering,
+  onPause,
+  onResume,
+  onCancel,
+}: ChangeUnderWayProps) {
   const i18n = useI18n()
   const { t } = i18n
   const [cancelling, setCancelling] = useState(false)
@@ -144,6 +160,7 @@ function ChangeUnderWay({ change, name, onPause, onResume, onCancel }: ChangeUnd
       <p className={styles.soft}>
         {t('embedder.progress', { done, total })}
         {seconds_left !== null && ` · ${t('embedder.left', { time: time(seconds_left, i18n) })}`}
+        {` · ${t('embedder.still', { name: answering })}`}
       </p>
       {change.reason && <p className={styles.caution}>{change.reason}</p>}
       <div className={styles.actions}>
@@ -176,18 +193,21 @@ interface PlanDialogProps {
   workspace: string
   to: string
   name: string
+  /** What the catalog remarks on it. */
+  note: string | null | undefined
   onClose: () => void
   onStart: () => void
 }
 
 /** What a change costs, before it is begun. */
-function PlanDialog({ workspace, to, name, onClose, onStart }: PlanDialogProps) {
+function PlanDialog({ workspace, to, name, note, onClose, onStart }: PlanDialogProps) {
   const { t } = useI18n()
   const api = useApi()
   const plan = useQuery(queries.embedderPlan(api, workspace, to))
   const refused = plan.error ? asApiError(plan.error).message : plan.data?.obstacle
   return (
     <Dialog open onOpenChange={(open) => !open && onClose()} title={t('embedder.planTitle', { name })}>
+      {note && <p className={styles.note}>{note}</p>}
       <div className={styles.facts} aria-live="polite">
         {refused ? (
           <Notice kind="caution" title={refused} />

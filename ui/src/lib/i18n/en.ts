@@ -59,6 +59,7 @@ export const en = {
   'embedder.failed': 'Changing to {name} stopped',
   'embedder.progress': '{done} of {total} passages',
   'embedder.left': '{time} left',
+  'embedder.still': '{name} answers until then',
   'embedder.pause': 'Pause',
   'embedder.resume': 'Go on',
   'embedder.cancel': 'Cancel the change',
@@ -70,8 +71,8 @@ export const en = {
   'embedder.discard': 'Delete it now',
   'embedder.discardTitle': 'Delete what {name} made?',
   'embedder.discardBody': 'Going back to it would then mean reading all passages anew.',
-  'time.minutes': { one: 'about a minute', other: 'about {count} minutes' },
-  'time.hours': { one: 'about an hour', other: 'about {count} hours' },
+  'time.minutes': { one: 'about {count} minute', other: 'about {count} minutes' },
+  'time.hours': { one: 'about {count} hour', other: 'about {count} hours' },
   'time.moment': 'less than a minute',
 
   'workspace.documents': { one: '{count} document', other: '{count} documents' },

@@ -61,6 +61,7 @@ export const hr: Catalogue = {
   'embedder.failed': 'Prijelaz na {name} je stao',
   'embedder.progress': '{done} od {total} odlomaka',
   'embedder.left': 'još {time}',
+  'embedder.still': 'dotad odgovara {name}',
   'embedder.pause': 'Pauziraj',
   'embedder.resume': 'Nastavi',
   'embedder.cancel': 'Odustani od prijelaza',
