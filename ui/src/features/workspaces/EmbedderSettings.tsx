@@ -204,7 +204,11 @@ function PlanDialog({ workspace, to, name, note, onClose, onStart }: PlanDialogP
   const { t } = useI18n()
   const api = useApi()
   const plan = useQuery(queries.embedderPlan(api, workspace, to))
-  const refused = plan.error ? asApiError(plan.error).message : plan.data?.obstacle
+  const refused = plan.error
+    ? asApiError(plan.error).message
+    : plan.data && !plan.data.installed
+      ? t('embedder.fetchFirst', { name })
+      : plan.data?.obstacle
   return (
     <Dialog open onOpenChange={(open) => !open && onClose()} title={t('embedder.planTitle', { name })}>
       {note && <p className={styles.note}>{note}</p>}

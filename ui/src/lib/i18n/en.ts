@@ -42,6 +42,7 @@ export const en = {
   'embedder.current': '{name}, {size} on disk',
   'embedder.change': 'Change…',
   'embedder.notHere': 'not fetched yet',
+  'embedder.fetchFirst': '{name} is not on this computer yet. Fetch it under Models first.',
   'embedder.planTitle': 'Change to {name}?',
   'embedder.measuring': 'Trying it on a few passages…',
   'embedder.passages': { one: '{count} passage is read anew', other: '{count} passages are read anew' },

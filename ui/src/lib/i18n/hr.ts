@@ -40,6 +40,7 @@ export const hr: Catalogue = {
   'embedder.current': '{name}, {size} na disku',
   'embedder.change': 'Promijeni…',
   'embedder.notHere': 'još nije preuzet',
+  'embedder.fetchFirst': '{name} još nije na ovom računalu. Prvo ga preuzmite pod Modeli.',
   'embedder.planTitle': 'Prijeći na {name}?',
   'embedder.measuring': 'Isprobava se na nekoliko odlomaka…',
   'embedder.passages': {
