@@ -79,7 +79,7 @@ export function affectedKeys(topic: Topic, workspace: string | null): (readonly 
     case 'chats':
       return [within('chats'), within('messages')]
     case 'workspaces':
-      return [keys.workspaces()]
+      return [keys.workspaces(), within('embedder')]
     case 'folders':
       return [within('folders')]
     case 'models':

@@ -48,6 +48,54 @@ export function createApi(platform: Pick<Platform, 'fetch' | 'Request'>, baseUrl
         done(client.DELETE('/api/v1/workspaces/{workspace}', { params: on(workspace) })),
     },
 
+    embedder: {
+      get: (workspace: string, signal?: AbortSignal) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/embedder', { params: on(workspace), signal }),
+        ),
+      plan: (workspace: string, to: string, signal?: AbortSignal) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/embedder/plan', {
+            params: { path: { workspace }, query: { to } },
+            signal,
+          }),
+        ),
+      /** Passages that are too long for it were shown with the plan. */
+      change: (workspace: string, to: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/embedder/change', {
+            params: on(workspace),
+            body: { to, accept_long_passages: true },
+          }),
+        ),
+      cancel: (workspace: string) =>
+        done(
+          client.DELETE('/api/v1/workspaces/{workspace}/embedder/change', {
+            params: on(workspace),
+          }),
+        ),
+      pause: (workspace: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/embedder/pause', { params: on(workspace) }),
+        ),
+      resume: (workspace: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/embedder/resume', { params: on(workspace) }),
+        ),
+      rollBack: (workspace: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/embedder/rollback', {
+            params: on(workspace),
+          }),
+        ),
+      discard: (workspace: string) =>
+        done(
+          client.DELETE('/api/v1/workspaces/{workspace}/embedder/previous', {
+            params: on(workspace),
+          }),
+        ),
+    },
+
     folders: {
       list: (workspace: string, signal?: AbortSignal) =>
         data(

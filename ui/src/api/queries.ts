@@ -21,6 +21,8 @@ export const keys = {
   status: () => ['status'] as const,
   models: () => ['models'] as const,
   workspaces: () => ['workspaces'] as const,
+  embedder: (workspace: string) => ['embedder', workspace] as const,
+  embedderPlan: (workspace: string, to: string) => ['embedder-plan', workspace, to] as const,
   folders: (workspace: string) => ['folders', workspace] as const,
   documents: (workspace: string) => ['documents', workspace] as const,
   documentList: (workspace: string, filter: DocumentFilter) =>
@@ -52,6 +54,21 @@ export const queries = {
     queryOptions({
       queryKey: keys.workspaces(),
       queryFn: ({ signal }) => api.workspaces.list(signal),
+    }),
+
+  embedder: (api: Api, workspace: string) =>
+    queryOptions({
+      queryKey: keys.embedder(workspace),
+      queryFn: ({ signal }) => api.embedder.get(workspace, signal),
+    }),
+
+  /** Measured anew whenever it is asked for. */
+  embedderPlan: (api: Api, workspace: string, to: string) =>
+    queryOptions({
+      queryKey: keys.embedderPlan(workspace, to),
+      queryFn: ({ signal }) => api.embedder.plan(workspace, to, signal),
+      gcTime: 0,
+      retry: false,
     }),
 
   folders: (api: Api, workspace: string) =>

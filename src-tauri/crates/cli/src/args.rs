@@ -261,6 +261,10 @@ pub enum Workspaces {
 /// A change runs in whatever Docent has the data folder open: here it goes on until it is done or
 /// interrupted, and next time from where it was. Questions are answered all the time.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each option, of which at most one is given"
+)]
 #[command(group(ArgGroup::new("what").args(["to", "pause", "resume", "cancel", "rollback", "discard"])))]
 pub struct Embedder {
     /// Workspace, by name or id

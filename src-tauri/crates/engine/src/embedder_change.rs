@@ -378,27 +378,26 @@ impl Engine {
         next: NextGeneration,
     ) -> Result<EmbedderChange> {
         let known = self.changes().seen().get(&scope.workspace()).cloned();
-        let seen = match known {
-            Some(seen) => seen,
+        let seen = if let Some(seen) = known {
+            seen
+        } else {
             // Nothing was done about it since the start.
-            None => {
-                let _changing = self.changes().interrupt().await;
-                let total = self.store().chunks().all_keys(scope).await?.len() as u64;
-                let done = match self.open_index(scope).await {
-                    Ok(open) => count(&open.index, Generation(next.generation.number)).await?,
-                    Err(_) => 0,
-                };
-                let seen = Seen {
-                    done: done.min(total),
-                    total,
-                    ..Seen::default()
-                };
-                self.changes()
-                    .seen()
-                    .entry(scope.workspace())
-                    .or_insert(seen)
-                    .clone()
-            }
+            let _changing = self.changes().interrupt().await;
+            let total = self.store().chunks().all_keys(scope).await?.len() as u64;
+            let done = match self.open_index(scope).await {
+                Ok(open) => count(&open.index, Generation(next.generation.number)).await?,
+                Err(_) => 0,
+            };
+            let seen = Seen {
+                done: done.min(total),
+                total,
+                ..Seen::default()
+            };
+            self.changes()
+                .seen()
+                .entry(scope.workspace())
+                .or_insert(seen)
+                .clone()
         };
         Ok(EmbedderChange {
             size_bytes: self
@@ -612,7 +611,7 @@ impl Engine {
     async fn bytes_needed(&self, to: &str, chunks: u64) -> Option<u64> {
         let of_catalog = self.model_set().files().entry(to).ok();
         let dimensions = match of_catalog.and_then(|entry| entry.embedder) {
-            Some(shape) => shape.dimensions as usize,
+            Some(shape) => shape.dimensions,
             None => self.model_set().embedder(to).await.ok()?.dimensions(),
         };
         Some(estimated_bytes(chunks, dimensions))

@@ -256,7 +256,7 @@ impl FakeEmbedder {
     #[must_use]
     pub fn salted(mut self, salt: &str) -> Self {
         self.fingerprint = format!("{}-{salt}", self.fingerprint);
-        self.salt = salt.to_owned();
+        salt.clone_into(&mut self.salt);
         self
     }
 

@@ -8,6 +8,7 @@ import { ConfirmDialog } from '../../components/ConfirmDialog'
 import { TextField } from '../../components/TextField'
 import { useI18n } from '../../lib/i18n'
 import { useNotices } from '../../lib/notices'
+import { EmbedderSettings } from './EmbedderSettings'
 import styles from './WorkspaceSettings.module.css'
 
 interface WorkspaceSettingsProps {
@@ -56,6 +57,7 @@ export function WorkspaceSettings({ workspace, onDeleted }: WorkspaceSettingsPro
           {t('common.rename')}
         </Button>
       </form>
+      <EmbedderSettings workspace={workspace.id} />
       <Button className={styles.delete} onClick={() => setDeleting(true)}>
         {t('workspace.delete')}
       </Button>

@@ -18,6 +18,8 @@ export interface I18n {
   bytes(size: number): string
   /** “3 minutes ago”; a clock that runs behind never yields the future. */
   ago(at: number, now?: number): string
+  /** “24 November”. */
+  day(at: number): string
 }
 
 export function createI18n(locale: Locale): I18n {
@@ -25,6 +27,7 @@ export function createI18n(locale: Locale): I18n {
   const plurals = new Intl.PluralRules(locale)
   const numbers = new Intl.NumberFormat(locale)
   const percents = new Intl.NumberFormat(locale, { style: 'percent', maximumFractionDigits: 0 })
+  const days = new Intl.DateTimeFormat(locale, { day: 'numeric', month: 'long' })
   const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' })
 
   const fill = (text: string, values: Record<string, string | number> | undefined) =>
@@ -60,6 +63,7 @@ export function createI18n(locale: Locale): I18n {
       }).format(value)
       return `${shown}\u00a0${units[unit]}`
     },
+    day: (at) => days.format(at),
     ago(at, now = Date.now()) {
       const seconds = Math.min(0, (at - now) / 1000)
       if (seconds > -60) return relative.format(0, 'second')

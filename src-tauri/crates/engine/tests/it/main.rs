@@ -4,6 +4,7 @@
 //! harness would print to the standard output that the worker's frames travel on.
 
 mod documents;
+mod embedder;
 mod indexes;
 mod models;
 mod support;
@@ -13,7 +14,12 @@ use std::process::ExitCode;
 
 type Test = (&'static str, fn());
 
-const TESTS: &[&[Test]] = &[documents::TESTS, indexes::TESTS, models::TESTS];
+const TESTS: &[&[Test]] = &[
+    documents::TESTS,
+    embedder::TESTS,
+    indexes::TESTS,
+    models::TESTS,
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use docent_domain::{Document, DocumentId, WorkspaceScope};
 use docent_engine::{
@@ -160,10 +161,22 @@ impl Bench {
     }
 }
 
-fn options(folder: &Path, models: ModelSource) -> EngineOptions {
+pub fn options(folder: &Path, models: ModelSource) -> EngineOptions {
     let mut options = EngineOptions::new(folder.join("data"), folder.join("models"));
     options.models = models;
     options
+}
+
+/// Looks again and again until something is so. What never comes ends the test by its own limit.
+pub async fn wait(mut is_so: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(2), looking)
+        .await
+        .expect("it is so within two minutes");
 }
 
 /// Files below a folder that hold these bytes.

@@ -18,9 +18,10 @@ fn of(number: u32, embedder: &str) -> Generation {
 }
 
 fn missing<T: std::fmt::Debug>(result: Result<T, Error>, entity: Entity) {
+    let error = result.unwrap_err();
     assert!(
-        matches!(&result, Err(Error::NotFound(missing)) if *missing == entity),
-        "{result:?}"
+        matches!(&error, Error::NotFound(missing) if *missing == entity),
+        "{error:?}"
     );
 }
 
