@@ -131,7 +131,7 @@ async fn a_full_disk_is_said_costs_nothing_and_work_goes_on_when_there_is_room()
 
 /// What is left of the disk while files are added, so that one stage or another finds no room: the
 /// uploaded bytes, the rows, the words, the vectors.
-const LEVELS_KIB: [u64; 5] = [8, 120, 300, 700, 1500];
+const LEVELS_KIB: [u64; 5] = [150, 300, 500, 900, 1500];
 
 /// Files added at each level, and one that is uploaded.
 const FILES_A_LEVEL: u32 = 12;
