@@ -22,7 +22,7 @@ pub struct Acknowledged {
     path: Value,
     chunks: Value,
     /// When it became searchable by meaning too; nothing touches it after that.
-    ready_since: Option<Value>,
+    pub ready_since: Option<Value>,
 }
 
 /// Documents by their id.

@@ -129,8 +129,15 @@ impl Refusal {
         }
     }
 
+    /// A parser's words may quote the file at any length; their beginning tells as much.
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
-        Self::Damaged { what: what.into() }
+        const LONGEST_CHARS: usize = 200;
+        let mut what = what.into();
+        if let Some((end, _)) = what.char_indices().nth(LONGEST_CHARS) {
+            what.truncate(end);
+            what.push('…');
+        }
+        Self::Damaged { what }
     }
 }
 

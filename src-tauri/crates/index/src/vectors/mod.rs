@@ -18,6 +18,9 @@
 //! |---|---|---|---|---|---|---|---|
 //! | 384 | 4.5 ms | 0.998 to 1.000 | 55 ms | 4 to 14 ms | 10 MB | 426 MB | 0.2 to 0.4 s |
 //! | 1024 | 8.8 ms | 1.000 | 77 ms | 4 to 8 ms | 21 MB | 841 MB | 0.1 s |
+//!
+//! Wiping what was removed writes all of it anew: 0.8 s at 100,000 × 384, sharing two cores with
+//! sixteen busy processes.
 
 mod codes;
 pub(crate) mod kernels;

@@ -1,5 +1,6 @@
 //! What is removed leaves the files too.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use docent_domain::Language::English;
@@ -22,26 +23,20 @@ fn random_vectors(count: usize, dimensions: usize) -> Vec<Vec<f32>> {
 
 /// The keys of whose vectors some eight numbers are in a file below `folder`.
 fn found(folder: &Path, vectors: &[Vec<f32>]) -> RoaringBitmap {
-    let mut bytes = Vec::new();
-    for entry in walk(folder) {
-        bytes.extend(std::fs::read(entry).unwrap());
-    }
-    // Vectors stand at even places in their pages.
-    let mut seen = std::collections::HashSet::new();
-    for window in bytes.windows(32).step_by(2) {
-        seen.insert(<[u8; 32]>::try_from(window).unwrap());
-    }
-    let is_there = |vector: &Vec<f32>| {
-        vector.chunks_exact(8).any(|piece| {
+    let mut pieces = HashMap::new();
+    for (key, vector) in (0..).zip(vectors) {
+        for piece in vector.chunks_exact(8) {
             let bytes: Vec<u8> = piece.iter().flat_map(|x| x.to_le_bytes()).collect();
-            seen.contains(bytes.as_slice())
-        })
-    };
-    (0..)
-        .zip(vectors)
-        .filter(|(_, vector)| is_there(vector))
-        .map(|(key, _)| key)
-        .collect()
+            pieces.insert(bytes, key);
+        }
+    }
+    let mut found = RoaringBitmap::new();
+    for file in walk(folder) {
+        for window in std::fs::read(file).unwrap().windows(32) {
+            found.extend(pieces.get(window));
+        }
+    }
+    found
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -22,9 +22,9 @@ pub fn extract(bytes: Vec<u8>, bounds: &Bounds) -> Result<Extracted, Refusal> {
         rest: source,
         delimiter,
     }) {
-        let cells = (0..)
-            .zip(record)
-            .filter(|(_, text)| !text.trim().is_empty())
+        let cells = record
+            .cells
+            .into_iter()
             .map(|(column, text)| Cell {
                 column,
                 is_data: is_data(&text),
@@ -65,9 +65,9 @@ fn delimiter(source: &str) -> Option<char> {
                 rest: head,
                 delimiter: Some(delimiter),
             };
-            let mut widths: Vec<usize> = records
+            let mut widths: Vec<u32> = records
                 .take(RECORDS)
-                .map(|record| record.len())
+                .map(|record| record.width)
                 .filter(|width| *width > 1)
                 .collect();
             widths.sort_unstable();
@@ -96,14 +96,24 @@ struct Records<'a> {
     delimiter: Option<char>,
 }
 
-impl Iterator for Records<'_> {
-    type Item = Vec<String>;
+/// Those cells of a record that hold something, by their columns, and how many it has in all.
+#[derive(Default)]
+struct Record {
+    cells: Vec<(u32, String)>,
+    width: u32,
+}
 
-    fn next(&mut self) -> Option<Vec<String>> {
+/// A record that goes on for longer is cut: its delimiter is none.
+const LONGEST_RECORD: u32 = 1 << 20;
+
+impl Iterator for Records<'_> {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
         if self.rest.is_empty() {
             return None;
         }
-        let mut cells = Vec::new();
+        let mut record = Record::default();
         loop {
             let mut cell = String::new();
             if let Some((quoted, rest)) = quoted(self.rest) {
@@ -115,20 +125,26 @@ impl Iterator for Records<'_> {
                 .find(|char| char == '\n' || char == '\r' || Some(char) == self.delimiter)
                 .unwrap_or(self.rest.len());
             cell.push_str(&self.rest[..end]);
-            cells.push(cell);
+            if !cell.trim().is_empty() {
+                record.cells.push((record.width, cell));
+            }
+            record.width += 1;
             self.rest = &self.rest[end..];
             let mut chars = self.rest.chars();
             match chars.next() {
                 Some('\r') => {
                     let rest = chars.as_str();
                     self.rest = rest.strip_prefix('\n').unwrap_or(rest);
-                    return Some(cells);
+                    return Some(record);
                 }
                 None | Some('\n') => {
                     self.rest = chars.as_str();
-                    return Some(cells);
+                    return Some(record);
                 }
                 Some(_) => self.rest = chars.as_str(),
+            }
+            if record.width == LONGEST_RECORD {
+                return Some(record);
             }
         }
     }

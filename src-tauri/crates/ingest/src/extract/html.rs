@@ -8,7 +8,7 @@ use encoding_rs::Encoding;
 use scraper::node::Element;
 use scraper::{ElementRef, Html, Node, Selector};
 
-use super::{Bounds, text};
+use super::{Bounds, html_tree, text};
 use crate::characters::{composed, is_invisible, push_collapsed, title};
 use crate::extracted::{Assembler, BlockKind, Extracted, Warning};
 use crate::refusal::Refusal;
@@ -42,7 +42,7 @@ pub fn extract_page(bytes: &[u8], assembler: &mut Assembler) -> Result<Page, Ref
 
 /// Adds what a page shows that is decoded already.
 pub fn extract_source(source: &str, assembler: &mut Assembler) -> Result<Page, Refusal> {
-    let page = Html::parse_document(&closed(source));
+    let page = html_tree::document(&closed(source));
     let before = assembler.chars();
     Walker::new(assembler).walk(main_content(&page))?;
     if assembler.chars() == before {
@@ -90,7 +90,7 @@ fn closed(source: &str) -> Cow<'_, str> {
 
 /// Adds what a piece of HTML inside another format shows.
 pub fn extract_fragment(source: &str, assembler: &mut Assembler) -> Result<(), Refusal> {
-    let fragment = Html::parse_fragment(source);
+    let fragment = html_tree::fragment(source);
     Walker::new(assembler).walk(fragment.root_element())
 }
 

@@ -132,7 +132,7 @@ impl Reader {
             }
             Tag::Item => {
                 self.flush()?;
-                let indent = "  ".repeat(self.lists.len().saturating_sub(1));
+                let indent = "  ".repeat(self.lists.len().saturating_sub(1).min(8));
                 self.marker = match self.lists.last_mut() {
                     Some(Some(number)) => {
                         let marker = format!("{indent}{number}. ");

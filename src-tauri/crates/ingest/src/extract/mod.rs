@@ -13,6 +13,7 @@ mod docx;
 mod email;
 mod epub;
 mod html;
+mod html_tree;
 mod json;
 mod markdown;
 mod mime;

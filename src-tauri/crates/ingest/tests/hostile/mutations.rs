@@ -160,7 +160,7 @@ fn mutated_archive(seed: &[u8], rng: &mut StdRng) -> Vec<u8> {
             }
             2 => {
                 let mut again = parts[at].clone();
-                again.0.push('~');
+                again.0 = format!("{}~{}", again.0, parts.len());
                 parts.push(again);
             }
             _ => mutate(&mut parts[at].1, rng),
