@@ -8,7 +8,6 @@ impl From<docent_store::Error> for Error {
         let code = match &error {
             Store::NotFound(_) => Code::NotFound,
             Store::NameTaken(_)
-            | Store::PathTaken(_)
             | Store::StaleFence(_)
             | Store::MessageSettled
             | Store::InUse { .. } => Code::Conflict,

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use docent_domain::{DocumentId, WorkspaceScope};
+use docent_domain::{DocumentId, FolderId, WorkspaceScope};
 use docent_ingest::Detection;
 use tokio_util::sync::CancellationToken;
 
@@ -75,6 +75,18 @@ impl Engine {
             .extract(path, format, CancellationToken::new(), |_| {})
             .await?;
         Ok(extracted.pages.len())
+    }
+
+    /// How many chunks an embedder was asked for since the start.
+    #[must_use]
+    pub fn embedded(&self) -> u64 {
+        self.reader().embedded()
+    }
+
+    /// Compares a folder with the disk now, beside the queue. Not for an engine that runs jobs.
+    pub async fn scan_now(self: &Arc<Self>, scope: &WorkspaceScope, id: FolderId) -> Result<()> {
+        self.scan(scope, id, self.stopping()).await?;
+        Ok(())
     }
 
     /// Lets documents be read and their words indexed, but not embedded, while the result lives.

@@ -36,8 +36,6 @@ pub enum Error {
     NotFound(Entity),
     #[error("a workspace called {0:?} exists already; choose another name")]
     NameTaken(String),
-    #[error("another document of this workspace is at {0}")]
-    PathTaken(String),
     /// The job was taken over, cancelled or superseded since it was claimed. The result that came
     /// with the claim must be dropped.
     #[error("job {0} is no longer held by this claim, so its result was not taken")]
@@ -129,7 +127,6 @@ impl Error {
             | Self::NewerVersion { .. }
             | Self::NotFound(_)
             | Self::NameTaken(_)
-            | Self::PathTaken(_)
             | Self::StaleFence(_)
             | Self::MessageSettled
             | Self::BadCursor
@@ -148,7 +145,6 @@ impl Error {
         match self {
             Self::NotFound(_)
             | Self::NameTaken(_)
-            | Self::PathTaken(_)
             | Self::StaleFence(_)
             | Self::MessageSettled
             | Self::BadCursor
