@@ -44,6 +44,10 @@ const FOUND_BATCH: usize = 1000;
 /// Hints of one change in two folders (a file moved between them) come within this time.
 const HINTS_TOGETHER: Duration = Duration::from_millis(50);
 
+/// A folder whose files may have moved to another one is scanned again after this; the other one's
+/// scan goes first however long it takes.
+const AFTER_OTHERS: Duration = Duration::from_millis(500);
+
 /// Scans that are due within this time are waited for by who may have lost files to their folders.
 const SOON_MS: i64 = 1_000;
 
@@ -459,11 +463,13 @@ impl Engine {
                 .await?;
             return Ok(Scanned::Done);
         }
-        if !vanished.is_empty() && self.may_have_moved_away(scope, id).await? {
+        if vanished.is_empty() {
+            lock(&self.watching().deferred).remove(&id);
+        } else if let Some(wait) = self.second_look(scope, id).await? {
             if accepting {
                 lock(&self.watching().accepting).insert(id);
             }
-            return Ok(Scanned::AfterOthers);
+            return Ok(Scanned::Again(wait));
         }
         let wanted = difference.known - unwanted.len();
         if vanished.len() >= FEW_FILES && vanished.len() * 2 > wanted && !accepting {
@@ -669,22 +675,18 @@ impl Engine {
         .await
     }
 
-    /// Whether what vanished here may turn up in another folder whose scan is waiting. Asked once;
-    /// the second scan in a row does not wait.
-    async fn may_have_moved_away(&self, scope: &WorkspaceScope, id: FolderId) -> Result<bool> {
+    /// How long to wait for a second look before what vanished is removed: a file that moves while
+    /// a scan is under way may be in neither place, and one that moved to another folder turns up
+    /// there. `None` when this was the second look.
+    async fn second_look(&self, scope: &WorkspaceScope, id: FolderId) -> Result<Option<Duration>> {
         if lock(&self.watching().deferred).remove(&id) {
-            return Ok(false);
+            return Ok(None);
         }
         let soon = Timestamp(Timestamp::now().0 + SOON_MS);
-        let waits = self
-            .store()
-            .folders()
-            .others_are_due(scope, id, soon)
-            .await?;
-        if waits {
-            lock(&self.watching().deferred).insert(id);
-        }
-        Ok(waits)
+        let folders = self.store().folders();
+        let others = folders.others_are_due(scope, id, soon).await?;
+        lock(&self.watching().deferred).insert(id);
+        Ok(Some(if others { AFTER_OTHERS } else { Duration::ZERO }))
     }
 
     async fn remove_documents(&self, scope: &WorkspaceScope, ids: &[DocumentId]) -> Result<()> {
@@ -733,8 +735,8 @@ impl Engine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scanned {
     Done,
-    /// Nothing was removed yet, because what vanished may turn up in a folder whose scan is waiting.
-    AfterOthers,
+    /// What vanished is removed when it is not there after this either.
+    Again(Duration),
 }
 
 /// What differs between the rows and the disk.

@@ -47,7 +47,7 @@ pub(crate) fn documented() -> OpenApiRouter<ApiState> {
             workspaces::delete_workspace
         ))
         .routes(routes!(folders::list_folders, folders::add_folder))
-        .routes(routes!(folders::remove_folder))
+        .routes(routes!(folders::change_folder, folders::remove_folder))
         .routes(routes!(folders::scan_folder))
         .routes(routes!(folders::resume_folder))
         .routes(routes!(documents::import_documents))

@@ -5,6 +5,7 @@
 
 mod documents;
 mod indexes;
+mod mirror;
 mod models;
 mod support;
 
@@ -13,7 +14,12 @@ use std::process::ExitCode;
 
 type Test = (&'static str, fn());
 
-const TESTS: &[&[Test]] = &[documents::TESTS, indexes::TESTS, models::TESTS];
+const TESTS: &[&[Test]] = &[
+    documents::TESTS,
+    indexes::TESTS,
+    mirror::TESTS,
+    models::TESTS,
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
