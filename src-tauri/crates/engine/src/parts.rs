@@ -3,11 +3,12 @@
 //! The same models, processes and indexes as the engine uses, without the rows and jobs around them.
 //! No use-case is reached this way.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use docent_domain::{DocumentId, FolderId, WorkspaceScope};
-use docent_ingest::Detection;
+use docent_ingest::{Detection, ScanOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::cores::Interactive;
@@ -81,6 +82,18 @@ impl Engine {
     #[must_use]
     pub fn embedded(&self) -> u64 {
         self.reader().embedded()
+    }
+
+    /// Walks over a folder as a scan does, and returns the number of its files.
+    pub async fn walk(&self, root: &Path) -> Result<usize> {
+        let (root, cancel) = (root.to_owned(), self.stopping().clone());
+        blocking("walking over a folder", move || {
+            let options = ScanOptions::default();
+            docent_ingest::walk(&root, &options, &cancel, |_| ControlFlow::Continue(()))
+                .map(|seen| seen.files)
+                .map_err(|error| Error::invalid(error.to_string()))
+        })
+        .await
     }
 
     /// Compares a folder with the disk now, beside the queue. Not for an engine that runs jobs.

@@ -79,10 +79,6 @@ const KEEP_FINISHED_MS: i64 = 24 * 3600 * 1000;
 /// Part of an embedder's input kept free for the header in front of a chunk.
 const HEADER_TOKENS: usize = 64;
 
-/// A folder whose files may have moved to another one is scanned again after this; the other one's
-/// scan goes first however long it takes.
-const AFTER_OTHERS: Duration = Duration::from_millis(500);
-
 /// A file that was changed while it was read is looked at again after this at the earliest.
 const CHANGED_AGAIN: Duration = Duration::from_millis(100);
 
@@ -539,11 +535,10 @@ impl Engine {
             JobKind::Embed { document } => self.embed(scope, claim, document, cancel).await,
             JobKind::Scan { folder } => match self.scan(scope, folder, cancel).await? {
                 Scanned::Done => Ok(Ran::Finished),
-                Scanned::AfterOthers => Ok(Ran::Later(
-                    "its files may have moved to another folder, which is looked at first"
-                        .to_owned(),
-                    AFTER_OTHERS,
-                )),
+                Scanned::Again(wait) => {
+                    let reason = "what has vanished is looked for once more";
+                    Ok(Ran::Later(reason.to_owned(), wait))
+                }
             },
         }
     }
@@ -573,6 +568,9 @@ impl Engine {
                 let later = Timestamp(now.0 + wait.as_millis() as i64);
                 jobs.put_back(scope, claim, later, Some(reason), now)
                     .await?;
+                if wait.is_zero() {
+                    self.ring();
+                }
             }
             Err(error) if self.stopping().is_cancelled() || cancel.is_cancelled() => {
                 tracing::debug!(%error, "a job was stopped");
@@ -1462,7 +1460,7 @@ mod tests {
         // A log never rests.
         let mut log = fresh(written(0, 0));
         let mut waited = 0;
-        for second in 0..60 {
+        for second in 0_u32..60 {
             let stamp = written(i64::from(second) * 1000, u64::from(second));
             let looked = at(u64::from(second) * 1000);
             waited += u32::from(
