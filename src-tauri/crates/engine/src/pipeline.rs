@@ -466,7 +466,7 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(job.id, (job.workspace_id, cancel.clone()));
-        self.announce(&scope);
+        self.announce(&scope, job.kind);
         let is_read = matches!(job.kind, JobKind::Read { .. });
         if is_read {
             self.reader().busy.fetch_add(1, Ordering::SeqCst);
@@ -507,7 +507,7 @@ impl Engine {
                 recorded => break recorded,
             }
         };
-        self.announce(&scope);
+        self.announce(&scope, job.kind);
         match recorded {
             // Cancelled, deleted or taken over in the meantime: there is nobody to record it for.
             Err(error) if error.code() == Code::Conflict || error.code() == Code::NotFound => {
@@ -518,7 +518,10 @@ impl Engine {
         }
     }
 
-    fn announce(&self, scope: &WorkspaceScope) {
+    fn announce(&self, scope: &WorkspaceScope, kind: JobKind) {
+        if matches!(kind, JobKind::Scan { .. }) {
+            self.changed(Topic::Folders, Some(scope.workspace()));
+        }
         self.changed(Topic::Jobs, Some(scope.workspace()));
         self.changed(Topic::Documents, Some(scope.workspace()));
     }

@@ -503,14 +503,14 @@ impl Random {
 }
 
 const DIRS: &[&str] = &["", "a", "a/deep", "b", "skip", "b/skip"];
-const ENDINGS: &[&str] = &["txt", "md", "log"];
+const ENDINGS: &[&str] = &["txt", "log", "tex"];
 /// Include and exclude patterns, and the same said by hand.
 const PATTERNS: &[(&[&str], &[&str])] = &[
     (&[], &[]),
     (&[], &["skip/"]),
     (&[], &["*.log", "/a/deep/"]),
     (&["*.txt", "/b/"], &[]),
-    (&["*.md", "*.txt"], &["skip/"]),
+    (&["*.tex", "*.txt"], &["skip/"]),
 ];
 
 fn is_wanted(pattern: usize, name: &str) -> bool {
@@ -523,7 +523,7 @@ fn is_wanted(pattern: usize, name: &str) -> bool {
         1 => !in_skip,
         2 => !ends(".log") && !below("a/deep"),
         3 => ends(".txt") || below("b"),
-        4 => (ends(".md") || ends(".txt")) && !in_skip,
+        4 => (ends(".tex") || ends(".txt")) && !in_skip,
         _ => unreachable!(),
     }
 }
@@ -635,8 +635,15 @@ impl World {
                 "write"
             }
             3 | 4 | 20 => {
-                let to = self.free_name();
-                fs::rename(self.at(&any?), self.at(&to)).unwrap();
+                let from = any?;
+                // Another extension is another way of reading, which embeds.
+                let to = loop {
+                    let to = self.free_name();
+                    if to.ends_with(&from[from.len() - 4..]) {
+                        break to;
+                    }
+                };
+                fs::rename(self.at(&from), self.at(&to)).unwrap();
                 "move file"
             }
             5 => {
@@ -647,8 +654,9 @@ impl World {
                 "replace by rename"
             }
             6 => {
-                let to = self.target(&files)?;
-                fs::rename(self.at(&any?), self.at(&to)).unwrap();
+                let (from, to) = (any?, self.target(&files)?);
+                self.fresh.insert(fs::read(self.at(&from)).ok()?);
+                fs::rename(self.at(&from), self.at(&to)).unwrap();
                 "move over another"
             }
             7 | 21 => {

@@ -390,6 +390,9 @@ impl<'a> Documents<'a> {
         reason: &str,
         now: Timestamp,
     ) -> Result<u64> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
         let mut tx = self.store.write().await?;
         let mut marked = 0;
         for id in ids {
@@ -694,7 +697,8 @@ impl<'a> Documents<'a> {
     }
 
     /// Records that files have moved, in one transaction, so that they may also change places.
-    /// Nothing is read or embedded again. Titles follow that were the files' names. Where another
+    /// Nothing is read or embedded again, unless the extension is another: it says how a file is to be
+    /// read. Titles follow that were the files' names. Where another
     /// document is at the new path, its file was replaced: it stays what it is, and gets the content
     /// of the one that moved, which goes. Documents that are gone are passed over.
     pub async fn move_files(
@@ -819,12 +823,14 @@ async fn rename_in_tx(
 ) -> Result<bool> {
     let title = title_after_move(known, to);
     let is_retitled = *title != known.title;
+    let is_another_kind = !has_same_extension(&known.path, &to.path);
     let stamp = &to.stamp;
     sqlx::query(
         "UPDATE documents SET path = ?3, folded_path = ?4, title = ?5, folded_title = ?6,
              folder_id = CASE origin WHEN 'folder' THEN ?7 END, size_bytes = ?8, modified_at = ?9,
              modified_ns = ?10, file_device = ?11, file_inode = ?12, updated_at = ?13,
-             retitled = retitled + (?14 AND chunk_count > 0)
+             retitled = retitled + (?14 AND chunk_count > 0),
+             content_hash = CASE WHEN ?15 THEN NULL ELSE content_hash END
          WHERE workspace_id = ?1 AND id = ?2",
     )
     .bind(blob(scope.workspace()))
@@ -841,13 +847,16 @@ async fn rename_in_tx(
     .bind(stamp.file_id.map(|(_, inode)| inode as i64))
     .bind(now.0)
     .bind(is_retitled)
+    .bind(is_another_kind)
     .execute(tx.connection())
     .await?;
     // Its reading may have ended, or be about to end, because there is nothing at the old path.
-    if matches!(
-        known.status,
-        DocumentStatus::Failed | DocumentStatus::Queued | DocumentStatus::Reading
-    ) {
+    if is_another_kind
+        || matches!(
+            known.status,
+            DocumentStatus::Failed | DocumentStatus::Queued | DocumentStatus::Reading
+        )
+    {
         let (kind, priority, again) = (JobType::Read, PRIORITY_FOLDER, OnRunning::Again);
         jobs::enqueue_document_in_tx(tx, scope, kind, known.id, priority, again, now).await?;
         settle_in_tx(tx, scope, known.id, None, now).await?;
@@ -876,12 +885,6 @@ async fn adopt_in_tx(
     for statement in [
         "UPDATE document_texts SET document_id = ?2 WHERE workspace_id = ?1 AND document_id = ?3",
         "UPDATE chunks SET document_id = ?2 WHERE workspace_id = ?1 AND document_id = ?3",
-        "UPDATE documents SET (content_hash, format, language, page_count, chunk_count,
-                 embedded_count, note, retitled)
-             = (SELECT f.content_hash, f.format, f.language, f.page_count, f.chunk_count,
-                 f.embedded_count, f.note, f.chunk_count > 0 FROM documents f
-                WHERE f.workspace_id = ?1 AND f.id = ?3)
-             WHERE workspace_id = ?1 AND id = ?2",
     ] {
         sqlx::query(statement)
             .bind(&workspace)
@@ -890,6 +893,20 @@ async fn adopt_in_tx(
             .execute(tx.connection())
             .await?;
     }
+    sqlx::query(
+        "UPDATE documents SET (content_hash, format, language, page_count, chunk_count,
+             embedded_count, note, retitled)
+         = (SELECT CASE WHEN ?4 THEN f.content_hash END, f.format, f.language, f.page_count,
+             f.chunk_count, f.embedded_count, f.note, f.chunk_count > 0 FROM documents f
+            WHERE f.workspace_id = ?1 AND f.id = ?3)
+         WHERE workspace_id = ?1 AND id = ?2",
+    )
+    .bind(&workspace)
+    .bind(blob(into.id))
+    .bind(blob(from.id))
+    .bind(has_same_extension(&from.path, &to.path))
+    .execute(tx.connection())
+    .await?;
     let stamp = &to.stamp;
     sqlx::query(
         "UPDATE documents SET title = ?3, folded_title = ?4, size_bytes = ?5, modified_at = ?6,
@@ -919,6 +936,14 @@ async fn adopt_in_tx(
     jobs::enqueue_document_in_tx(tx, scope, kind, into.id, priority, again, now).await?;
     settle_in_tx(tx, scope, into.id, None, now).await?;
     Ok(removed)
+}
+
+fn has_same_extension(a: &str, b: &str) -> bool {
+    let extension = |path| {
+        let extension = std::path::Path::new(path).extension();
+        extension.map(std::ffi::OsStr::to_ascii_lowercase)
+    };
+    extension(a) == extension(b)
 }
 
 fn title_after_move<'a>(known: &'a Document, to: &'a NewDocument) -> &'a String {
