@@ -491,6 +491,7 @@ async fn a_document_whose_file_is_replaced_gets_the_content_of_the_one_that_move
     f.register("/m/a.pdf").await;
     let there = f.at("/m/a.pdf").await.id;
     let old = f.read(there, &["staro"]).await.added;
+    f.embed(there, &old).await;
     documents
         .register(&f.scope, &in_folder("/m/b.pdf", folder.id), NOW)
         .await

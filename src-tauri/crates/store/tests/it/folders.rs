@@ -247,10 +247,15 @@ async fn patterns_are_kept_and_scanned_by() {
     assert_eq!(folder.patterns, given);
     let (again, _) = folders.add(&f.scope, "/m", NOW).await.unwrap();
     assert_eq!(again.patterns, given, "adding it again changes no patterns");
-    f.claim(JobType::Scan).await;
     f.restart().await;
     let folders = f.store.folders();
     assert_eq!(folders.get(&f.scope, folder.id).await.unwrap(), folder);
+    let scan = f.claim(JobType::Scan).await;
+    f.store
+        .jobs()
+        .finish(&f.scope, Claim::from(&scan), NOW)
+        .await
+        .unwrap();
 
     let none = FolderPatterns::default();
     let changed = folders

@@ -1,4 +1,4 @@
--- schema 3
+-- schema 4
 CREATE TABLE chat_permissions (
     workspace_id BLOB    NOT NULL,
     id           BLOB    NOT NULL CHECK (length(id) = 16),
@@ -85,7 +85,7 @@ CREATE TABLE documents (
     updated_at     INTEGER NOT NULL, format TEXT CHECK (format IN (
     'text', 'markdown', 'html', 'pdf', 'docx', 'xlsx', 'xls', 'ods', 'csv', 'email', 'pptx', 'odt',
     'epub', 'rst', 'json', 'code'
-)),
+)), retitled INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, folder_id) REFERENCES folders (workspace_id, id) ON DELETE CASCADE
 ) STRICT;
@@ -104,7 +104,7 @@ CREATE TABLE folders (
     state        TEXT    NOT NULL CHECK (state IN ('watching', 'incomplete', 'paused')),
     reason       TEXT,
     last_scan_at INTEGER,
-    created_at   INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL, include TEXT NOT NULL DEFAULT '[]', exclude TEXT NOT NULL DEFAULT '[]', last_scan TEXT,
     PRIMARY KEY (workspace_id, id),
     UNIQUE (workspace_id, path)
 ) STRICT;
@@ -219,6 +219,7 @@ CREATE INDEX documents_by_title ON documents (workspace_id, folded_title, id);
 CREATE UNIQUE INDEX documents_by_upload ON documents (workspace_id, path, blob_hash)
     WHERE origin = 'upload';
 CREATE INDEX documents_of_folder ON documents (workspace_id, folder_id);
+CREATE INDEX documents_retitled ON documents (workspace_id) WHERE retitled > 0;
 CREATE UNIQUE INDEX feature_flag_defaults ON feature_flags (name) WHERE workspace_id IS NULL;
 CREATE UNIQUE INDEX feature_flags_of_workspace ON feature_flags (workspace_id, name);
 CREATE UNIQUE INDEX jobs_active_of_document ON jobs (workspace_id, document_id, kind)
