@@ -40,7 +40,7 @@ export function FolderSection({ workspace, jobs }: { workspace: string; jobs: re
   return (
     <section className={styles.section} aria-label={t('folders.heading')}>
       <ul className={styles.list}>
-        {folders.data.map((folder) => (
+        {attentionFirst(folders.data).map((folder) => (
           <FolderItem
             key={folder.id}
             folder={folder}
@@ -85,6 +85,12 @@ export function FolderSection({ workspace, jobs }: { workspace: string; jobs: re
       )}
     </section>
   )
+}
+
+/** What waits for the user is not to be scrolled for. */
+function attentionFirst(folders: readonly Folder[]): Folder[] {
+  const rank = { paused: 0, incomplete: 1, watching: 2 } as const
+  return folders.toSorted((a, b) => rank[a.state] - rank[b.state])
 }
 
 interface FolderItemProps {
