@@ -7,7 +7,7 @@ import createClient from 'openapi-fetch'
 import type { Platform } from '../platform'
 import { asApiError, errorOf, isAbort } from './errors'
 import type { paths } from './schema'
-import type { DocumentStatus, Problem, QueryRequest } from './types'
+import type { DocumentStatus, FolderPatterns, Problem, QueryRequest } from './types'
 
 export type DocumentSort = 'name' | 'updated' | 'status'
 
@@ -105,6 +105,13 @@ export function createApi(platform: Pick<Platform, 'fetch' | 'Request'>, baseUrl
         done(
           client.DELETE('/api/v1/workspaces/{workspace}/folders/{folder}', {
             params: { path: { workspace, folder } },
+          }),
+        ),
+      choose: (workspace: string, folder: string, patterns: FolderPatterns) =>
+        data(
+          client.PATCH('/api/v1/workspaces/{workspace}/folders/{folder}', {
+            params: { path: { workspace, folder } },
+            body: { patterns },
           }),
         ),
       scan: (workspace: string, folder: string) =>

@@ -432,7 +432,7 @@ export interface paths {
         delete: operations["remove_folder"];
         options?: never;
         head?: never;
-        patch?: never;
+        patch: { parameters: { query?: never; header?: never; path: { workspace: string; folder: string }; cookie?: never }; requestBody: { content: { "application/json": { patterns: components["schemas"]["FolderPatterns"] } } }; responses: { 200: { headers: { [name: string]: unknown }; content: { "application/json": components["schemas"]["Folder"] } } } };
         trace?: never;
     };
     "/api/v1/workspaces/{workspace}/folders/{folder}/resume": {
@@ -743,12 +743,18 @@ export interface components {
             last_scan_at: number | null;
             /** @description Absolute path. */
             path: string;
-            /** @description Why the folder is paused or incomplete, for people. */
+            last_scan: components["schemas"]["ScanSummary"] | null;
+            patterns: components["schemas"]["FolderPatterns"];
+            polling_reason: string | null;
             reason: string | null;
+            scanning: boolean;
             state: components["schemas"]["FolderState"];
+            watched_by: "events" | "polling" | "none";
             /** Format: uuid */
             workspace_id: string;
         };
+        FolderPatterns: { include: string[]; exclude: string[] };
+        ScanSummary: { files: number; excluded: number; not_included: number; hidden: number; temporary: number; special: number; removed: number; took_ms: number };
         /** @enum {string} */
         FolderState: "watching" | "incomplete" | "paused";
         /** @enum {string} */

@@ -61,6 +61,9 @@ pub enum Command {
     /// List the documents of a workspace
     #[command(subcommand)]
     Documents(Documents),
+    /// Watch folders, and choose what is read of them
+    #[command(subcommand)]
+    Folders(Folders),
     /// Print the OpenAPI document of the API
     Openapi,
 }
@@ -193,6 +196,8 @@ pub enum Benchmark {
     FollowUp,
     /// Search among 100,000 passages; the first run embeds them
     Retrieval,
+    /// Comparing a tree of 200,000 files with what is known of it
+    Folder,
 }
 
 #[derive(Debug, Args)]
@@ -309,6 +314,66 @@ pub enum Documents {
     },
 }
 
+/// A folder is named by its path or its id. Patterns are written as in a .gitignore file, relative to
+/// the folder: `*.pdf`, `/Reports/`, `**/drafts/*.md`.
+#[derive(Debug, Subcommand)]
+pub enum Folders {
+    /// Every watched folder, and how it is
+    List {
+        #[command(flatten)]
+        workspace: InWorkspace,
+    },
+    /// Watch a folder, and wait until it is searchable
+    Add {
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        #[command(flatten)]
+        patterns: Patterns,
+        #[command(flatten)]
+        workspace: InWorkspace,
+    },
+    /// Replace a folder's patterns (by none, with neither option), and wait until it follows them
+    Patterns {
+        #[arg(value_name = "FOLDER")]
+        folder: String,
+        #[command(flatten)]
+        patterns: Patterns,
+        #[command(flatten)]
+        workspace: InWorkspace,
+    },
+    /// Compare a folder with the disk now, and wait until what has changed is searchable
+    Scan {
+        #[arg(value_name = "FOLDER")]
+        folder: String,
+        #[command(flatten)]
+        workspace: InWorkspace,
+    },
+    /// Let a paused folder go on: what is gone from the disk leaves the workspace
+    Resume {
+        #[arg(value_name = "FOLDER")]
+        folder: String,
+        #[command(flatten)]
+        workspace: InWorkspace,
+    },
+    /// Stop watching a folder and forget its documents. Its files are not touched
+    Remove {
+        #[arg(value_name = "FOLDER")]
+        folder: String,
+        #[command(flatten)]
+        workspace: InWorkspace,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Patterns {
+    /// Only files that this matches, or another --include
+    #[arg(long, value_name = "PATTERN")]
+    pub include: Vec<String>,
+    /// No files or folders that this matches
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+}
+
 fn parse_status(text: &str) -> Result<DocumentStatus, String> {
     DocumentStatus::ALL
         .into_iter()
@@ -350,6 +415,12 @@ mod tests {
             "docent workspaces embedder W --to bge-m3 --yes",
             "docent workspaces embedder W --resume --json",
             "docent documents list --workspace W --status failed",
+            "docent folders list --workspace W",
+            "docent folders add d --include *.pdf --include /a/ --exclude *.log --workspace W",
+            "docent folders patterns d --exclude drafts/ --workspace W",
+            "docent folders scan d",
+            "docent folders resume d",
+            "docent folders remove d",
             "docent openapi",
         ] {
             if let Err(error) = Arguments::try_parse_from(line.split(' ')) {

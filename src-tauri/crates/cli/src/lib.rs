@@ -63,6 +63,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::Models(command) => commands::models::run(&settings, output, command).await,
         Command::Doctor(command) => commands::doctor::run(&settings, output, command).await,
         Command::Workspaces(command) => commands::workspaces::run(&settings, output, command).await,
+        Command::Folders(command) => commands::folders::run(&settings, output, command).await,
         Command::Documents(command) => commands::documents::run(&settings, output, command).await,
         Command::Openapi => commands::openapi::run(),
     }

@@ -23,7 +23,7 @@ pub use chat::{
 pub use document::{
     Chunk, ContentHash, Document, DocumentCounts, DocumentStatus, Format, NewChunk, Origin,
 };
-pub use folder::{Folder, FolderState};
+pub use folder::{Folder, FolderPatterns, FolderState, ScanSummary};
 pub use ids::{
     ChatId, ChunkKey, DocumentId, FolderId, JobId, MessageId, PermissionId, UserId, WorkspaceId,
 };

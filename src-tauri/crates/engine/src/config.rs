@@ -44,6 +44,10 @@ pub struct Config {
     /// How often watched folders are compared with the disk even without a hint of change; less
     /// than 10 counts as 10.
     pub rescan_seconds: u64,
+    /// A file that was written to within so many seconds is not read yet; 0 reads at once.
+    pub quiet_seconds: u64,
+    /// A file that has not been quiet for so long (a log) is read as it is.
+    pub restless_seconds: u64,
     /// A server that speaks OpenAI's protocol, for those who have one.
     pub openai: Option<OpenAiConfig>,
 }
@@ -91,6 +95,8 @@ impl Default for Config {
             upload_max_bytes: 2 << 30,
             unload_after_seconds: 600,
             rescan_seconds: 300,
+            quiet_seconds: 2,
+            restless_seconds: 60,
             openai: None,
         }
     }

@@ -9,7 +9,6 @@ impl From<docent_store::Error> for Error {
             Store::NotFound(_) => Code::NotFound,
             Store::NameTaken(_)
             | Store::ChangeUnderWay
-            | Store::PathTaken(_)
             | Store::StaleFence(_)
             | Store::MessageSettled
             | Store::InUse { .. } => Code::Conflict,

@@ -109,10 +109,12 @@ impl Engine {
             }
         };
         let noted = |(path, reason)| SkippedPath { path, reason };
-        added.skipped.extend(scan.skipped.into_iter().map(noted));
+        added
+            .skipped
+            .extend(scan.seen.skipped.into_iter().map(noted));
         added
             .unreadable
-            .extend(scan.unreadable.into_iter().map(noted));
+            .extend(scan.seen.unreadable.into_iter().map(noted));
         Ok(scan
             .files
             .iter()
@@ -364,6 +366,7 @@ pub(crate) fn new_document(
         title: stem(&path.to_string_lossy()),
         stamp,
         blob: None,
+        read_after: None,
     }
 }
 

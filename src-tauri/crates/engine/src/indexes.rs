@@ -443,6 +443,8 @@ impl Engine {
                 .await?;
             self.ring();
         }
+        // The process may have ended before the words had the new titles.
+        self.reword(scope, index).await?;
         if done != Reconciled::default() {
             self.changed(Topic::Documents, Some(scope.workspace()));
         }

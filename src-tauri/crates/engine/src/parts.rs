@@ -3,11 +3,12 @@
 //! The same models, processes and indexes as the engine uses, without the rows and jobs around them.
 //! No use-case is reached this way.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use docent_domain::{DocumentId, WorkspaceScope};
-use docent_ingest::Detection;
+use docent_domain::{DocumentId, FolderId, WorkspaceScope};
+use docent_ingest::{Detection, ScanOptions};
 use tokio_util::sync::CancellationToken;
 
 use crate::cores::Interactive;
@@ -75,6 +76,30 @@ impl Engine {
             .extract(path, format, CancellationToken::new(), |_| {})
             .await?;
         Ok(extracted.pages.len())
+    }
+
+    /// How many chunks an embedder was asked for since the start.
+    #[must_use]
+    pub fn embedded(&self) -> u64 {
+        self.reader().embedded()
+    }
+
+    /// Walks over a folder as a scan does, and returns the number of its files.
+    pub async fn walk(&self, root: &Path) -> Result<usize> {
+        let (root, cancel) = (root.to_owned(), self.stopping().clone());
+        blocking("walking over a folder", move || {
+            let options = ScanOptions::default();
+            docent_ingest::walk(&root, &options, &cancel, |_| ControlFlow::Continue(()))
+                .map(|seen| seen.files)
+                .map_err(|error| Error::invalid(error.to_string()))
+        })
+        .await
+    }
+
+    /// Compares a folder with the disk now, beside the queue. Not for an engine that runs jobs.
+    pub async fn scan_now(self: &Arc<Self>, scope: &WorkspaceScope, id: FolderId) -> Result<()> {
+        self.scan(scope, id, self.stopping()).await?;
+        Ok(())
     }
 
     /// Lets documents be read and their words indexed, but not embedded, while the result lives.

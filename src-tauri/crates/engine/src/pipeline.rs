@@ -7,14 +7,14 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use docent_domain::{
-    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Language, Problem, Progress,
-    Stage, Timestamp, WorkspaceId, WorkspaceScope,
+    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Language, Origin, Problem,
+    Progress, Stage, Timestamp, WorkspaceId, WorkspaceScope,
 };
 use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
@@ -28,9 +28,11 @@ use roaring::RoaringBitmap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Config;
 use crate::documents::Layout;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
+use crate::folders::Scanned;
 use crate::indexes::{OpenIndex, blocking};
 use crate::models::Models;
 use crate::retrieve::language;
@@ -83,6 +85,9 @@ const KEEP_FINISHED_MS: i64 = 24 * 3600 * 1000;
 /// Part of an embedder's input kept free for the header in front of a chunk.
 const HEADER_TOKENS: usize = 64;
 
+/// A file that was changed while it was read is looked at again after this at the earliest.
+const CHANGED_AGAIN: Duration = Duration::from_millis(100);
+
 /// Files from this size on take long enough to read for their stage to be worth a write.
 const SLOW_FILE_BYTES: u64 = 1 << 20;
 
@@ -104,6 +109,78 @@ pub(crate) struct Reader {
     wipe: Notify,
     /// Whether the last thing that was to be written found no room.
     disk_full: AtomicBool,
+    restless: Mutex<HashMap<DocumentId, Restless>>,
+    /// Chunks that an embedder was asked for since the start.
+    embedded: AtomicU64,
+}
+
+/// A file that is being written.
+#[derive(Clone, Copy, Debug)]
+struct Restless {
+    first_seen: Instant,
+    stamp: FileStamp,
+    stamp_seen: Instant,
+}
+
+impl Restless {
+    /// How long the file is to be left alone after a look at it; `None` when it can be read. A time
+    /// of change ahead of our clock, or behind it on another machine, says nothing: then it has to
+    /// look the same twice.
+    fn wait(
+        &mut self,
+        stamp: FileStamp,
+        now: Timestamp,
+        at: Instant,
+        rest: &Rest,
+    ) -> Option<Duration> {
+        if self.stamp != stamp {
+            (self.stamp, self.stamp_seen) = (stamp, at);
+        }
+        if rest.is_long_ago(&stamp, now)
+            || at.duration_since(self.stamp_seen) >= rest.quiet
+            || at.duration_since(self.first_seen) >= rest.longest
+        {
+            return None;
+        }
+        let age = now.0.saturating_sub(stamp.modified_at().0).max(0);
+        let age = Duration::from_millis(age.unsigned_abs());
+        Some(rest.quiet.saturating_sub(age).max(CHANGED_AGAIN))
+    }
+}
+
+/// When a file that is being written is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rest {
+    /// After so long without a change.
+    quiet: Duration,
+    /// After so long, changing or not.
+    longest: Duration,
+}
+
+impl Rest {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            quiet: Duration::from_secs(config.quiet_seconds),
+            longest: Duration::from_secs(config.restless_seconds),
+        }
+    }
+
+    fn is_long_ago(&self, stamp: &FileStamp, now: Timestamp) -> bool {
+        let age = now.0.saturating_sub(stamp.modified_at().0);
+        age >= i64::try_from(self.quiet.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// When to look at a file first that has just been found; `None` means now.
+    pub(crate) fn read_after(&self, stamp: &FileStamp, now: Timestamp) -> Option<Timestamp> {
+        if self.is_long_ago(stamp, now) {
+            return None;
+        }
+        let quiet = i64::try_from(self.quiet.as_millis()).unwrap_or(i64::MAX);
+        // A time ahead of our clock is not waited for.
+        Some(Timestamp(
+            stamp.modified_at().0.min(now.0).saturating_add(quiet),
+        ))
+    }
 }
 
 /// Where text that was removed may still be in files.
@@ -146,6 +223,8 @@ pub(crate) enum Ran {
     Finished,
     /// Not now: the job goes back without counting as an attempt.
     NotYet(String),
+    /// [`Ran::NotYet`], for so long.
+    Later(String, Duration),
 }
 
 impl Reader {
@@ -169,7 +248,46 @@ impl Reader {
             to_wipe: Mutex::default(),
             wipe: Notify::new(),
             disk_full: AtomicBool::new(false),
+            restless: Mutex::default(),
+            embedded: AtomicU64::new(0),
         })
+    }
+
+    /// Chunks that an embedder was asked for since the start.
+    pub(crate) fn embedded(&self) -> u64 {
+        self.embedded.load(Ordering::SeqCst)
+    }
+
+    fn restless(&self) -> std::sync::MutexGuard<'_, HashMap<DocumentId, Restless>> {
+        self.restless.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long a file is to be left alone; `None` when it can be read.
+    fn wait_for_rest(&self, id: DocumentId, stamp: FileStamp, rest: &Rest) -> Option<Duration> {
+        let (now, at) = (Timestamp::now(), Instant::now());
+        let mut restless = self.restless();
+        if !restless.contains_key(&id) && rest.is_long_ago(&stamp, now) {
+            return None;
+        }
+        let known = restless.entry(id).or_insert(Restless {
+            first_seen: at,
+            stamp,
+            stamp_seen: at,
+        });
+        known.wait(stamp, now, at, rest)
+    }
+
+    /// How long to wait after a file was changed while it was read; `None` when that has gone on for
+    /// too long.
+    fn wait_after_change(&self, id: DocumentId, stamp: FileStamp, rest: &Rest) -> Option<Duration> {
+        let at = Instant::now();
+        let mut restless = self.restless();
+        let known = restless.entry(id).or_insert(Restless {
+            first_seen: at,
+            stamp,
+            stamp_seen: at,
+        });
+        (at.duration_since(known.first_seen) < rest.longest).then(|| rest.quiet.max(CHANGED_AGAIN))
     }
 
     /// Stops a job where it runs.
@@ -383,7 +501,7 @@ impl Engine {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(job.id, (job.workspace_id, cancel.clone()));
-        self.announce(&scope);
+        self.announce(&scope, job.kind);
         let is_read = matches!(job.kind, JobKind::Read { .. });
         if is_read {
             self.reader().busy.fetch_add(1, Ordering::SeqCst);
@@ -424,7 +542,7 @@ impl Engine {
                 recorded => break recorded,
             }
         };
-        self.announce(&scope);
+        self.announce(&scope, job.kind);
         match recorded {
             // Cancelled, deleted or taken over in the meantime: there is nobody to record it for.
             Err(error) if error.code() == Code::Conflict || error.code() == Code::NotFound => {
@@ -435,7 +553,10 @@ impl Engine {
         }
     }
 
-    fn announce(&self, scope: &WorkspaceScope) {
+    fn announce(&self, scope: &WorkspaceScope, kind: JobKind) {
+        if matches!(kind, JobKind::Scan { .. }) {
+            self.changed(Topic::Folders, Some(scope.workspace()));
+        }
         self.changed(Topic::Jobs, Some(scope.workspace()));
         self.changed(Topic::Documents, Some(scope.workspace()));
     }
@@ -450,10 +571,13 @@ impl Engine {
         match job.kind {
             JobKind::Read { document } => self.read(scope, claim, document, cancel).await,
             JobKind::Embed { document } => self.embed(scope, claim, document, cancel).await,
-            JobKind::Scan { folder } => {
-                self.scan(scope, folder, cancel).await?;
-                Ok(Ran::Finished)
-            }
+            JobKind::Scan { folder } => match self.scan(scope, folder, cancel).await? {
+                Scanned::Done => Ok(Ran::Finished),
+                Scanned::Again(wait) => {
+                    let reason = "what has vanished is looked for once more";
+                    Ok(Ran::Later(reason.to_owned(), wait))
+                }
+            },
         }
     }
 
@@ -477,6 +601,14 @@ impl Engine {
             Ok(Ran::NotYet(reason)) => {
                 jobs.put_back(scope, claim, later, Some(reason), now)
                     .await?;
+            }
+            Ok(Ran::Later(reason, wait)) => {
+                let later = Timestamp(now.0 + wait.as_millis() as i64);
+                jobs.put_back(scope, claim, later, Some(reason), now)
+                    .await?;
+                if wait.is_zero() {
+                    self.ring();
+                }
             }
             Err(error) if self.stopping().is_cancelled() || cancel.is_cancelled() => {
                 tracing::debug!(%error, "a job was stopped");
@@ -518,7 +650,45 @@ impl Engine {
         let open = self.open_index(scope).await?;
         let tokens = self.model_set().token_counter(&open.embedder_id).await?;
         let path = self.file_of(scope, &document).await?;
+        let rest = Rest::of(self.config());
+        // An upload is whole when it is there.
+        if document.origin != Origin::Upload {
+            let looked = {
+                let path = path.clone();
+                blocking("looking at a file", move || Ok(FileStamp::of(&path))).await?
+            };
+            // Why it cannot be looked at is found out below.
+            if let Ok(stamp) = looked
+                && let Some(wait) = self.reader().wait_for_rest(id, stamp, &rest)
+            {
+                let reason = "The file is being written. It is read when it has come to rest.";
+                return Ok(Ran::Later(reason.to_owned(), wait));
+            }
+        }
+        let ran = self
+            .read_at_rest(scope, claim, &document, path, open, tokens, cancel)
+            .await?;
+        if let Ran::Recorded = ran {
+            self.reader().restless().remove(&id);
+        }
+        Ok(ran)
+    }
 
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "it is the second half of a whole"
+    )]
+    async fn read_at_rest(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        document: &Document,
+        path: PathBuf,
+        open: OpenIndex,
+        tokens: Arc<dyn TokenCounter>,
+        cancel: &CancellationToken,
+    ) -> Result<Ran> {
+        let id = document.id;
         let inspected = {
             let path = path.clone();
             blocking("looking at a file", move || Ok(inspect(&path))).await?
@@ -530,7 +700,7 @@ impl Engine {
                     .skip(scope, claim, id, &reason, Problem::Unsupported)
                     .await;
             }
-            Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
+            Err(refusal) => return self.refuse(scope, claim, document, &refusal).await,
         };
         if document.content_hash.as_ref() == Some(&hash) {
             self.store()
@@ -551,7 +721,7 @@ impl Engine {
         {
             Ok(extracted) => extracted,
             Err(ExtractError::Refused(refusal)) => {
-                return self.refuse(scope, claim, &document, &refusal).await;
+                return self.refuse(scope, claim, document, &refusal).await;
             }
             Err(error) => {
                 if matches!(
@@ -579,11 +749,9 @@ impl Engine {
         match after {
             Ok(after) if after == stamp => {}
             Ok(_) => {
-                return self
-                    .refuse(scope, claim, &document, &Refusal::Changed)
-                    .await;
+                return self.refuse(scope, claim, document, &Refusal::Changed).await;
             }
-            Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
+            Err(refusal) => return self.refuse(scope, claim, document, &refusal).await,
         }
         let max_tokens = chunk_tokens(self.config().chunk_tokens, open.embedder.as_ref());
         let title = own_title(&extracted);
@@ -623,6 +791,22 @@ impl Engine {
             return Ok(Ran::NotYet("stopped".to_owned()));
         }
         let reason = refusal.to_string();
+        if matches!(refusal, Refusal::Changed)
+            && let Ok(path) = self.file_of(scope, document).await
+            && let Ok(stamp) = FileStamp::of(&path)
+            && let Some(wait) =
+                self.reader()
+                    .wait_after_change(document.id, stamp, &Rest::of(self.config()))
+        {
+            return Ok(Ran::Later(reason, wait));
+        }
+        if matches!(refusal, Refusal::Vanished | Refusal::PermissionDenied) {
+            // A scan that finds it there, or readable, has it read again.
+            self.store()
+                .documents()
+                .forget_stamp(scope, document.id)
+                .await?;
+        }
         if refusal.is_skip() {
             return self
                 .skip(scope, claim, document.id, &reason, refusal.problem())
@@ -731,6 +915,8 @@ impl Engine {
             let texts = batch.iter().map(embedded_text).collect();
             let vectors = {
                 let _cores = self.cores().background().await;
+                let embedded = &self.reader().embedded;
+                embedded.fetch_add(batch.len() as u64, Ordering::SeqCst);
                 open.embedder.embed(EmbedKind::Passage, texts).await?
             };
             let vectors = batch
@@ -951,6 +1137,30 @@ impl Engine {
         if !pending.added.is_empty() {
             self.add_words(scope, &open.index, &pending.added).await?;
         }
+        self.reword(scope, &open.index).await
+    }
+
+    /// Puts the words of documents that have another title now into the index again, under the same
+    /// keys: the title stands in front of each chunk.
+    pub(crate) async fn reword(
+        &self,
+        scope: &WorkspaceScope,
+        index: &Arc<WorkspaceIndex>,
+    ) -> Result<()> {
+        let documents = self.store().documents();
+        let retitled = documents.retitled(scope).await?;
+        if retitled.is_empty() {
+            return Ok(());
+        }
+        let mut keys = Vec::new();
+        for document in &retitled {
+            let chunks = self.store().chunks();
+            keys.extend(chunks.keys_of_document(scope, document.id).await?);
+        }
+        for batch in keys.chunks(WORDS_BATCH) {
+            self.add_words(scope, index, batch).await?;
+        }
+        documents.mark_reworded(scope, &retitled).await?;
         Ok(())
     }
 
@@ -1319,6 +1529,76 @@ mod tests {
         assert!(!index.stats().has_writer);
         drop(index);
         engine.shutdown().await;
+    }
+
+    #[test]
+    fn a_file_is_read_when_it_rests_or_has_not_for_long() {
+        let rest = Rest {
+            quiet: Duration::from_secs(2),
+            longest: Duration::from_secs(60),
+        };
+        let begun = Instant::now();
+        let (at, now) = (
+            |ms| begun + Duration::from_millis(ms),
+            |ms| Timestamp(1_000_000 + ms),
+        );
+        let written = |ms: i64, size_bytes| FileStamp {
+            size_bytes,
+            modified_ns: (1_000_000 + ms) * 1_000_000,
+            file_id: None,
+        };
+        let fresh = |stamp| Restless {
+            first_seen: begun,
+            stamp,
+            stamp_seen: begun,
+        };
+        let ms = |wait: Option<Duration>| wait.map(|wait| wait.as_millis());
+
+        let mut file = fresh(written(0, 1));
+        assert_eq!(
+            ms(file.wait(written(0, 1), now(500), at(0), &rest)),
+            Some(1500)
+        );
+        // Written to again meanwhile.
+        assert_eq!(
+            ms(file.wait(written(1900, 2), now(2000), at(1500), &rest)),
+            Some(1900)
+        );
+        assert_eq!(
+            ms(file.wait(written(1900, 2), now(3900), at(3400), &rest)),
+            None
+        );
+
+        // The clock of a server is an hour ahead: it has to look the same for as long.
+        let ahead = |size| written(3_600_000, size);
+        let mut file = fresh(ahead(1));
+        assert_eq!(ms(file.wait(ahead(1), now(0), at(0), &rest)), Some(2000));
+        assert_eq!(
+            ms(file.wait(ahead(2), now(1000), at(1000), &rest)),
+            Some(2000)
+        );
+        assert_eq!(ms(file.wait(ahead(2), now(3000), at(3000), &rest)), None);
+
+        // A log never rests.
+        let mut log = fresh(written(0, 0));
+        let mut waited = 0;
+        for second in 0_u32..60 {
+            let stamp = written(i64::from(second) * 1000, u64::from(second));
+            let looked = at(u64::from(second) * 1000);
+            waited += u32::from(
+                log.wait(stamp, now(i64::from(second) * 1000), looked, &rest)
+                    .is_some(),
+            );
+        }
+        assert_eq!(waited, 60);
+        assert_eq!(
+            ms(log.wait(written(60_000, 60), now(60_000), at(60_000), &rest)),
+            None
+        );
+
+        assert_eq!(rest.read_after(&written(0, 1), now(500)), Some(now(2000)));
+        assert_eq!(rest.read_after(&ahead(1), now(0)), Some(now(2000)));
+        assert_eq!(rest.read_after(&written(-2000, 1), now(0)), None);
     }
 
     #[tokio::test]

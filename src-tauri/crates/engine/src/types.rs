@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use crate::answer::evidence::Evidence;
 use docent_domain::{
-    ChatId, Citation, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, Format, Job,
-    JobId, Language, MessageId, NearPassage, Problem, Span, Timings, Workspace, WorkspaceId,
+    ChatId, Citation, Document, DocumentCounts, DocumentId, DocumentStatus, Folder, FolderId,
+    Format, Job, JobId, Language, MessageId, NearPassage, Problem, Span, Timings, Workspace,
+    WorkspaceId,
 };
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,25 @@ pub struct WorkspaceSummary {
     pub counts: DocumentCounts,
     /// Languages of its documents that can be searched, by their codes.
     pub languages: Vec<Language>,
+}
+
+/// A watched folder with what goes on about it now.
+#[derive(Clone, Debug)]
+pub struct FolderStatus {
+    pub folder: Folder,
+    pub scanning: bool,
+    pub watch: Watch,
+}
+
+/// How changes in a folder are noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// The system tells of them.
+    Events,
+    /// By looking every 30 seconds, or less often where looking takes long.
+    Polling { reason: String },
+    /// Not at all: the folder is not there, or its watch does not stand yet.
+    No,
 }
 
 /// What became of the paths that somebody dropped on a workspace.

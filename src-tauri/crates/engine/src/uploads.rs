@@ -230,6 +230,7 @@ impl Upload {
 
         let now = Timestamp::now();
         let new = NewDocument {
+            read_after: None,
             title: stem(&self.name),
             path: self.name,
             origin: Origin::Upload,

@@ -15,6 +15,7 @@ mod extracted;
 mod extractor;
 mod format;
 mod hash;
+mod patterns;
 mod refusal;
 mod scan;
 mod sentences;
@@ -31,7 +32,8 @@ pub use extracted::{
 pub use extractor::{ExtractError, ExtractLimits, Extractor};
 pub use format::{Detection, HEAD_BYTES, SUPPORTED_EXTENSIONS, detect_format};
 pub use hash::{hash_file, hash_stable};
+pub use patterns::{PatternError, Patterns};
 pub use refusal::Refusal;
-pub use scan::{FoundFile, Scan, ScanError, ScanOptions, scan};
+pub use scan::{FoundFile, LeftOut, Scan, ScanError, ScanOptions, Seen, scan, walk};
 pub use source::{FileStamp, Inspection, inspect};
-pub use watch::{FolderWatcher, Hint, HintCause};
+pub use watch::{FolderWatcher, Hint, HintCause, WatchedBy};

@@ -1,21 +1,27 @@
 //! What is in a folder: a walk that follows no links and says when it could not see everything.
 
+use std::cell::Cell;
+use std::cmp::Ordering;
 use std::fs::Metadata;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use docent_domain::Timestamp;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use tokio_util::sync::CancellationToken;
 use walkdir::{DirEntry, WalkDir};
 
+use crate::patterns::{PatternError, Patterns};
 use crate::source::FileStamp;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanOptions {
     /// Whether names that begin with a dot are looked at.
     pub hidden: bool,
-    /// Patterns of what to leave out, in gitignore's syntax, relative to the root.
+    /// Patterns in gitignore's syntax, relative to the root. When there are any, only files that
+    /// they match, or that lie in a folder that they match, are listed.
+    pub include: Vec<String>,
+    /// Patterns of what to leave out. Folders that match are not walked into.
     pub exclude: Vec<String>,
     /// A tree with more files is not read to its end, and the scan is incomplete.
     pub max_files: usize,
@@ -25,6 +31,7 @@ impl Default for ScanOptions {
     fn default() -> Self {
         Self {
             hidden: false,
+            include: Vec::new(),
             exclude: Vec::new(),
             max_files: 500_000,
         }
@@ -54,16 +61,39 @@ impl FoundFile {
     }
 }
 
+/// What a walk saw besides the files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Scan {
-    /// In the order of their paths.
-    pub files: Vec<FoundFile>,
+pub struct Seen {
+    pub files: usize,
     /// What could not be seen, and why.
     pub unreadable: Vec<(PathBuf, String)>,
     /// Seen, but nothing that Docent can read: pipes, devices, names that are not Unicode.
     pub skipped: Vec<(PathBuf, String)>,
+    pub left_out: LeftOut,
     /// Whether everything was seen. Only then does the absence of a file mean that it is gone.
     pub complete: bool,
+}
+
+/// How much was left out on purpose. What lies in a folder that is left out is not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Files and folders that an exclude pattern matches.
+    pub excluded: u64,
+    /// Files that no include pattern matches.
+    pub not_included: u64,
+    /// Hidden files and folders, version control, installed packages.
+    pub hidden: u64,
+    /// Files that programs put beside the real ones while they work.
+    pub temporary: u64,
+    /// As many as [`Seen::skipped`] would hold without a bound.
+    pub special: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scan {
+    /// In the order of their paths' bytes.
+    pub files: Vec<FoundFile>,
+    pub seen: Seen,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -76,40 +106,69 @@ pub enum ScanError {
     RootUnreadable { path: PathBuf, source: io::Error },
     #[error("the folder {} was replaced by another while it was being read", .0.display())]
     RootReplaced(PathBuf),
-    #[error("the exclude pattern {pattern:?} is not understood: {message}")]
-    BadPattern { pattern: String, message: String },
+    #[error(transparent)]
+    BadPattern(#[from] PatternError),
     #[error("the scan was cancelled")]
     Cancelled,
 }
 
-/// Lists the regular files below `root`. Blocking.
-///
-/// Links are never followed (the root itself may be one). Hidden files, version control, installed packages and the
-/// temporary files of editors, office suites and browsers are left out.
+/// Lists the regular files below `root`. Blocking. See [`walk`].
 pub fn scan(
     root: &Path,
     options: &ScanOptions,
     cancel: &CancellationToken,
 ) -> Result<Scan, ScanError> {
+    let mut files = Vec::new();
+    let seen = walk(root, options, cancel, |file| {
+        files.push(file);
+        ControlFlow::Continue(())
+    })?;
+    Ok(Scan { files, seen })
+}
+
+/// Gives the regular files below `root` to `each`, in the order of their paths' bytes, until it
+/// breaks the walk off. Blocking; memory does not grow with the tree.
+///
+/// Links are never followed (the root itself may be one). Hidden files, version control, installed packages and the
+/// temporary files of editors, office suites and browsers are left out.
+pub fn walk(
+    root: &Path,
+    options: &ScanOptions,
+    cancel: &CancellationToken,
+    mut each: impl FnMut(FoundFile) -> ControlFlow<()>,
+) -> Result<Seen, ScanError> {
     let identity = root_identity(root)?;
     // An unreadable root would otherwise look like one unreadable thing among others.
     std::fs::read_dir(root).map_err(|source| root_error(root, source))?;
-    let exclude = excluded(root, &options.exclude)?;
-    let mut scan = Scan {
+    let patterns = Patterns::new(root, &options.include, &options.exclude)?;
+    let mut seen = Seen {
         complete: true,
-        ..Scan::default()
+        ..Seen::default()
+    };
+    let left_out = Cell::new(LeftOut::default());
+    let wanted = |entry: &DirEntry| {
+        if entry.depth() == 0 {
+            return true;
+        }
+        let is_dir = entry.file_type().is_dir();
+        let mut counts = left_out.get();
+        let count = match aside(entry, options.hidden) {
+            Some(Aside::Hidden) => &mut counts.hidden,
+            Some(Aside::Temporary) => &mut counts.temporary,
+            None if patterns.excludes(entry.path(), is_dir) => &mut counts.excluded,
+            None if entry.file_type().is_file() && !patterns.includes(entry.path()) => {
+                &mut counts.not_included
+            }
+            None => return true,
+        };
+        *count += 1;
+        left_out.set(counts);
+        false
     };
     let walk = WalkDir::new(root)
         .follow_links(false)
-        .sort_by_file_name()
+        .sort_by(by_path)
         .into_iter();
-    let wanted = |entry: &DirEntry| {
-        entry.depth() == 0
-            || !(is_left_out(entry, options.hidden)
-                || exclude
-                    .matched(entry.path(), entry.file_type().is_dir())
-                    .is_ignore())
-    };
     for entry in walk.filter_entry(wanted) {
         if cancel.is_cancelled() {
             return Err(ScanError::Cancelled);
@@ -118,7 +177,7 @@ pub fn scan(
             Ok(entry) => entry,
             Err(error) => {
                 let path = error.path().unwrap_or(root).to_owned();
-                scan.unseen(
+                seen.unseen(
                     path,
                     error.io_error().map(io::Error::kind),
                     error.to_string(),
@@ -131,24 +190,29 @@ pub fn scan(
             continue;
         }
         if !kind.is_file() {
-            scan.skip(entry.into_path(), "a pipe, a socket or a device");
+            seen.skip(entry.into_path(), "a pipe, a socket or a device");
             continue;
         }
         if entry.path().to_str().is_none() {
-            scan.skip(entry.into_path(), "its name is not Unicode");
+            seen.skip(entry.into_path(), "its name is not Unicode");
             continue;
         }
-        if scan.files.len() >= options.max_files {
+        if seen.files >= options.max_files {
             let message = format!("the folder holds more than {} files", options.max_files);
-            scan.unreadable.push((root.to_owned(), message));
-            scan.complete = false;
+            seen.unreadable.push((root.to_owned(), message));
+            seen.complete = false;
             break;
         }
         match entry.metadata() {
-            Ok(metadata) => scan.files.push(found(entry.into_path(), &metadata)),
+            Ok(metadata) => {
+                seen.files += 1;
+                if each(found(entry.into_path(), &metadata)).is_break() {
+                    return Err(ScanError::Cancelled);
+                }
+            }
             Err(error) => {
                 let kind = error.io_error().map(io::Error::kind);
-                scan.unseen(entry.into_path(), kind, error.to_string());
+                seen.unseen(entry.into_path(), kind, error.to_string());
             }
         }
     }
@@ -156,13 +220,29 @@ pub fn scan(
     if root_identity(root)? != identity {
         return Err(ScanError::RootReplaced(root.to_owned()));
     }
-    Ok(scan)
+    seen.left_out = LeftOut {
+        special: seen.left_out.special,
+        ..left_out.get()
+    };
+    Ok(seen)
+}
+
+/// What lies in a folder comes where the folder's name with a separator would.
+fn by_path(a: &DirEntry, b: &DirEntry) -> Ordering {
+    let key = |entry: &DirEntry| {
+        let mut name = entry.file_name().as_encoded_bytes().to_vec();
+        if entry.file_type().is_dir() {
+            name.push(std::path::MAIN_SEPARATOR as u8);
+        }
+        name
+    };
+    key(a).cmp(&key(b))
 }
 
 /// Notes kept of what was not read; a folder of a million pipes needs no more.
 const MAX_NOTES: usize = 1_000;
 
-impl Scan {
+impl Seen {
     fn unseen(&mut self, path: PathBuf, kind: Option<io::ErrorKind>, message: String) {
         // Gone since its folder was listed: that is seeing it, not failing to.
         if kind == Some(io::ErrorKind::NotFound) {
@@ -175,6 +255,7 @@ impl Scan {
     }
 
     fn skip(&mut self, path: PathBuf, why: &str) {
+        self.left_out.special += 1;
         if self.skipped.len() < MAX_NOTES {
             self.skipped.push((path, why.to_owned()));
         }
@@ -212,22 +293,13 @@ fn root_error(root: &Path, source: io::Error) -> ScanError {
     }
 }
 
-fn excluded(root: &Path, patterns: &[String]) -> Result<Gitignore, ScanError> {
-    let bad = |pattern: &str, error: ignore::Error| ScanError::BadPattern {
-        pattern: pattern.to_owned(),
-        message: error.to_string(),
-    };
-    let mut builder = GitignoreBuilder::new(root);
-    for pattern in patterns {
-        builder
-            .add_line(None, pattern)
-            .map_err(|error| bad(pattern, error))?;
-    }
-    builder.build().map_err(|error| bad("", error))
+/// Why a name is left out whatever the patterns say.
+enum Aside {
+    Hidden,
+    Temporary,
 }
 
-/// Hidden names, and files that programs put beside the real ones while they work.
-fn is_left_out(entry: &DirEntry, hidden: bool) -> bool {
+fn aside(entry: &DirEntry, hidden: bool) -> Option<Aside> {
     const ENDINGS: &[&str] = &[
         "~",
         ".part",
@@ -246,10 +318,10 @@ fn is_left_out(entry: &DirEntry, hidden: bool) -> bool {
     ];
     let name = entry.file_name().to_string_lossy();
     if name.starts_with('.') && !hidden {
-        return true;
+        return Some(Aside::Hidden);
     }
     if entry.file_type().is_dir() {
-        return matches!(
+        let is_known = matches!(
             name.as_ref(),
             ".git"
                 | ".hg"
@@ -259,13 +331,15 @@ fn is_left_out(entry: &DirEntry, hidden: bool) -> bool {
                 | "$RECYCLE.BIN"
                 | "System Volume Information"
         );
+        return is_known.then_some(Aside::Hidden);
     }
     let lower = name.to_lowercase();
-    lower.starts_with("~$")
+    let is_temporary = lower.starts_with("~$")
         || lower.starts_with(".~lock.")
         || (lower.starts_with('#') && lower.ends_with('#'))
         || matches!(lower.as_str(), "thumbs.db" | "desktop.ini" | ".ds_store")
-        || ENDINGS.iter().any(|ending| lower.ends_with(ending))
+        || ENDINGS.iter().any(|ending| lower.ends_with(ending));
+    is_temporary.then_some(Aside::Temporary)
 }
 
 #[cfg(test)]
@@ -324,10 +398,57 @@ mod tests {
             names(&scan, folder.path()),
             ["a/b/c.md", "a/keep.log", "a/č.pdf", "b.txt"]
         );
-        assert!(scan.complete);
+        let left_out = LeftOut {
+            excluded: 1,
+            hidden: 2,
+            temporary: 5,
+            ..LeftOut::default()
+        };
+        assert_eq!(scan.seen.left_out, left_out);
+        assert!(scan.seen.complete);
         let file = &scan.files[3];
         assert_eq!(file.size_bytes, 5);
         assert_eq!(file.stamp(), FileStamp::of(&file.path).unwrap());
+    }
+
+    #[test]
+    fn files_come_in_the_order_of_their_paths_bytes() {
+        let folder = tree(&["a/b", "a.txt", "a-b/c", "a0", "č/d", "a/č", "z", "a/b.d/e"]);
+        let options = ScanOptions::default();
+        let scan = scan(folder.path(), &options, &CancellationToken::new()).unwrap();
+        let found = names(&scan, folder.path());
+        let mut sorted = found.clone();
+        sorted.sort();
+        assert_eq!(found, sorted);
+        assert_eq!(found.len(), 8);
+    }
+
+    #[test]
+    fn only_what_is_included_and_not_excluded_is_listed() {
+        let folder = tree(&[
+            "a.pdf",
+            "a.txt",
+            "Ugovori/2025/b.doc",
+            "Ugovori/stari/c.pdf",
+            "drugo/d.pdf",
+            "drugo/e.log",
+        ]);
+        let options = ScanOptions {
+            include: vec!["*.pdf".to_owned(), "/Ugovori/".to_owned()],
+            exclude: vec!["stari/".to_owned()],
+            ..ScanOptions::default()
+        };
+        let scan = scan(folder.path(), &options, &CancellationToken::new()).unwrap();
+        assert_eq!(
+            names(&scan, folder.path()),
+            ["Ugovori/2025/b.doc", "a.pdf", "drugo/d.pdf"]
+        );
+        let left_out = LeftOut {
+            excluded: 1,
+            not_included: 2,
+            ..LeftOut::default()
+        };
+        assert_eq!(scan.seen.left_out, left_out);
     }
 
     #[test]
@@ -358,7 +479,7 @@ mod tests {
             ..ScanOptions::default()
         };
         let scan = scan(folder.path(), &options, &CancellationToken::new()).unwrap();
-        assert_eq!((scan.files.len(), scan.complete), (2, false));
+        assert_eq!((scan.files.len(), scan.seen.complete), (2, false));
     }
 
     #[cfg(unix)]
@@ -381,7 +502,11 @@ mod tests {
         .unwrap();
         drop(socket);
         assert_eq!(names(&scan, folder.path()), ["real.txt"]);
-        assert_eq!(scan.skipped.len(), 1);
-        assert!(scan.complete, "what is left out on purpose is not unseen");
+        assert_eq!(scan.seen.skipped.len(), 1);
+        assert_eq!(scan.seen.left_out.special, 1);
+        assert!(
+            scan.seen.complete,
+            "what is left out on purpose is not unseen"
+        );
     }
 }

@@ -28,6 +28,9 @@ const POLL: Duration = Duration::from_secs(30);
 /// How often each root's identity is checked. A disk that was unmounted and mounted again has lost
 /// its watch without an event.
 const ROOT_CHECK: Duration = Duration::from_secs(10);
+/// What Linux says with `ENOSPC`; its limit is `fs.inotify.max_user_watches`, a watch per folder.
+const WATCH_LIMIT: &str = "the system allows no more folders to be watched by events (on Linux \
+    fs.inotify.max_user_watches sets how many)";
 /// Hints that nobody has taken yet; more wait in their flags.
 const HINTS: usize = 64;
 
@@ -49,6 +52,14 @@ pub enum HintCause {
     Poll,
     /// The root came back, went away, or is another folder now.
     RootChanged,
+}
+
+/// How changes below a root are noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchedBy {
+    Events,
+    /// By looking every 30 seconds, because of this.
+    Polling(String),
 }
 
 /// Watches any number of folders until it is dropped.
@@ -106,14 +117,9 @@ impl FolderWatcher {
         self.shared.wake.notify_one();
     }
 
-    /// Roots whose changes are found by looking rather than by events.
-    pub fn polled(&self) -> Vec<PathBuf> {
-        let state = self.shared.lock();
-        let polled = state
-            .roots
-            .iter()
-            .filter(|(_, root)| root.next_poll.is_some());
-        polled.map(|(path, _)| path.clone()).collect()
+    /// How changes below a root are noticed; `None` for a root that is not watched (yet).
+    pub fn watched_by(&self, root: &Path) -> Option<WatchedBy> {
+        self.shared.lock().roots.get(root)?.watched_by.clone()
     }
 }
 
@@ -158,6 +164,8 @@ struct Root {
     /// Of the folder that is watched; `None` while there is none.
     identity: Option<(u64, u64)>,
     pending: Option<Pending>,
+    /// `None` until the watch stands, and while there is no folder.
+    watched_by: Option<WatchedBy>,
     /// Set for roots without events.
     next_poll: Option<Instant>,
 }
@@ -323,7 +331,11 @@ fn watch(shared: &Shared, watcher: Option<&mut RecommendedWatcher>, root: &Path,
             .map_err(|error| {
                 // Half a watch is none: give back what was taken of the system's limit.
                 let _ = watcher.unwatch(root);
-                error.to_string()
+                if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) {
+                    WATCH_LIMIT.to_owned()
+                } else {
+                    error.to_string()
+                }
             }),
     };
     if let Err(reason) = &by_events {
@@ -333,6 +345,10 @@ fn watch(shared: &Shared, watcher: Option<&mut RecommendedWatcher>, root: &Path,
     if let Some(state) = shared.lock().roots.get_mut(root) {
         state.identity = identity;
         state.next_poll = by_events.is_err().then_some(now + POLL);
+        state.watched_by = identity.map(|_| match by_events {
+            Ok(()) => WatchedBy::Events,
+            Err(reason) => WatchedBy::Polling(reason),
+        });
         state.note(cause, now);
     }
 }
@@ -396,6 +412,7 @@ fn on_event(shared: &Shared, event: notify::Result<notify::Event>) {
                     // A new folder below it could not be watched; the clock sees what events miss.
                     if limit && path.starts_with(root) {
                         known.next_poll.get_or_insert(now + POLL);
+                        known.watched_by = Some(WatchedBy::Polling(WATCH_LIMIT.to_owned()));
                     }
                 }
             }

@@ -38,8 +38,6 @@ pub enum Error {
     NameTaken(String),
     #[error("the embedder of this workspace is being changed already")]
     ChangeUnderWay,
-    #[error("another document of this workspace is at {0}")]
-    PathTaken(String),
     /// The job was taken over, cancelled or superseded since it was claimed. The result that came
     /// with the claim must be dropped.
     #[error("job {0} is no longer held by this claim, so its result was not taken")]
@@ -136,7 +134,6 @@ impl Error {
             | Self::NotFound(_)
             | Self::NameTaken(_)
             | Self::ChangeUnderWay
-            | Self::PathTaken(_)
             | Self::StaleFence(_)
             | Self::MessageSettled
             | Self::BadCursor
@@ -156,7 +153,6 @@ impl Error {
             Self::NotFound(_)
             | Self::NameTaken(_)
             | Self::ChangeUnderWay
-            | Self::PathTaken(_)
             | Self::StaleFence(_)
             | Self::MessageSettled
             | Self::BadCursor

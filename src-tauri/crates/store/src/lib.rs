@@ -26,7 +26,7 @@ pub use table::chats::{Chats, NewMessage};
 pub use table::chunks::{Chunks, EmbedProgress, IndexEntry, Passage};
 pub use table::documents::{
     Blob, ContentReplaced, DocumentContent, DocumentQuery, DocumentSort, DocumentText, Documents,
-    FileStamp, KnownFile, NewDocument, Page, Registered,
+    FileMove, FileStamp, KnownFile, MovedFiles, NewDocument, Page, Registered, Retitled,
 };
 pub use table::flags::Flags;
 pub use table::folders::{FolderRemoved, Folders};

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_formats.sql"),
     include_str!("../migrations/0004_problems.sql"),
     include_str!("../migrations/0005_embedder_change.sql"),
+    include_str!("../migrations/0006_folder_patterns.sql"),
 ];
 
 /// The schema that this version writes.

@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
-import { EllipsisVertical, FolderX, Folder as FolderIcon, RefreshCw } from 'lucide-react'
+import { EllipsisVertical, FolderX, Folder as FolderIcon, ListFilter, RefreshCw } from 'lucide-react'
 import { useState } from 'react'
 
 import { asApiError } from '../../api/errors'
@@ -12,6 +12,7 @@ import { classes } from '../../lib/classes'
 import { useI18n } from '../../lib/i18n'
 import { useNotices } from '../../lib/notices'
 import styles from './FolderSection.module.css'
+import { PatternsDialog } from './PatternsDialog'
 
 /** The folders that the workspace follows, and what stands in the way of it. */
 export function FolderSection({ workspace, jobs }: { workspace: string; jobs: readonly Job[] }) {
@@ -21,6 +22,7 @@ export function FolderSection({ workspace, jobs }: { workspace: string; jobs: re
   const invalidate = useInvalidate()
   const folders = useQuery(queries.folders(api, workspace))
   const [asking, setAsking] = useState<{ folder: Folder; about: 'remove' | 'resume' } | null>(null)
+  const [choosing, setChoosing] = useState<Folder | null>(null)
   if (!folders.data || folders.data.length === 0) return null
 
   const scanning = new Set(
@@ -38,11 +40,12 @@ export function FolderSection({ workspace, jobs }: { workspace: string; jobs: re
   return (
     <section className={styles.section} aria-label={t('folders.heading')}>
       <ul className={styles.list}>
-        {folders.data.map((folder) => (
+        {attentionFirst(folders.data).map((folder) => (
           <FolderItem
             key={folder.id}
             folder={folder}
-            scanning={scanning.has(folder.id)}
+            scanning={folder.scanning || scanning.has(folder.id)}
+            onChoose={() => setChoosing(folder)}
             onScan={() => void act(api.folders.scan(workspace, folder.id))}
             onResume={() => setAsking({ folder, about: 'resume' })}
             onRemove={() => setAsking({ folder, about: 'remove' })}
@@ -69,24 +72,57 @@ export function FolderSection({ workspace, jobs }: { workspace: string; jobs: re
           )
         }}
       />
+      {choosing && (
+        <PatternsDialog
+          key={choosing.id}
+          folder={choosing}
+          onClose={() => setChoosing(null)}
+          onSubmit={async (patterns) => {
+            await api.folders.choose(workspace, choosing.id, patterns)
+            invalidate(keys.folders(workspace), keys.documents(workspace), keys.workspaces())
+          }}
+        />
+      )}
     </section>
   )
+}
+
+/** What waits for the user is not to be scrolled for. */
+function attentionFirst(folders: readonly Folder[]): Folder[] {
+  const rank = { paused: 0, incomplete: 1, watching: 2 } as const
+  return folders.toSorted((a, b) => rank[a.state] - rank[b.state])
 }
 
 interface FolderItemProps {
   folder: Folder
   scanning: boolean
+  onChoose: () => void
   onScan: () => void
   onResume: () => void
   onRemove: () => void
 }
 
-function FolderItem({ folder, scanning, onScan, onResume, onRemove }: FolderItemProps) {
+const LEFT_OUT = ['excluded', 'not_included', 'hidden', 'temporary', 'special', 'removed'] as const
+
+function FolderItem({ folder, scanning, onChoose, onScan, onResume, onRemove }: FolderItemProps) {
   const { t, ago } = useI18n()
-  const state = scanning ? t('folders.scanning') : t(`folders.${folder.state}`)
+  const polled = folder.watched_by === 'polling'
+  const settled =
+    folder.state === 'watching' && polled ? t('folders.polling') : t(`folders.${folder.state}`)
   const checked = folder.last_scan_at
     ? t('folders.lastScan', { when: ago(folder.last_scan_at) })
     : t('folders.never')
+  const seen = folder.last_scan
+  const leftOut = LEFT_OUT.flatMap((why) =>
+    seen && seen[why] > 0 ? [t(`folders.leftOut.${why}`, { count: seen[why] })] : [],
+  )
+  const { include, exclude } = folder.patterns
+  const notes = [
+    seen && t('folders.files', { count: seen.files }),
+    include.length > 0 && t('folders.only', { patterns: include.join(', ') }),
+    exclude.length > 0 && t('folders.without', { patterns: exclude.join(', ') }),
+    leftOut.length > 0 && t('folders.leftOut', { what: leftOut.join(', ') }),
+  ].filter(Boolean)
   return (
     <li className={styles.folder}>
       <FolderIcon size={16} aria-hidden className={styles.icon} />
@@ -95,13 +131,8 @@ function FolderItem({ folder, scanning, onScan, onResume, onRemove }: FolderItem
       </span>
       <span className={styles.checked}>{checked}</span>
       <span className={classes(styles.state, folder.state !== 'watching' && styles.attention)}>
-        {state}
+        {scanning ? t('folders.scanning') : settled}
       </span>
-      {folder.state === 'paused' && (
-        <Button size="s" onClick={onResume}>
-          {t('folders.resume')}
-        </Button>
-      )}
       <Menu
         trigger={
           <IconButton
@@ -111,6 +142,9 @@ function FolderItem({ folder, scanning, onScan, onResume, onRemove }: FolderItem
           />
         }
       >
+        <MenuItem icon={<ListFilter size={15} />} onSelect={onChoose}>
+          {t('folders.choose')}
+        </MenuItem>
         <MenuItem icon={<RefreshCw size={15} />} disabled={scanning} onSelect={onScan}>
           {t('folders.scan')}
         </MenuItem>
@@ -118,7 +152,21 @@ function FolderItem({ folder, scanning, onScan, onResume, onRemove }: FolderItem
           {t('folders.remove')}
         </MenuItem>
       </Menu>
+      {notes.length > 0 && <p className={styles.seen}>{notes.join(' · ')}</p>}
+      {polled && folder.polling_reason && (
+        <p className={styles.seen}>{t('folders.pollingWhy', { reason: folder.polling_reason })}</p>
+      )}
       {folder.reason && <p className={styles.reason}>{folder.reason}</p>}
+      {folder.state === 'paused' && (
+        <div className={styles.choice}>
+          <Button size="s" onClick={onResume}>
+            {t('folders.resume')}
+          </Button>
+          <Button size="s" onClick={onRemove}>
+            {t('folders.remove')}
+          </Button>
+        </div>
+      )}
     </li>
   )
 }

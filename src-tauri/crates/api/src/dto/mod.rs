@@ -34,7 +34,8 @@ pub use query::{
     QueryStarted, QueryToken, RetrievalStage, SearchHit, SearchParameters, SearchResponse, Timings,
 };
 pub use workspaces::{
-    Folder, FolderState, NewFolder, NewWorkspace, Plan, Workspace, WorkspacePatch, WorkspaceStatus,
+    Folder, FolderPatch, FolderPatterns, FolderState, NewFolder, NewWorkspace, Plan, ScanSummary,
+    WatchedBy, Workspace, WorkspacePatch, WorkspaceStatus,
 };
 
 pub(crate) fn all<T, U: From<T>>(values: Vec<T>) -> Vec<U> {

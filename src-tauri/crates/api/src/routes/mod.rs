@@ -58,7 +58,7 @@ pub(crate) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(embedder::roll_back_embedder))
         .routes(routes!(embedder::discard_previous_vectors))
         .routes(routes!(folders::list_folders, folders::add_folder))
-        .routes(routes!(folders::remove_folder))
+        .routes(routes!(folders::change_folder, folders::remove_folder))
         .routes(routes!(folders::scan_folder))
         .routes(routes!(folders::resume_folder))
         .routes(routes!(documents::import_documents))

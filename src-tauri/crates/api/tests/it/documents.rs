@@ -209,3 +209,36 @@ async fn folders_are_added_scanned_and_removed() {
     assert!(refused.status.is_client_error(), "{}", refused.status);
     refused.error_code();
 }
+
+#[tokio::test]
+async fn patterns_of_a_folder_are_set_and_refused() {
+    let api = Api::open().await;
+    let workspace = api.workspace("W").await;
+    let watched = api.folder.path().join("watched");
+    std::fs::create_dir(&watched).unwrap();
+    let patterns = json!({ "include": ["*.pdf"], "exclude": [] });
+    let new = json!({ "path": watched, "patterns": patterns });
+    let created = api.post(&format!("{workspace}/folders"), &new).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{:?}", created.json());
+    assert_eq!(created.json()["patterns"], patterns);
+    let folder = format!(
+        "{workspace}/folders/{}",
+        created.json()["id"].as_str().unwrap()
+    );
+
+    let patterns = json!({ "include": [], "exclude": ["drafts/", "*.log"] });
+    let changed = api.patch(&folder, &json!({ "patterns": patterns })).await;
+    assert_eq!(changed.status, StatusCode::OK, "{:?}", changed.json());
+    assert_eq!(changed.json()["patterns"], patterns);
+    let again = json!({ "path": watched });
+    let again = api.post(&format!("{workspace}/folders"), &again).await;
+    assert_eq!(again.json()["patterns"], patterns, "adding it keeps them");
+
+    let bad = json!({ "patterns": { "exclude": ["*.log", "[z-a]"] } });
+    let refused = api.patch(&folder, &bad).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    let message = refused.json()["error"]["message"].to_string();
+    assert!(message.contains("[z-a]"), "{message}");
+    let kept = api.get(&format!("{workspace}/folders")).await.json();
+    assert_eq!(kept[0]["patterns"], patterns);
+}

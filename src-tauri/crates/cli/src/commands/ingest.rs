@@ -156,7 +156,7 @@ fn existing(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         .collect()
 }
 
-async fn scope_or_new(engine: &Engine, name: &str) -> Result<WorkspaceScope, Failure> {
+pub(super) async fn scope_or_new(engine: &Engine, name: &str) -> Result<WorkspaceScope, Failure> {
     match engine.scope(name).await {
         Err(error) if error.code() == EngineCode::NotFound => {
             let created = engine.create_workspace(name, None).await?;
@@ -185,7 +185,7 @@ async fn embedder_is_here(engine: &Engine, embedder: &str) -> Result<(), Failure
     }
 }
 
-async fn searchable(
+pub(super) async fn searchable(
     engine: &Engine,
     scope: &WorkspaceScope,
     output: Output,

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod documents;
 pub mod embedder;
 pub mod eval;
+pub mod folders;
 pub mod ingest;
 pub mod models;
 pub mod openapi;
@@ -21,7 +22,7 @@ use docent_engine::{Config, Engine, EngineOptions};
 
 use crate::args::Settings;
 use crate::failure::Failure;
-use crate::folders;
+use crate::folders as locations;
 
 /// Whether a command lets background work run beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +35,14 @@ enum Jobs {
 fn data_dir(settings: &Settings) -> Result<PathBuf, Failure> {
     match &settings.data_dir {
         Some(folder) => absolute(folder),
-        None => absolute(&folders::default_data_dir()),
+        None => absolute(&locations::default_data_dir()),
     }
 }
 
 fn models_dir(settings: &Settings) -> Result<PathBuf, Failure> {
     match &settings.models_dir {
         Some(folder) => absolute(folder),
-        None => Ok(folders::default_models_dir(&data_dir(settings)?)),
+        None => Ok(locations::default_models_dir(&data_dir(settings)?)),
     }
 }
 

@@ -70,6 +70,7 @@ impl Bench {
                 file_id: None,
             },
             blob: None,
+            read_after: None,
         };
         let store = self.engine.store();
         let now = Timestamp::now();

@@ -557,7 +557,12 @@ fn a_file_written_while_it_is_read_is_read_again() {
             .items
             .iter()
             .find(|job| matches!(job.kind, docent_domain::JobKind::Read { .. }));
-        assert!(read.unwrap().attempts > 1, "control: it was read twice");
+        let read = read.unwrap();
+        assert_eq!(
+            read.attempts, 1,
+            "what others do to a file costs no attempt"
+        );
+        assert_eq!(read.fence, 2, "control: it was read twice");
         bench.engine.shutdown().await;
     });
 }

@@ -6,6 +6,7 @@
 mod documents;
 mod embedder;
 mod indexes;
+mod mirror;
 mod models;
 mod support;
 
@@ -18,6 +19,7 @@ const TESTS: &[&[Test]] = &[
     documents::TESTS,
     embedder::TESTS,
     indexes::TESTS,
+    mirror::TESTS,
     models::TESTS,
 ];
 

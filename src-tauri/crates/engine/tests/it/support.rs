@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use docent_domain::{Document, DocumentId, WorkspaceScope};
 use docent_engine::{
-    AddedFolders, DocumentQuery, Engine, EngineOptions, ModelSource, SearchRequest,
+    AddedFolders, Config, DocumentQuery, Engine, EngineOptions, ModelSource, SearchRequest,
 };
 use tempfile::TempDir;
 
@@ -34,8 +34,19 @@ impl Bench {
     }
 
     pub async fn with(models: ModelSource) -> Self {
+        Self::made(models, |_| {}).await
+    }
+
+    /// With other settings, until it is restarted.
+    pub async fn configured(configure: impl FnOnce(&mut Config)) -> Self {
+        Self::made(ModelSource::Fakes, configure).await
+    }
+
+    async fn made(models: ModelSource, configure: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let engine = Engine::open(options(folder.path(), models)).await.unwrap();
+        let mut options = options(folder.path(), models);
+        configure(&mut options.config);
+        let engine = Engine::open(options).await.unwrap();
         let created = engine.create_workspace("Ured", None).await.unwrap();
         std::fs::create_dir(folder.path().join("files")).unwrap();
         Self {
@@ -164,6 +175,8 @@ impl Bench {
 pub fn options(folder: &Path, models: ModelSource) -> EngineOptions {
     let mut options = EngineOptions::new(folder.join("data"), folder.join("models"));
     options.models = models;
+    // What tests write is read at once.
+    options.config.quiet_seconds = 0;
     options
 }
 

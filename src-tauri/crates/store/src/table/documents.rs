@@ -4,11 +4,12 @@
 //! content and the disappearance of the old one. `reason` belongs to the last attempt, `note` to the
 //! content; the domain's `Document::reason` is the first of them that is there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use docent_domain::{
-    ChunkKey, ContentHash, Document, DocumentId, DocumentStatus, FolderId, Format, JobId, JobKind,
-    Language, NewChunk, Origin, Problem, ProblemCount, Timestamp, WorkspaceId, WorkspaceScope,
+    ChunkKey, ContentHash, Document, DocumentId, DocumentStatus, Folder, FolderId, Format, JobId,
+    JobKind, Language, NewChunk, Origin, Problem, ProblemCount, Timestamp, WorkspaceId,
+    WorkspaceScope,
 };
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
@@ -30,6 +31,9 @@ const COLUMNS: &str = "workspace_id, id, folder_id, origin, path, title, format,
 /// what is to be tried again is not yet in trouble.
 const PROBLEM: &str = "CASE WHEN status IN ('failed', 'skipped') \
      THEN coalesce(problem, content_problem, 'other') ELSE content_problem END";
+
+const KNOWN: &str = "id, folder_id, path, size_bytes, modified_at, modified_ns, file_device, \
+     file_inode, status = 'failed' AS has_failed";
 
 /// The order of a list by status: what needs the user first, what is done last.
 const STATUS_RANK: &str = "CASE status WHEN 'failed' THEN 0 WHEN 'skipped' THEN 1 \
@@ -68,6 +72,8 @@ pub struct NewDocument {
     pub stamp: FileStamp,
     /// The blob that an upload is kept in.
     pub blob: Option<ContentHash>,
+    /// Not to be read before this: the file is being written.
+    pub read_after: Option<Timestamp>,
 }
 
 /// An upload's file.
@@ -124,14 +130,41 @@ pub struct DocumentText {
     pub layout_json: String,
 }
 
-/// What is known of a file of a folder, for comparing with the disk.
+/// What is known of a file in a folder, for comparing with the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownFile {
     pub id: DocumentId,
+    /// The folder it came from; `None` for a file that was added by hand.
+    pub folder: Option<FolderId>,
     pub path: String,
     pub stamp: FileStamp,
-    pub content_hash: Option<ContentHash>,
-    pub status: DocumentStatus,
+    pub has_failed: bool,
+}
+
+/// A document whose file has another path now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileMove {
+    pub id: DocumentId,
+    pub to: NewDocument,
+}
+
+/// What came of moving documents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MovedFiles {
+    /// Of documents whose file was replaced by one that moved there; to be taken out of the indexes.
+    pub removed: Vec<ChunkKey>,
+    /// Whether documents have another title now, so that [`Documents::retitled`] has something.
+    pub retitled: bool,
+    /// Paths that are still to be read.
+    pub unread: Vec<String>,
+}
+
+/// A document whose title the word index has not been told yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retitled {
+    pub id: DocumentId,
+    /// How often it has changed since.
+    pub times: i64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -270,32 +303,165 @@ impl<'a> Documents<'a> {
         })
     }
 
-    /// The files that came from a folder, for comparing with the disk.
+    /// The files that came from a folder, and those in it that were added by hand, after a path and
+    /// in the order of the paths' bytes, for comparing with the disk.
     pub async fn known_files(
         &self,
         scope: &WorkspaceScope,
-        folder: FolderId,
+        folder: &Folder,
+        after: &str,
+        limit: u32,
     ) -> Result<Vec<KnownFile>> {
-        sqlx::query(
-            "SELECT id, path, size_bytes, modified_at, modified_ns, file_device, file_inode,
-                 content_hash, status
-             FROM documents WHERE workspace_id = ?1 AND folder_id = ?2 ORDER BY path",
-        )
+        // The path's index gives the order, and passes over all that lies elsewhere.
+        let (first, end) = below(&folder.path);
+        sqlx::query(&format!(
+            "SELECT {KNOWN} FROM documents INDEXED BY documents_by_path
+             WHERE workspace_id = ?1 AND origin <> 'upload' AND path > ?3 AND path < ?4
+                 AND (folder_id = ?2 OR origin = 'file')
+             ORDER BY path LIMIT ?5"
+        ))
+        .bind(blob(scope.workspace()))
+        .bind(blob(folder.id))
+        .bind(first.as_str().max(after))
+        .bind(end)
+        .bind(limit)
+        .fetch_all(self.store.reader())
+        .await?
+        .iter()
+        .map(known_file)
+        .collect()
+    }
+
+    /// The files of these sizes that came from other folders of the workspace.
+    pub async fn known_elsewhere(
+        &self,
+        scope: &WorkspaceScope,
+        folder: FolderId,
+        sizes: &[u64],
+    ) -> Result<Vec<KnownFile>> {
+        sqlx::query(&format!(
+            "SELECT {KNOWN} FROM documents
+             WHERE workspace_id = ?1 AND folder_id <> ?2
+                 AND size_bytes IN (SELECT value FROM json_each(?3))
+             ORDER BY path"
+        ))
         .bind(blob(scope.workspace()))
         .bind(blob(folder))
+        .bind(serde_json::to_string(sizes)?)
+        .fetch_all(self.store.reader())
+        .await?
+        .iter()
+        .map(known_file)
+        .collect()
+    }
+
+    /// What the chunks of these documents were made from; documents without are left out.
+    pub async fn content_hashes(
+        &self,
+        scope: &WorkspaceScope,
+        ids: &[DocumentId],
+    ) -> Result<HashMap<DocumentId, ContentHash>> {
+        let mut hashes = HashMap::new();
+        for id in ids {
+            let row = sqlx::query(
+                "SELECT content_hash FROM documents WHERE workspace_id = ?1 AND id = ?2",
+            )
+            .bind(blob(scope.workspace()))
+            .bind(blob(*id))
+            .fetch_optional(self.store.reader())
+            .await?;
+            if let Some(row) = row
+                && let Some(hash) = row::opt_hash(&row, "content_hash")?
+            {
+                hashes.insert(*id, hash);
+            }
+        }
+        Ok(hashes)
+    }
+
+    /// Has the file looked at again by the next scan that finds it, whatever its stamp.
+    pub async fn forget_stamp(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
+        let mut tx = self.store.write().await?;
+        sqlx::query("UPDATE documents SET modified_ns = NULL WHERE workspace_id = ?1 AND id = ?2")
+            .bind(blob(scope.workspace()))
+            .bind(blob(id))
+            .execute(tx.connection())
+            .await?;
+        tx.commit().await
+    }
+
+    /// Records that the files of documents that were added by hand are gone: they keep what was read
+    /// of them, and fail. A scan that finds such a file again has it looked at. Returns how many that
+    /// was news for.
+    pub async fn mark_gone(
+        &self,
+        scope: &WorkspaceScope,
+        ids: &[DocumentId],
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<u64> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let mut tx = self.store.write().await?;
+        let mut marked = 0;
+        for id in ids {
+            let done = sqlx::query(
+                "UPDATE documents SET status = 'failed', reason = ?3, modified_ns = NULL,
+                     updated_at = ?4
+                 WHERE workspace_id = ?1 AND id = ?2 AND origin = 'file'
+                     AND NOT (status = 'failed' AND modified_ns IS NULL)",
+            )
+            .bind(blob(scope.workspace()))
+            .bind(blob(*id))
+            .bind(reason)
+            .bind(now.0)
+            .execute(tx.connection())
+            .await?;
+            if done.rows_affected() > 0 {
+                marked += 1;
+                jobs::drop_active_in_tx(&mut tx, scope, JobType::Read, *id).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(marked)
+    }
+
+    /// Documents whose title has changed since their chunks' words were indexed.
+    pub async fn retitled(&self, scope: &WorkspaceScope) -> Result<Vec<Retitled>> {
+        sqlx::query(
+            "SELECT id, retitled FROM documents INDEXED BY documents_retitled
+             WHERE workspace_id = ?1 AND retitled > 0",
+        )
+        .bind(blob(scope.workspace()))
         .fetch_all(self.store.reader())
         .await?
         .iter()
         .map(|row| {
-            Ok(KnownFile {
+            Ok(Retitled {
                 id: row::id(row, "id")?,
-                path: row.try_get("path")?,
-                stamp: stamp(row)?,
-                content_hash: row::opt_hash(row, "content_hash")?,
-                status: row::from_word(row, "status")?,
+                times: row.try_get("retitled")?,
             })
         })
         .collect()
+    }
+
+    /// Records that the word index has the titles that [`Documents::retitled`] told of, unless they
+    /// have changed again. Call it after the index has committed.
+    pub async fn mark_reworded(&self, scope: &WorkspaceScope, done: &[Retitled]) -> Result<()> {
+        let mut tx = self.store.write().await?;
+        for Retitled { id, times } in done {
+            sqlx::query(
+                "UPDATE documents SET retitled = 0
+                 WHERE workspace_id = ?1 AND id = ?2 AND retitled = ?3",
+            )
+            .bind(blob(scope.workspace()))
+            .bind(blob(*id))
+            .bind(times)
+            .execute(tx.connection())
+            .await?;
+        }
+        tx.commit().await
     }
 
     /// Paths in watched folders that the user has removed, for scans to leave out.
@@ -586,56 +752,75 @@ impl<'a> Documents<'a> {
         Ok(removed)
     }
 
-    /// Records that a file has moved. Nothing is read or embedded again. The title follows when it
-    /// was the file's name.
-    pub async fn rename_path(
+    /// Records that files have moved, in one transaction, so that they may also change places.
+    /// Nothing is read or embedded again, unless the extension is another: it says how a file is to be
+    /// read. Titles follow that were the files' names. Where another
+    /// document is at the new path, its file was replaced: it stays what it is, and gets the content
+    /// of the one that moved, which goes. Documents that are gone are passed over.
+    pub async fn move_files(
         &self,
         scope: &WorkspaceScope,
-        id: DocumentId,
-        to: &NewDocument,
+        moves: &[FileMove],
         now: Timestamp,
-    ) -> Result<Document> {
+    ) -> Result<MovedFiles> {
+        let mut moved = MovedFiles::default();
+        if moves.is_empty() {
+            return Ok(moved);
+        }
         let mut tx = self.store.write().await?;
-        let known = get_in_tx(&mut tx, scope, id).await?;
-        let title = if is_name_of(&known.title, &known.path) {
-            &to.title
-        } else {
-            &known.title
-        };
-        let stamp = &to.stamp;
-        sqlx::query(
-            "UPDATE documents SET path = ?3, folded_path = ?4, title = ?5, folded_title = ?6,
-                 folder_id = CASE origin WHEN 'folder' THEN ?7 END, size_bytes = ?8,
-                 modified_at = ?9, modified_ns = ?10, file_device = ?11, file_inode = ?12,
-                 updated_at = ?13
-             WHERE workspace_id = ?1 AND id = ?2",
-        )
-        .bind(blob(scope.workspace()))
-        .bind(blob(id))
-        .bind(&to.path)
-        .bind(fold(&to.path))
-        .bind(title)
-        .bind(fold(title))
-        .bind(to.folder_id.map(blob))
-        .bind(stamp.size_bytes as i64)
-        .bind(stamp.modified_at.map(|time| time.0))
-        .bind(stamp.modified_ns)
-        .bind(stamp.file_id.map(|(device, _)| device as i64))
-        .bind(stamp.file_id.map(|(_, inode)| inode as i64))
-        .bind(now.0)
-        .execute(tx.connection())
-        .await
-        .map_err(|error| {
-            let error = Error::from(error);
-            if error.is_unique_violation() {
-                Error::PathTaken(to.path.clone())
-            } else {
-                error
+        let mut known = Vec::with_capacity(moves.len());
+        for change in moves {
+            match get_in_tx(&mut tx, scope, change.id).await {
+                Ok(document) => {
+                    // No file has such a path, and none of the others is in the way.
+                    sqlx::query(
+                        "UPDATE documents SET path = ?3 WHERE workspace_id = ?1 AND id = ?2",
+                    )
+                    .bind(blob(scope.workspace()))
+                    .bind(blob(change.id))
+                    .bind(format!("moving {}", change.id))
+                    .execute(tx.connection())
+                    .await?;
+                    known.push((document, &change.to));
+                }
+                Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
             }
-        })?;
-        let document = get_in_tx(&mut tx, scope, id).await?;
+        }
+        let mut gone = HashSet::new();
+        for (document, to) in known {
+            let there = sqlx::query(
+                "SELECT id FROM documents
+                 WHERE workspace_id = ?1 AND path = ?2 AND origin <> 'upload'",
+            )
+            .bind(blob(scope.workspace()))
+            .bind(&to.path)
+            .fetch_optional(tx.connection())
+            .await?;
+            let Some(there) = there else {
+                moved.retitled |= rename_in_tx(&mut tx, scope, &document, to, now).await?;
+                continue;
+            };
+            let there = get_in_tx(&mut tx, scope, row::id(&there, "id")?).await?;
+            if document.content_hash.is_some() {
+                let removed = adopt_in_tx(&mut tx, scope, &there, &document, to, now).await?;
+                moved.removed.extend(removed);
+                moved.retitled = true;
+            } else {
+                moved.unread.push(to.path.clone());
+            }
+            moved.removed.extend(
+                delete_in_tx(&mut tx, scope, document.id)
+                    .await?
+                    .unwrap_or_default(),
+            );
+            gone.insert(document.id);
+        }
+        if !gone.is_empty() {
+            chats::forget_documents_in_tx(&mut tx, scope, &gone).await?;
+        }
         tx.commit().await?;
-        Ok(document)
+        Ok(moved)
     }
 
     /// Deletes a document with its text, chunks and jobs, because the user says so: if it lies in a
@@ -672,6 +857,156 @@ impl<'a> Documents<'a> {
         chats::forget_documents_in_tx(&mut tx, scope, &ids).await?;
         tx.commit().await?;
         Ok(removed)
+    }
+}
+
+/// The paths below a folder: greater than the first, less than the second.
+fn below(root: &str) -> (String, String) {
+    let separator = std::path::MAIN_SEPARATOR;
+    let root = root.strip_suffix(separator).unwrap_or(root);
+    // The separators are ASCII, so the next byte makes a character too.
+    let next = char::from(separator as u8 + 1);
+    (format!("{root}{separator}"), format!("{root}{next}"))
+}
+
+/// Returns whether the title is another now.
+async fn rename_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    known: &Document,
+    to: &NewDocument,
+    now: Timestamp,
+) -> Result<bool> {
+    let title = title_after_move(known, to);
+    let is_retitled = *title != known.title;
+    let is_another_kind = !has_same_extension(&known.path, &to.path);
+    let stamp = &to.stamp;
+    sqlx::query(
+        "UPDATE documents SET path = ?3, folded_path = ?4, title = ?5, folded_title = ?6,
+             folder_id = CASE origin WHEN 'folder' THEN ?7 END, size_bytes = ?8, modified_at = ?9,
+             modified_ns = ?10, file_device = ?11, file_inode = ?12, updated_at = ?13,
+             retitled = retitled + (?14 AND chunk_count > 0),
+             content_hash = CASE WHEN ?15 THEN NULL ELSE content_hash END
+         WHERE workspace_id = ?1 AND id = ?2",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(known.id))
+    .bind(&to.path)
+    .bind(fold(&to.path))
+    .bind(title)
+    .bind(fold(title))
+    .bind(to.folder_id.map(blob))
+    .bind(stamp.size_bytes as i64)
+    .bind(stamp.modified_at.map(|time| time.0))
+    .bind(stamp.modified_ns)
+    .bind(stamp.file_id.map(|(device, _)| device as i64))
+    .bind(stamp.file_id.map(|(_, inode)| inode as i64))
+    .bind(now.0)
+    .bind(is_retitled)
+    .bind(is_another_kind)
+    .execute(tx.connection())
+    .await?;
+    // Its reading may have ended, or be about to end, because there is nothing at the old path.
+    if is_another_kind
+        || matches!(
+            known.status,
+            DocumentStatus::Failed | DocumentStatus::Queued | DocumentStatus::Reading
+        )
+    {
+        let (kind, priority, again) = (JobType::Read, PRIORITY_FOLDER, OnRunning::Again);
+        jobs::enqueue_document_in_tx(tx, scope, kind, known.id, priority, again, now).await?;
+        settle_in_tx(tx, scope, known.id, None, now).await?;
+    }
+    Ok(is_retitled)
+}
+
+/// Gives a document the content of another, whose file has replaced its own. Returns the keys of
+/// what it had.
+async fn adopt_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    into: &Document,
+    from: &Document,
+    to: &NewDocument,
+    now: Timestamp,
+) -> Result<Vec<ChunkKey>> {
+    let workspace = blob(scope.workspace());
+    let title = title_after_move(from, to);
+    let removed = chunks::delete_of_document_in_tx(tx, scope, into.id).await?;
+    sqlx::query("DELETE FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2")
+        .bind(&workspace)
+        .bind(blob(into.id))
+        .execute(tx.connection())
+        .await?;
+    for statement in [
+        "UPDATE document_texts SET document_id = ?2 WHERE workspace_id = ?1 AND document_id = ?3",
+        "UPDATE chunks SET document_id = ?2 WHERE workspace_id = ?1 AND document_id = ?3",
+    ] {
+        sqlx::query(statement)
+            .bind(&workspace)
+            .bind(blob(into.id))
+            .bind(blob(from.id))
+            .execute(tx.connection())
+            .await?;
+    }
+    sqlx::query(
+        "UPDATE documents SET (content_hash, format, language, page_count, chunk_count,
+             embedded_count, note, retitled)
+         = (SELECT CASE WHEN ?4 THEN f.content_hash END, f.format, f.language, f.page_count,
+             f.chunk_count, f.embedded_count, f.note, f.chunk_count > 0 FROM documents f
+            WHERE f.workspace_id = ?1 AND f.id = ?3)
+         WHERE workspace_id = ?1 AND id = ?2",
+    )
+    .bind(&workspace)
+    .bind(blob(into.id))
+    .bind(blob(from.id))
+    .bind(has_same_extension(&from.path, &to.path))
+    .execute(tx.connection())
+    .await?;
+    let stamp = &to.stamp;
+    sqlx::query(
+        "UPDATE documents SET title = ?3, folded_title = ?4, size_bytes = ?5, modified_at = ?6,
+             modified_ns = ?7, file_device = ?8, file_inode = ?9
+         WHERE workspace_id = ?1 AND id = ?2",
+    )
+    .bind(&workspace)
+    .bind(blob(into.id))
+    .bind(title)
+    .bind(fold(title))
+    .bind(stamp.size_bytes as i64)
+    .bind(stamp.modified_at.map(|time| time.0))
+    .bind(stamp.modified_ns)
+    .bind(stamp.file_id.map(|(device, _)| device as i64))
+    .bind(stamp.file_id.map(|(_, inode)| inode as i64))
+    .execute(tx.connection())
+    .await?;
+    if from.embedded_count < from.chunk_count {
+        // One that runs has read chunks that are gone.
+        let (kind, priority, again) = (JobType::Embed, PRIORITY_FOLDER, OnRunning::Restart);
+        jobs::enqueue_document_in_tx(tx, scope, kind, into.id, priority, again, now).await?;
+    } else {
+        jobs::drop_active_in_tx(tx, scope, JobType::Embed, into.id).await?;
+    }
+    // What is being read may be either version. The next look finds that nothing is to be done.
+    let (kind, priority, again) = (JobType::Read, PRIORITY_FOLDER, OnRunning::Restart);
+    jobs::enqueue_document_in_tx(tx, scope, kind, into.id, priority, again, now).await?;
+    settle_in_tx(tx, scope, into.id, None, now).await?;
+    Ok(removed)
+}
+
+fn has_same_extension(a: &str, b: &str) -> bool {
+    let extension = |path| {
+        let extension = std::path::Path::new(path).extension();
+        extension.map(std::ffi::OsStr::to_ascii_lowercase)
+    };
+    extension(a) == extension(b)
+}
+
+fn title_after_move<'a>(known: &'a Document, to: &'a NewDocument) -> &'a String {
+    if is_name_of(&known.title, &known.path) {
+        &to.title
+    } else {
+        &known.title
     }
 }
 
@@ -721,13 +1056,14 @@ async fn register_in_tx(
     };
     let Some(known) = known else {
         let id = insert_in_tx(tx, scope, new, now).await?;
-        jobs::enqueue_document_in_tx(
+        jobs::enqueue_document_at_in_tx(
             tx,
             scope,
             JobType::Read,
             id,
             priority,
             OnRunning::Again,
+            new.read_after.unwrap_or(now),
             now,
         )
         .await?;
@@ -776,13 +1112,14 @@ async fn register_in_tx(
     .bind(new.stamp.file_id.map(|(_, inode)| inode as i64))
     .execute(tx.connection())
     .await?;
-    jobs::enqueue_document_in_tx(
+    jobs::enqueue_document_at_in_tx(
         tx,
         scope,
         JobType::Read,
         id,
         priority,
         OnRunning::Again,
+        new.read_after.unwrap_or(now),
         now,
     )
     .await?;
@@ -1027,6 +1364,16 @@ fn stamp(row: &SqliteRow) -> Result<FileStamp> {
         file_id: device
             .zip(inode)
             .map(|(device, inode)| (device as u64, inode as u64)),
+    })
+}
+
+fn known_file(row: &SqliteRow) -> Result<KnownFile> {
+    Ok(KnownFile {
+        id: row::id(row, "id")?,
+        folder: row::opt_id(row, "folder_id")?,
+        path: row.try_get("path")?,
+        stamp: stamp(row)?,
+        has_failed: row.try_get("has_failed")?,
     })
 }
 

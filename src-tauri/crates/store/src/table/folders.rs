@@ -3,16 +3,19 @@
 use std::collections::HashSet;
 
 use docent_domain::{
-    ChunkKey, DocumentId, Folder, FolderId, FolderState, JobId, Timestamp, WorkspaceScope,
+    ChunkKey, DocumentId, Folder, FolderId, FolderPatterns, FolderState, JobId, ScanSummary,
+    Timestamp, WorkspaceScope,
 };
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::{chats, chunks, jobs, removed_files, workspaces};
+use crate::connection::WriteTx;
 use crate::row::{self, blob, word};
 use crate::{Entity, Error, Result, Store};
 
-const COLUMNS: &str = "workspace_id, id, path, state, reason, last_scan_at, created_at";
+const COLUMNS: &str = "workspace_id, id, path, state, reason, last_scan_at, last_scan, include, \
+     exclude, created_at";
 
 /// Handle on the watched folders.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,17 @@ impl<'a> Folders<'a> {
         path: &str,
         now: Timestamp,
     ) -> Result<(Folder, bool)> {
+        self.add_with(scope, path, None, now).await
+    }
+
+    /// [`Folders::add`] with patterns; `None` leaves those of a folder that is watched already.
+    pub async fn add_with(
+        &self,
+        scope: &WorkspaceScope,
+        path: &str,
+        patterns: Option<&FolderPatterns>,
+        now: Timestamp,
+    ) -> Result<(Folder, bool)> {
         let mut tx = self.store.write().await?;
         workspaces::require_in_tx(&mut tx, scope).await?;
         let created = sqlx::query(
@@ -56,6 +70,17 @@ impl<'a> Folders<'a> {
         .await?
         .rows_affected()
             == 1;
+        if let Some(patterns) = patterns {
+            sqlx::query(
+                "UPDATE folders SET include = ?3, exclude = ?4 WHERE workspace_id = ?1 AND path = ?2",
+            )
+            .bind(blob(scope.workspace()))
+            .bind(path)
+            .bind(serde_json::to_string(&patterns.include)?)
+            .bind(serde_json::to_string(&patterns.exclude)?)
+            .execute(tx.connection())
+            .await?;
+        }
         let row = sqlx::query(&format!(
             "SELECT {COLUMNS} FROM folders WHERE workspace_id = ?1 AND path = ?2"
         ))
@@ -65,9 +90,35 @@ impl<'a> Folders<'a> {
         .await?;
         let folder = folder(&row)?;
         removed_files::forget_below_in_tx(&mut tx, scope, path).await?;
-        jobs::enqueue_scan_in_tx(&mut tx, scope, folder.id, now).await?;
+        jobs::enqueue_scan_in_tx(&mut tx, scope, folder.id, now, now).await?;
         tx.commit().await?;
         Ok((folder, created))
+    }
+
+    /// Changes what of a folder is mirrored, and queues the scan that carries it out.
+    pub async fn set_patterns(
+        &self,
+        scope: &WorkspaceScope,
+        id: FolderId,
+        patterns: &FolderPatterns,
+        now: Timestamp,
+    ) -> Result<Folder> {
+        let mut tx = self.store.write().await?;
+        let row = sqlx::query(&format!(
+            "UPDATE folders SET include = ?3, exclude = ?4
+             WHERE workspace_id = ?1 AND id = ?2 RETURNING {COLUMNS}"
+        ))
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .bind(serde_json::to_string(&patterns.include)?)
+        .bind(serde_json::to_string(&patterns.exclude)?)
+        .fetch_optional(tx.connection())
+        .await?
+        .ok_or(Error::NotFound(Entity::Folder))?;
+        let folder = folder(&row)?;
+        jobs::enqueue_scan_in_tx(&mut tx, scope, id, now, now).await?;
+        tx.commit().await?;
+        Ok(folder)
     }
 
     pub async fn list(&self, scope: &WorkspaceScope) -> Result<Vec<Folder>> {
@@ -106,25 +157,31 @@ impl<'a> Folders<'a> {
         folder(&row)
     }
 
-    /// Records how a scan ended. `scanned_at` is `None` when no scan took place.
+    /// Records how a scan ended. `scanned` is `None` when it did not get to the end; what the last
+    /// one saw stays.
     pub async fn set_state(
         &self,
         scope: &WorkspaceScope,
         id: FolderId,
         state: FolderState,
         reason: Option<&str>,
-        scanned_at: Option<Timestamp>,
+        scanned: Option<(Timestamp, ScanSummary)>,
     ) -> Result<Folder> {
+        let summary = scanned
+            .map(|(_, summary)| serde_json::to_string(&summary))
+            .transpose()?;
         let mut tx = self.store.write().await?;
         let row = sqlx::query(&format!(
-            "UPDATE folders SET state = ?3, reason = ?4, last_scan_at = coalesce(?5, last_scan_at)
+            "UPDATE folders SET state = ?3, reason = ?4, last_scan_at = coalesce(?5, last_scan_at),
+                 last_scan = coalesce(?6, last_scan)
              WHERE workspace_id = ?1 AND id = ?2 RETURNING {COLUMNS}"
         ))
         .bind(blob(scope.workspace()))
         .bind(blob(id))
         .bind(word(state))
         .bind(reason)
-        .bind(scanned_at.map(|time| time.0))
+        .bind(scanned.map(|(at, _)| at.0))
+        .bind(summary)
         .fetch_optional(tx.connection())
         .await?
         .ok_or(Error::NotFound(Entity::Folder))?;
@@ -142,15 +199,49 @@ impl<'a> Folders<'a> {
         now: Timestamp,
     ) -> Result<JobId> {
         let mut tx = self.store.write().await?;
-        sqlx::query("SELECT 1 FROM folders WHERE workspace_id = ?1 AND id = ?2")
-            .bind(blob(scope.workspace()))
-            .bind(blob(id))
-            .fetch_optional(tx.connection())
-            .await?
-            .ok_or(Error::NotFound(Entity::Folder))?;
-        let job = jobs::enqueue_scan_in_tx(&mut tx, scope, id, now).await?;
+        require_in_tx(&mut tx, scope, id).await?;
+        let job = jobs::enqueue_scan_in_tx(&mut tx, scope, id, now, now).await?;
         tx.commit().await?;
         Ok(job)
+    }
+
+    /// Queues scans of folders of any workspaces in one transaction, so that none begins before the
+    /// others are known; each not before its instant. Folders that are gone are passed over.
+    pub async fn enqueue_scans(
+        &self,
+        folders: &[(WorkspaceScope, FolderId, Timestamp)],
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.store.write().await?;
+        for (scope, id, at) in folders {
+            match require_in_tx(&mut tx, scope, *id).await {
+                Ok(()) => {
+                    jobs::enqueue_scan_in_tx(&mut tx, scope, *id, *at, now).await?;
+                }
+                Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        tx.commit().await
+    }
+
+    /// Whether scans of other folders of the workspace are due by `by`.
+    pub async fn others_are_due(
+        &self,
+        scope: &WorkspaceScope,
+        id: FolderId,
+        by: Timestamp,
+    ) -> Result<bool> {
+        Ok(sqlx::query(
+            "SELECT 1 FROM jobs WHERE workspace_id = ?1 AND kind = 'scan' AND state = 'queued'
+                 AND folder_id <> ?2 AND run_after <= ?3 LIMIT 1",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .bind(by.0)
+        .fetch_optional(self.store.reader())
+        .await?
+        .is_some())
     }
 
     /// Stops watching: the folder goes, with the documents that came from it.
@@ -188,6 +279,16 @@ impl<'a> Folders<'a> {
     }
 }
 
+async fn require_in_tx(tx: &mut WriteTx, scope: &WorkspaceScope, id: FolderId) -> Result<()> {
+    sqlx::query("SELECT 1 FROM folders WHERE workspace_id = ?1 AND id = ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .fetch_optional(tx.connection())
+        .await?
+        .ok_or(Error::NotFound(Entity::Folder))?;
+    Ok(())
+}
+
 fn folder(row: &SqliteRow) -> Result<Folder> {
     Ok(Folder {
         id: row::id(row, "id")?,
@@ -196,6 +297,14 @@ fn folder(row: &SqliteRow) -> Result<Folder> {
         state: row::from_word(row, "state")?,
         reason: row.try_get("reason")?,
         last_scan_at: row::opt_time(row, "last_scan_at")?,
+        last_scan: match row.try_get::<Option<&str>, _>("last_scan")? {
+            Some(_) => row::from_json(row, "last_scan")?,
+            None => None,
+        },
+        patterns: FolderPatterns {
+            include: row::from_json(row, "include")?,
+            exclude: row::from_json(row, "exclude")?,
+        },
         created_at: row::time(row, "created_at")?,
     })
 }

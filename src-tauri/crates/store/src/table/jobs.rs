@@ -646,11 +646,26 @@ pub(crate) async fn enqueue_document_in_tx(
     on_running: OnRunning,
     now: Timestamp,
 ) -> Result<JobId> {
+    enqueue_document_at_in_tx(tx, scope, kind, document, priority, on_running, now, now).await
+}
+
+/// [`enqueue_document_in_tx`], not before `at`.
+#[allow(clippy::too_many_arguments, reason = "it is one row")]
+pub(crate) async fn enqueue_document_at_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    kind: JobType,
+    document: DocumentId,
+    priority: i32,
+    on_running: OnRunning,
+    at: Timestamp,
+    now: Timestamp,
+) -> Result<JobId> {
     // One statement decides whether there is a job already: the unique index on active ones.
     let row = sqlx::query(
         "INSERT INTO jobs (workspace_id, id, kind, document_id, state, priority, max_attempts,
              run_after, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?7, ?7, ?7)
+         VALUES (?1, ?2, ?3, ?4, 'queued', ?5, ?6, ?9, ?7, ?7)
          ON CONFLICT (workspace_id, document_id, kind)
              WHERE document_id IS NOT NULL AND state IN ('queued', 'running')
          DO UPDATE SET
@@ -658,7 +673,7 @@ pub(crate) async fn enqueue_document_in_tx(
              again = CASE WHEN state = 'running' AND ?8 <> 'restart'
                      THEN again OR ?8 = 'again' ELSE 0 END,
              run_after = CASE WHEN state = 'queued' AND ?8 <> 'leave'
-                         THEN min(run_after, ?7) ELSE run_after END,
+                         THEN min(run_after, ?9) ELSE run_after END,
              attempts = CASE WHEN (state = 'queued' AND ?8 <> 'leave') OR ?8 = 'restart'
                         THEN 0 ELSE attempts END,
              deaths = CASE WHEN (state = 'queued' AND ?8 <> 'leave') OR ?8 = 'restart'
@@ -681,6 +696,7 @@ pub(crate) async fn enqueue_document_in_tx(
         OnRunning::Restart => "restart",
         OnRunning::Leave => "leave",
     })
+    .bind(at.0)
     .fetch_one(tx.connection())
     .await?;
     row::id(&row, "id")
@@ -690,16 +706,17 @@ pub(crate) async fn enqueue_scan_in_tx(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
     folder: FolderId,
+    at: Timestamp,
     now: Timestamp,
 ) -> Result<JobId> {
     let row = sqlx::query(
         "INSERT INTO jobs (workspace_id, id, kind, folder_id, state, priority, max_attempts,
              run_after, created_at, updated_at)
-         VALUES (?1, ?2, 'scan', ?3, 'queued', ?4, ?5, ?6, ?6, ?6)
+         VALUES (?1, ?2, 'scan', ?3, 'queued', ?4, ?5, ?7, ?6, ?6)
          ON CONFLICT (workspace_id, folder_id, kind)
              WHERE folder_id IS NOT NULL AND state IN ('queued', 'running')
          DO UPDATE SET again = state = 'running',
-             run_after = CASE state WHEN 'queued' THEN min(run_after, ?6) ELSE run_after END,
+             run_after = CASE state WHEN 'queued' THEN min(run_after, ?7) ELSE run_after END,
              attempts = CASE state WHEN 'queued' THEN 0 ELSE attempts END,
              updated_at = ?6
          RETURNING id",
@@ -710,6 +727,7 @@ pub(crate) async fn enqueue_scan_in_tx(
     .bind(PRIORITY_SCAN)
     .bind(MAX_ATTEMPTS)
     .bind(now.0)
+    .bind(at.0)
     .fetch_one(tx.connection())
     .await?;
     row::id(&row, "id")

@@ -1,9 +1,9 @@
 use std::time::Instant;
 
-use docent_domain::{DocumentStatus, JobKind, Origin, Problem};
+use docent_domain::{ChunkKey, DocumentId, DocumentStatus, JobKind, Origin, Problem};
 use docent_store::{
-    Claim, DocumentContent, DocumentQuery, DocumentSort, Entity, Error, JobQuery, JobType,
-    NewDocument, Registered,
+    Claim, DocumentContent, DocumentQuery, DocumentSort, Entity, Error, FileMove, JobQuery,
+    JobType, MovedFiles, NewDocument, Registered, Retitled,
 };
 
 use crate::fixture::{Fixture, NOW, chunk, content, file, hash, in_folder, later, touched};
@@ -505,36 +505,122 @@ async fn a_moved_file_keeps_its_content_and_vectors() {
     let keys = f.read(id, &["jedan"]).await.added;
     f.embed(id, &keys).await;
 
+    let to = in_folder("/mapa/Č/b.pdf", folder.id);
     let moved = documents
-        .rename_path(
-            &f.scope,
-            id,
-            &in_folder("/mapa/Č/b.pdf", folder.id),
-            later(1),
-        )
+        .move_files(&f.scope, &[FileMove { id, to }], later(1))
         .await
         .unwrap();
-    assert_eq!(moved.path, "/mapa/Č/b.pdf");
     assert_eq!(
-        moved.title, "b.pdf",
+        moved,
+        MovedFiles {
+            retitled: true,
+            ..MovedFiles::default()
+        }
+    );
+    let document = f.get(id).await;
+    assert_eq!(document.path, "/mapa/Č/b.pdf");
+    assert_eq!(
+        document.title, "b.pdf",
         "a title that was the file's name follows"
     );
-    assert_eq!(moved.folder_id, Some(folder.id));
-    assert_eq!(moved.status, DocumentStatus::Ready);
-    assert_eq!(
-        f.store
-            .chunks()
-            .keys_of_document(&f.scope, id)
-            .await
-            .unwrap(),
-        keys
-    );
+    assert_eq!(document.folder_id, Some(folder.id));
+    assert_eq!(document.status, DocumentStatus::Ready);
+    assert_eq!(keys_of(&f, id).await, keys);
 
-    f.register("/c.pdf").await;
-    let taken = documents
-        .rename_path(&f.scope, id, &file("/c.pdf"), NOW)
-        .await;
-    assert!(matches!(taken, Err(Error::PathTaken(path)) if path == "/c.pdf"));
+    let told = documents.retitled(&f.scope).await.unwrap();
+    assert_eq!(told, [Retitled { id, times: 1 }]);
+    let to = in_folder("/mapa/c.pdf", folder.id);
+    documents
+        .move_files(&f.scope, &[FileMove { id, to }], later(2))
+        .await
+        .unwrap();
+    documents.mark_reworded(&f.scope, &told).await.unwrap();
+    let told = documents.retitled(&f.scope).await.unwrap();
+    assert_eq!(told, [Retitled { id, times: 2 }], "it changed meanwhile");
+    documents.mark_reworded(&f.scope, &told).await.unwrap();
+    assert_eq!(documents.retitled(&f.scope).await.unwrap(), []);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn moved_files_change_places() {
+    let f = Fixture::new().await;
+    let (a, b) = (f.register("/a.pdf").await.id, f.register("/b.pdf").await.id);
+    let moves = [(a, "/b.pdf"), (b, "/a.pdf")].map(|(id, to)| FileMove { id, to: file(to) });
+    let documents = f.store.documents();
+    documents.move_files(&f.scope, &moves, NOW).await.unwrap();
+    assert_eq!(f.at("/a.pdf").await.id, b);
+    assert_eq!(f.at("/b.pdf").await.id, a);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn a_document_whose_file_is_replaced_gets_the_content_of_the_one_that_moved() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let (folder, _) = f.store.folders().add(&f.scope, "/m", NOW).await.unwrap();
+    f.register("/m/a.pdf").await;
+    let there = f.at("/m/a.pdf").await.id;
+    let old = f.read(there, &["staro"]).await.added;
+    f.embed(there, &old).await;
+    documents
+        .register(&f.scope, &in_folder("/m/b.pdf", folder.id), NOW)
+        .await
+        .unwrap();
+    let from = f.at("/m/b.pdf").await.id;
+    let keys = f.read(from, &["jedan", "dva"]).await.added;
+    f.embed(from, &keys).await;
+
+    let to = touched(in_folder("/m/a.pdf", folder.id));
+    let change = [FileMove { id: from, to }];
+    let moved = documents.move_files(&f.scope, &change, NOW).await.unwrap();
+    assert_eq!(moved.removed, old);
+    let document = f.get(there).await;
+    assert_eq!(keys_of(&f, there).await, keys);
+    assert_eq!((document.chunk_count, document.embedded_count), (2, 2));
+    assert_eq!(document.origin, Origin::File, "it stays what it was");
+    assert_eq!(
+        documents.text(&f.scope, there).await.unwrap().text,
+        content(&["jedan", "dva"]).text
+    );
+    assert!(matches!(
+        documents.get(&f.scope, from).await,
+        Err(Error::NotFound(Entity::Document))
+    ));
+    // Whatever was on its way for the old content finds nothing to do.
+    let job = f.claim(JobType::Read).await;
+    documents
+        .mark_unchanged(&f.scope, there, Claim::from(&job), NOW)
+        .await
+        .unwrap();
+    assert_eq!(f.get(there).await.status, DocumentStatus::Ready);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn a_file_added_by_hand_may_be_gone_and_come_back() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let id = f.register("/a.pdf").await.id;
+    let keys = f.read(id, &["jedan"]).await.added;
+    f.embed(id, &keys).await;
+    let gone = async || documents.mark_gone(&f.scope, &[id], "gone", NOW).await;
+    assert_eq!(gone().await.unwrap(), 1);
+    assert_eq!(gone().await.unwrap(), 0, "no news");
+    let document = f.get(id).await;
+    assert_eq!(document.status, DocumentStatus::Failed);
+    assert_eq!(document.chunk_count, 1, "what was read of it is kept");
+    let (_, registered) = documents
+        .register(&f.scope, &file("/a.pdf"), NOW)
+        .await
+        .unwrap();
+    assert_eq!(registered, Registered::Changed, "the same file is back");
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+async fn keys_of(f: &Fixture, id: DocumentId) -> Vec<ChunkKey> {
+    let chunks = f.store.chunks();
+    chunks.keys_of_document(&f.scope, id).await.unwrap()
 }
 
 /// The titles of every page of two, in order.

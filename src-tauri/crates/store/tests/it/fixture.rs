@@ -173,6 +173,7 @@ pub fn file(path: &str) -> NewDocument {
             file_id: Some((u64::MAX, 42)),
         },
         blob: None,
+        read_after: None,
     }
 }
 

@@ -1,4 +1,4 @@
-use docent_domain::{FolderState, JobKind};
+use docent_domain::{FolderPatterns, FolderState, JobKind, ScanSummary};
 use docent_store::{Claim, Entity, Error, JobType, Registered};
 
 use crate::fixture::{Fixture, NOW, file, in_folder, later, touched, workspace};
@@ -44,13 +44,19 @@ async fn the_state_keeps_the_time_of_the_last_scan() {
     let f = Fixture::new().await;
     let folders = f.store.folders();
     let (folder, _) = folders.add(&f.scope, "/mapa", NOW).await.unwrap();
+    assert_eq!(folder.last_scan, None);
+    let seen = ScanSummary {
+        files: 7,
+        excluded: 2,
+        ..ScanSummary::default()
+    };
     folders
         .set_state(
             &f.scope,
             folder.id,
             FolderState::Watching,
             None,
-            Some(later(3)),
+            Some((later(3), seen)),
         )
         .await
         .unwrap();
@@ -65,6 +71,7 @@ async fn the_state_keeps_the_time_of_the_last_scan() {
         .await
         .unwrap();
     assert_eq!(paused.last_scan_at, Some(later(3)));
+    assert_eq!(paused.last_scan, Some(seen));
     assert_eq!(paused.reason.as_deref(), Some("missing"));
     assert_eq!(folders.get(&f.scope, folder.id).await.unwrap(), paused);
 
@@ -96,8 +103,15 @@ async fn removing_takes_the_folders_documents_and_no_others() {
         .await
         .unwrap();
 
-    let known = documents.known_files(&f.scope, folder.id).await.unwrap();
-    assert_eq!(known.len(), 1);
+    let known = documents
+        .known_files(&f.scope, &folder, "", 10)
+        .await
+        .unwrap();
+    assert_eq!(known.len(), 2);
+    assert_eq!(known[0].folder, Some(folder.id));
+    assert_eq!(known[1].folder, None, "added by hand");
+    let second = documents.known_files(&f.scope, &folder, &known[0].path, 1);
+    assert_eq!(second.await.unwrap(), known[1..]);
     assert_eq!(
         known[0].stamp,
         file("").stamp,
@@ -135,7 +149,7 @@ async fn what_the_user_removes_stays_away_until_it_is_added_again() {
     let id = f
         .store
         .documents()
-        .known_files(&f.scope, folder.id)
+        .known_files(&f.scope, &folder, "", 10)
         .await
         .unwrap()[0]
         .id;
@@ -206,7 +220,7 @@ async fn what_a_scan_removes_may_come_back() {
     let id = f
         .store
         .documents()
-        .known_files(&f.scope, folder.id)
+        .known_files(&f.scope, &folder, "", 10)
         .await
         .unwrap()[0]
         .id;
@@ -216,4 +230,91 @@ async fn what_a_scan_removes_may_come_back() {
         .await
         .unwrap();
     assert_eq!(scanned(&f, &new).await, Some(Registered::Created));
+}
+
+#[tokio::test]
+async fn patterns_are_kept_and_scanned_by() {
+    let mut f = Fixture::new().await;
+    let given = FolderPatterns {
+        include: vec!["*.pdf".into(), "/Ugovori/".into()],
+        exclude: vec!["stari \"nacrti\"".into()],
+    };
+    let folders = f.store.folders();
+    let (folder, _) = folders
+        .add_with(&f.scope, "/m", Some(&given), NOW)
+        .await
+        .unwrap();
+    assert_eq!(folder.patterns, given);
+    let (again, _) = folders.add(&f.scope, "/m", NOW).await.unwrap();
+    assert_eq!(again.patterns, given, "adding it again changes no patterns");
+    f.restart().await;
+    let folders = f.store.folders();
+    assert_eq!(folders.get(&f.scope, folder.id).await.unwrap(), folder);
+    let scan = f.claim(JobType::Scan).await;
+    f.store
+        .jobs()
+        .finish(&f.scope, Claim::from(&scan), NOW)
+        .await
+        .unwrap();
+
+    let none = FolderPatterns::default();
+    let changed = folders
+        .set_patterns(&f.scope, folder.id, &none, NOW)
+        .await
+        .unwrap();
+    assert_eq!(changed.patterns, none);
+    f.claim(JobType::Scan).await;
+}
+
+#[tokio::test]
+async fn scans_of_other_folders_are_waited_for_when_they_are_due() {
+    let f = Fixture::new().await;
+    let folders = f.store.folders();
+    let (a, _) = folders.add(&f.scope, "/a", NOW).await.unwrap();
+    let (b, _) = folders.add(&f.scope, "/b", NOW).await.unwrap();
+    let first = f.claim(JobType::Scan).await;
+    assert_eq!(first.kind, JobKind::Scan { folder: a.id });
+    assert!(folders.others_are_due(&f.scope, a.id, NOW).await.unwrap());
+    assert!(!folders.others_are_due(&f.scope, b.id, NOW).await.unwrap());
+    f.claim(JobType::Scan).await;
+    assert!(!folders.others_are_due(&f.scope, a.id, NOW).await.unwrap());
+
+    let other = workspace(&f.store, "B").await;
+    let (c, _) = folders.add(&other, "/c", NOW).await.unwrap();
+    folders.remove(&other, c.id).await.unwrap();
+    let (d, _) = folders.add(&f.scope, "/d", NOW).await.unwrap();
+    f.claim(JobType::Scan).await;
+    let jobs = f.store.jobs();
+    for id in [a.id, b.id, d.id] {
+        let query = docent_store::JobQuery::default();
+        let all = jobs.list(&f.scope, &query).await.unwrap();
+        let job = all
+            .iter()
+            .find(|job| job.kind == JobKind::Scan { folder: id });
+        jobs.finish(&f.scope, Claim::from(job.unwrap()), NOW)
+            .await
+            .unwrap();
+    }
+    folders
+        .enqueue_scans(
+            &[
+                (f.scope, b.id, later(500)),
+                (other, c.id, NOW),
+                (f.scope, a.id, NOW),
+            ],
+            NOW,
+        )
+        .await
+        .unwrap();
+    assert!(!folders.others_are_due(&f.scope, a.id, NOW).await.unwrap());
+    assert!(
+        folders
+            .others_are_due(&f.scope, a.id, later(500))
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        f.claim(JobType::Scan).await.kind,
+        JobKind::Scan { folder: a.id }
+    );
 }

@@ -3,9 +3,12 @@
 use std::fmt::Debug;
 
 use docent_domain::{
-    FolderState, Limit, MessageStatus, Problem, Progress, Role, Stage, WorkspaceScope,
+    FolderId, FolderPatterns, FolderState, Limit, MessageStatus, Problem, Progress, Role, Stage,
+    WorkspaceScope,
 };
-use docent_store::{Claim, DocumentQuery, Error, JobQuery, JobType, NewMessage, Result, Store};
+use docent_store::{
+    Claim, DocumentQuery, Error, FileMove, JobQuery, JobType, NewMessage, Result, Store,
+};
 use serde_json::json;
 use sqlx::Row as _;
 
@@ -139,9 +142,21 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         hidden("text", documents.text(foreign, id).await);
         hidden("retry", documents.retry(foreign, id, at).await);
         hidden("delete", documents.delete(foreign, id).await);
-        hidden(
-            "rename",
-            documents.rename_path(foreign, id, &file("/z"), at).await,
+        let to = file("/z");
+        empty(
+            "move",
+            documents
+                .move_files(foreign, &[FileMove { id, to }], at)
+                .await,
+        );
+        empty(
+            "mark gone",
+            documents.mark_gone(foreign, &[id], "x", at).await,
+        );
+        documents.forget_stamp(foreign, id).await.unwrap();
+        empty(
+            "content hashes",
+            documents.content_hashes(foreign, &[id]).await,
         );
         hidden(
             "replace",
@@ -172,9 +187,16 @@ async fn a_foreign_scope_is_like_a_missing_row() {
     empty(
         "known files",
         documents
-            .known_files(foreign, folder.id)
+            .known_files(foreign, &folder, "", 10)
             .await
             .map(|k| k.len()),
+    );
+    empty("retitled", documents.retitled(foreign).await);
+    empty(
+        "known elsewhere",
+        documents
+            .known_elsewhere(foreign, FolderId::generate(), &[100])
+            .await,
     );
     empty("removed paths", documents.removed_paths(foreign).await);
     let page = documents
@@ -243,12 +265,23 @@ async fn a_foreign_scope_is_like_a_missing_row() {
     let folders = store.folders();
     empty("folders", folders.list(foreign).await);
     hidden("folder", folders.get(foreign, folder.id).await);
+    let patterns = FolderPatterns::default();
+    hidden(
+        "patterns",
+        folders
+            .set_patterns(foreign, folder.id, &patterns, at)
+            .await,
+    );
+    folders
+        .enqueue_scans(&[(*foreign, folder.id, at)], at)
+        .await
+        .unwrap();
     hidden("scan", folders.enqueue_scan(foreign, folder.id, at).await);
     hidden("remove", folders.remove(foreign, folder.id).await);
     hidden(
         "state",
         folders
-            .set_state(foreign, folder.id, FolderState::Paused, None, Some(at))
+            .set_state(foreign, folder.id, FolderState::Paused, None, None)
             .await,
     );
 

@@ -92,6 +92,7 @@ CREATE TABLE documents (
     'scanned', 'empty', 'garbled', 'encoding', 'protected', 'damaged', 'incomplete', 'too_big',
     'unsupported', 'unreachable', 'reader_failed', 'partly_scanned', 'other'
 )),
+)), retitled INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, folder_id) REFERENCES folders (workspace_id, id) ON DELETE CASCADE
 ) STRICT;
@@ -110,7 +111,7 @@ CREATE TABLE folders (
     state        TEXT    NOT NULL CHECK (state IN ('watching', 'incomplete', 'paused')),
     reason       TEXT,
     last_scan_at INTEGER,
-    created_at   INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL, include TEXT NOT NULL DEFAULT '[]', exclude TEXT NOT NULL DEFAULT '[]', last_scan TEXT,
     PRIMARY KEY (workspace_id, id),
     UNIQUE (workspace_id, path)
 ) STRICT;
@@ -239,6 +240,7 @@ CREATE INDEX documents_by_title ON documents (workspace_id, folded_title, id);
 CREATE UNIQUE INDEX documents_by_upload ON documents (workspace_id, path, blob_hash)
     WHERE origin = 'upload';
 CREATE INDEX documents_of_folder ON documents (workspace_id, folder_id);
+CREATE INDEX documents_retitled ON documents (workspace_id) WHERE retitled > 0;
 CREATE UNIQUE INDEX feature_flag_defaults ON feature_flags (name) WHERE workspace_id IS NULL;
 CREATE UNIQUE INDEX feature_flags_of_workspace ON feature_flags (workspace_id, name);
 CREATE UNIQUE INDEX jobs_active_of_document ON jobs (workspace_id, document_id, kind)

@@ -62,6 +62,25 @@ pub fn load() -> Option<f64> {
     text.split(' ').next()?.parse().ok()
 }
 
+/// Bytes of memory that this process holds; its peak counts from here on. `None` where the system
+/// does not tell.
+pub fn forget_peak_memory() -> Option<u64> {
+    fs::write("/proc/self/clear_refs", "5").ok()?;
+    memory("VmRSS:")
+}
+
+/// The most bytes of memory that this process held since [`forget_peak_memory`].
+pub fn peak_memory() -> Option<u64> {
+    memory("VmHWM:")
+}
+
+fn memory(name: &str) -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
 /// Processor time of this process and its descendants so far, also of those that have ended. `None`
 /// where the system does not tell.
 pub fn processor_time() -> Option<Duration> {

@@ -4,6 +4,7 @@
 //! models and processes without it. Rounds of the two alternate, and ratios are taken within a
 //! round, so that a machine that is busy for a while disturbs both alike. One module per benchmark.
 
+mod folder;
 mod follow_up;
 mod generation;
 mod ingest;
@@ -74,6 +75,8 @@ pub async fn run(settings: &Settings, output: Output, command: Bench) -> Result<
         config: Config {
             generator: choice(&settings.model, GENERATOR),
             embedder: choice(&settings.embedder, EMBEDDER),
+            // What is measured is not how long a file is left to rest.
+            quiet_seconds: 0,
             ..Config::default()
         },
         rounds: command.rounds.into(),
@@ -93,6 +96,7 @@ pub async fn run(settings: &Settings, output: Output, command: Bench) -> Result<
             Benchmark::FollowUp,
             Benchmark::Words,
             Benchmark::Ingest,
+            Benchmark::Folder,
             Benchmark::Retrieval,
         ]
     } else {
@@ -146,6 +150,7 @@ const fn label(name: Benchmark) -> &'static str {
         Benchmark::Words => "words",
         Benchmark::FollowUp => "follow-up",
         Benchmark::Retrieval => "retrieval",
+        Benchmark::Folder => "folder",
     }
 }
 
@@ -157,6 +162,7 @@ async fn measure(stage: &Stage, name: Benchmark) -> Result<Report, Failure> {
         Benchmark::Words => words::measure(stage).await,
         Benchmark::FollowUp => follow_up::measure(stage).await,
         Benchmark::Retrieval => retrieval::measure(stage).await,
+        Benchmark::Folder => folder::measure(stage).await,
     }?;
     report.benchmark = label(name);
     report.load_before = load;
