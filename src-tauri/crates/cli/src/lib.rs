@@ -64,6 +64,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::Doctor(command) => commands::doctor::run(&settings, output, command).await,
         Command::Workspaces(command) => commands::workspaces::run(&settings, output, command).await,
         Command::Documents(command) => commands::documents::run(&settings, output, command).await,
+        Command::Jobs(command) => commands::jobs::run(&settings, output, command).await,
         Command::Openapi => commands::openapi::run(),
     }
 }

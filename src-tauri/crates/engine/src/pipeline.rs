@@ -2,19 +2,20 @@
 //!
 //! Each kind of job has lanes, and a lane is a loop around [`Engine::tick`]: claim, run, record.
 //! Words come first: while files are waiting to be read, no vector is made, because reading is a
-//! hundredth of the work and already makes a document searchable. Killing the process at any point
+//! hundredth of the work and already makes a document searchable. Only what is more urgent than all
+//! that waits to be read (added by hand, beside a folder) is embedded before that. Killing the process at any point
 //! loses no acknowledged work and costs at most the file in hand.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use docent_domain::{
-    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Language, Progress, Stage,
-    Timestamp, WorkspaceId, WorkspaceScope,
+    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, JobType, Language, Progress,
+    Stage, Timestamp, WorkspaceId, WorkspaceScope,
 };
 use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
@@ -22,7 +23,7 @@ use docent_ingest::{
     Bounds, ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, FileStamp,
     Refusal, Tokens,
 };
-use docent_store::{Claim, DocumentContent, IndexEntry, JobType};
+use docent_store::{Claim, DocumentContent, IndexEntry};
 use docent_worker::Launch;
 use roaring::RoaringBitmap;
 use tokio::sync::Notify;
@@ -33,12 +34,13 @@ use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::indexes::blocking;
 use crate::models::Models;
+use crate::pace::Pace;
 use crate::retrieve::language;
 use crate::search::header;
 use crate::types::Topic;
 
 /// Readers side by side: one waits for its worker process while the other writes rows.
-const READ_LANES: usize = 2;
+pub(crate) const READ_LANES: usize = 2;
 
 /// Chunks embedded between two looks at whether an answer wants the cores.
 pub(crate) const EMBED_BATCH: usize = 16;
@@ -77,15 +79,23 @@ const KEEP_FINISHED_MS: i64 = 24 * 3600 * 1000;
 /// Part of an embedder's input kept free for the header in front of a chunk.
 const HEADER_TOKENS: usize = 64;
 
+/// Pages of a file come faster than anybody reads their number.
+const TELL_PROGRESS: Duration = Duration::from_millis(500);
+
 /// Files from this size on take long enough to read for their stage to be worth a write.
 const SLOW_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads files, in worker processes.
 pub(crate) struct Reader {
     pub(crate) extractor: Extractor,
-    running: Mutex<HashMap<JobId, (WorkspaceId, CancellationToken)>>,
-    /// Read jobs that are being run now.
-    busy: AtomicUsize,
+    running: Mutex<HashMap<JobId, Running>>,
+    /// Held from a job's claim until it stands in `running`, so that whoever stops jobs misses none.
+    claiming: tokio::sync::Mutex<()>,
+    /// Rung whenever a job has ended.
+    ended: Notify,
+    pace: Mutex<Pace>,
+    /// When the progress of a file was told last.
+    progress_told: Mutex<Option<Instant>>,
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
     /// Held while changes are committed: a removal must not overtake the addition it undoes, and an
     /// index must not be emptied between a vector's arrival there and its row's account of it.
@@ -99,6 +109,17 @@ pub(crate) struct Reader {
     wipe: Notify,
     /// Whether the last thing that was to be written found no room.
     disk_full: AtomicBool,
+}
+
+/// A job that is being run.
+struct Running {
+    workspace: WorkspaceId,
+    kind: JobKind,
+    priority: i32,
+    cancel: CancellationToken,
+    begun: Instant,
+    /// What is not worth a write for each step.
+    live: Option<(Stage, Progress)>,
 }
 
 /// Changes to an index that wait to be committed together.
@@ -130,8 +151,6 @@ enum Ran {
     Recorded,
     /// Nothing is left to record but the job's end.
     Finished,
-    /// Not now: the job goes back without counting as an attempt.
-    NotYet(String),
 }
 
 impl Reader {
@@ -147,7 +166,10 @@ impl Reader {
         Ok(Self {
             extractor: Extractor::new(launch, ExtractLimits::default(), Some(pdfium)),
             running: Mutex::default(),
-            busy: AtomicUsize::new(0),
+            claiming: tokio::sync::Mutex::default(),
+            ended: Notify::new(),
+            pace: Mutex::default(),
+            progress_told: Mutex::default(),
             words: Mutex::default(),
             committing: tokio::sync::Mutex::default(),
             words_failed: Mutex::default(),
@@ -158,23 +180,80 @@ impl Reader {
         })
     }
 
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Stops a job where it runs.
-    pub(crate) fn cancel(&self, job: JobId) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, cancel)) = running.get(&job) {
-            cancel.cancel();
+    pub(crate) async fn cancel(&self, job: JobId) {
+        let _claiming = self.claiming.lock().await;
+        if let Some(running) = self.running().get(&job) {
+            running.cancel.cancel();
+        }
+    }
+
+    /// Stops all jobs of a workspace where they run, and waits until they have, but not longer than
+    /// `patience`.
+    pub(crate) async fn stop_work(&self, workspace: WorkspaceId, patience: Duration) {
+        {
+            let _claiming = self.claiming.lock().await;
+            self.cancel_all(workspace);
+        }
+        let stopped = async {
+            loop {
+                let ended = self.ended.notified();
+                tokio::pin!(ended);
+                ended.as_mut().enable();
+                if !self.cancel_all(workspace) {
+                    break;
+                }
+                ended.await;
+            }
+        };
+        if tokio::time::timeout(patience, stopped).await.is_err() {
+            tracing::warn!("a job takes long to stop");
         }
     }
 
     /// Stops all jobs of a workspace where they run. `false` when there are none any more.
     pub(crate) fn cancel_all(&self, workspace: WorkspaceId) -> bool {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running();
         let mut any = false;
-        for (_, cancel) in running.values().filter(|(of, _)| *of == workspace) {
-            cancel.cancel();
+        for job in running.values().filter(|job| job.workspace == workspace) {
+            job.cancel.cancel();
             any = true;
         }
         any
+    }
+
+    /// How far a running job is, where that is known, and for how long it runs.
+    pub(crate) fn live(&self, job: JobId) -> Option<(Option<(Stage, Progress)>, Duration)> {
+        let running = self.running();
+        let job = running.get(&job)?;
+        Some((job.live, job.begun.elapsed()))
+    }
+
+    fn note_live(&self, job: JobId, stage: Stage, progress: Progress) {
+        if let Some(job) = self.running().get_mut(&job) {
+            job.live = Some((stage, progress));
+        }
+    }
+
+    /// Whether progress is to be told now; not each page is.
+    fn tells_progress(&self) -> bool {
+        let mut told = self
+            .progress_told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_due = told.is_none_or(|told| told.elapsed() >= TELL_PROGRESS);
+        if is_due {
+            *told = Some(Instant::now());
+        }
+        is_due
+    }
+
+    pub(crate) fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what waits to be done to a workspace's index.
@@ -193,8 +272,13 @@ impl Reader {
         self.committing.lock().await
     }
 
-    fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::SeqCst) > 0
+    /// The highest priority among the files that are being read.
+    fn reading(&self) -> Option<i32> {
+        self.running()
+            .values()
+            .filter(|job| matches!(job.kind, JobKind::Read { .. }))
+            .map(|job| job.priority)
+            .max()
     }
 
     /// Whether work waits for room on the disk.
@@ -273,6 +357,9 @@ impl Engine {
         let engine = Arc::clone(self);
         self.tasks()
             .spawn(async move { engine.follow_hints().await });
+        let engine = Arc::clone(self);
+        self.tasks()
+            .spawn(async move { engine.follow_batches().await });
     }
 
     fn spawn_lane(self: &Arc<Self>, types: &'static [JobType]) {
@@ -306,10 +393,12 @@ impl Engine {
     /// Claims one due job of these types, runs it and records what came of it. `false` when there
     /// was none.
     pub(crate) async fn tick(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
-        if types == [JobType::Embed] && self.reads_are_waiting().await? {
-            return Ok(false);
-        }
-        let outcome = self.tick_claimed(types).await;
+        let above = if types == [JobType::Embed] {
+            self.reads_ahead().await?
+        } else {
+            None
+        };
+        let outcome = self.tick_claimed(types, above).await;
         if types.contains(&JobType::Read) {
             // Ringing after a fruitless look would wake the other lanes to look and ring in turn,
             // for ever.
@@ -322,46 +411,46 @@ impl Engine {
         outcome
     }
 
-    async fn reads_are_waiting(&self) -> Result<bool> {
-        if self.reader().is_busy() {
-            return Ok(true);
-        }
-        let now = Timestamp::now();
-        let due = self.store().jobs().next_due(&[JobType::Read], now).await?;
-        Ok(due.is_some_and(|due| due <= now))
+    /// The highest priority among the files that are being read or could be.
+    async fn reads_ahead(&self) -> Result<Option<i32>> {
+        let jobs = self.store().jobs();
+        let due = jobs.most_urgent(&[JobType::Read], Timestamp::now()).await?;
+        Ok(due.max(self.reader().reading()))
     }
 
-    async fn tick_claimed(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
-        let Some(job) = self
-            .store()
-            .jobs()
-            .claim_next(self.boot(), types, Timestamp::now())
-            .await?
-        else {
+    /// Claims a job and enters it among those that run.
+    async fn claim(
+        &self,
+        types: &[JobType],
+        above: Option<i32>,
+    ) -> Result<Option<(Job, CancellationToken)>> {
+        let _claiming = self.reader().claiming.lock().await;
+        let jobs = self.store().jobs();
+        let claimed = jobs.claim_next_above(self.boot(), types, above, Timestamp::now());
+        let Some(job) = claimed.await? else {
+            return Ok(None);
+        };
+        let cancel = self.stopping().child_token();
+        let running = Running {
+            workspace: job.workspace_id,
+            kind: job.kind,
+            priority: job.priority,
+            cancel: cancel.clone(),
+            begun: Instant::now(),
+            live: None,
+        };
+        self.reader().running().insert(job.id, running);
+        Ok(Some((job, cancel)))
+    }
+
+    async fn tick_claimed(self: &Arc<Self>, types: &[JobType], above: Option<i32>) -> Result<bool> {
+        let Some((job, cancel)) = self.claim(types, above).await? else {
             return Ok(false);
         };
         let scope = WorkspaceScope::new(job.workspace_id);
         let claim = Claim::from(&job);
-        let cancel = self.stopping().child_token();
-        self.reader()
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(job.id, (job.workspace_id, cancel.clone()));
         self.announce(&scope);
-        let is_read = matches!(job.kind, JobKind::Read { .. });
-        if is_read {
-            self.reader().busy.fetch_add(1, Ordering::SeqCst);
-        }
         let result = self.run(&scope, &job, claim, &cancel).await;
-        if is_read {
-            self.reader().busy.fetch_sub(1, Ordering::SeqCst);
-        }
-        self.reader()
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&job.id);
         if !matches!(job.kind, JobKind::Scan { .. }) {
             let mut blocked = self.reader().blocked();
             match &result {
@@ -389,6 +478,9 @@ impl Engine {
                 recorded => break recorded,
             }
         };
+        // Only now: whoever stops it waits until it is put back.
+        self.reader().running().remove(&job.id);
+        self.reader().ended.notify_waiters();
         self.announce(&scope);
         match recorded {
             // Cancelled, deleted or taken over in the meantime: there is nobody to record it for.
@@ -439,10 +531,6 @@ impl Engine {
             Ok(Ran::Finished) => {
                 jobs.finish(scope, claim, now).await?;
             }
-            Ok(Ran::NotYet(reason)) => {
-                jobs.put_back(scope, claim, later, Some(reason), now)
-                    .await?;
-            }
             Err(error) if self.stopping().is_cancelled() || cancel.is_cancelled() => {
                 tracing::debug!(%error, "a job was stopped");
                 jobs.put_back(scope, claim, now, None, now).await?;
@@ -479,15 +567,17 @@ impl Engine {
         id: DocumentId,
         cancel: &CancellationToken,
     ) -> Result<Ran> {
+        let begun = Instant::now();
         let document = self.store().documents().get(scope, id).await?;
         let open = self.open_index(scope).await?;
         let embedder = self.store().workspaces().get(scope).await?.embedder;
-        let tokens = self.model_set().token_counter(&embedder).await?;
+        let tokens = unless(cancel, self.model_set().token_counter(&embedder)).await?;
         let path = self.file_of(scope, &document).await?;
 
         let inspected = {
             let path = path.clone();
-            blocking("looking at a file", move || Ok(inspect(&path))).await?
+            let inspected = blocking("looking at a file", move || Ok(inspect(&path)));
+            unless(cancel, inspected).await?
         };
         let (format, hash, stamp) = match inspected {
             Ok(Inspected::Readable(format, hash, stamp)) => (format, hash, stamp),
@@ -507,10 +597,17 @@ impl Engine {
             self.progress(scope, claim, Stage::Extracting, Progress::default())
                 .await?;
         }
+        let told = |progress| {
+            let reader = self.reader();
+            reader.note_live(claim.job, Stage::Extracting, progress);
+            if reader.tells_progress() {
+                self.changed(Topic::Jobs, Some(scope.workspace()));
+            }
+        };
         let extracted = match self
             .reader()
             .extractor
-            .extract(&path, format, cancel.clone(), |_| {})
+            .extract(&path, format, cancel.clone(), told)
             .await
         {
             Ok(extracted) => extracted,
@@ -549,15 +646,22 @@ impl Engine {
         }
         let max_tokens = chunk_tokens(self.config().chunk_tokens, open.embedder.as_ref());
         let title = own_title(&extracted);
+        self.reader()
+            .note_live(claim.job, Stage::Chunking, Progress::default());
         let content = blocking("cutting a document into chunks", move || {
             content_of(extracted, title, format, hash, max_tokens, tokens.as_ref())
-        })
-        .await?;
+        });
+        let content = unless(cancel, content).await?;
         let replaced = self
             .store()
             .documents()
             .replace_content(scope, id, claim, &content, Timestamp::now())
             .await?;
+        self.reader()
+            .pace()
+            .note_read(stamp.size_bytes, replaced.added.len(), begun.elapsed());
+        self.reader()
+            .note_live(claim.job, Stage::IndexingWords, Progress::default());
         self.queue_words(scope, replaced.added, &replaced.removed);
         if self
             .reader()
@@ -582,7 +686,7 @@ impl Engine {
         refusal: &Refusal,
     ) -> Result<Ran> {
         if matches!(refusal, Refusal::Cancelled) {
-            return Ok(Ran::NotYet("stopped".to_owned()));
+            return Err(stopped());
         }
         let reason = refusal.to_string();
         if refusal.is_skip() {
@@ -660,17 +764,19 @@ impl Engine {
         }
         for batch in pending.chunks(EMBED_BATCH) {
             if cancel.is_cancelled() {
-                return Err(Error::new(Code::Internal, "stopped"));
+                return Err(stopped());
             }
             if total > EMBED_BATCH as u64 {
                 self.progress(scope, claim, Stage::Embedding, Progress { done, total })
                     .await?;
             }
             let texts = batch.iter().map(embedded_text).collect();
-            let vectors = {
-                let _cores = self.cores().background().await;
-                open.embedder.embed(EmbedKind::Passage, texts).await?
-            };
+            let cores = unless(cancel, async { Ok(self.cores().background().await) }).await?;
+            let begun = Instant::now();
+            // Given up in the middle where that is wanted: a batch takes seconds.
+            let embedded = async { Ok(open.embedder.embed(EmbedKind::Passage, texts).await?) };
+            let vectors = unless(cancel, embedded).await?;
+            drop(cores);
             let vectors = batch
                 .iter()
                 .zip(vectors)
@@ -685,6 +791,8 @@ impl Engine {
                 .collect();
             self.add_vectors(scope, claim, id, &open.index, vectors)
                 .await?;
+            let took = begun.elapsed();
+            self.reader().pace().note_embedded(batch.len(), took);
             done += batch.len() as u64;
         }
         Ok(Ran::Recorded)
@@ -913,7 +1021,7 @@ impl Engine {
     }
 
     /// Waits, but not longer than the engine runs.
-    async fn pause(&self, time: Duration) {
+    pub(crate) async fn pause(&self, time: Duration) {
         tokio::select! {
             () = tokio::time::sleep(time) => {}
             () = self.stopping().cancelled() => {}
@@ -999,7 +1107,7 @@ impl Engine {
             if let Err(error) = self.store().jobs().prune(finished_before).await {
                 tracing::warn!(%error, "finished jobs could not be forgotten");
             }
-            if !self.reader().is_busy() {
+            if self.reader().reading().is_none() {
                 self.build_trees().await;
             }
         }
@@ -1113,6 +1221,19 @@ impl Tokens for CountedBy<'_> {
     fn token_offsets(&self, text: &str) -> Vec<(usize, usize)> {
         self.0.token_offsets(text)
     }
+}
+
+/// For what may be dropped halfway: the work's result, or that the job was stopped.
+async fn unless<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(stopped()),
+        done = work => done,
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(Code::Internal, "stopped")
 }
 
 fn is_full(error: &Error) -> bool {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_first.sql"),
     include_str!("../migrations/0002_removed_files.sql"),
     include_str!("../migrations/0003_formats.sql"),
+    include_str!("../migrations/0005_job_control.sql"),
 ];
 
 /// The schema that this version writes.

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod documents;
 pub mod eval;
 pub mod ingest;
+pub mod jobs;
 pub mod models;
 pub mod openapi;
 pub mod search;

@@ -8,14 +8,12 @@ use std::collections::HashSet;
 
 use docent_domain::{
     ChunkKey, ContentHash, Document, DocumentId, DocumentStatus, FolderId, Format, JobId, JobKind,
-    Language, NewChunk, Origin, Timestamp, WorkspaceId, WorkspaceScope,
+    JobType, Language, NewChunk, Origin, Timestamp, WorkspaceId, WorkspaceScope,
 };
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 
-use super::jobs::{
-    self, Claim, Completed, JobType, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
-};
+use super::jobs::{self, Claim, Completed, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED};
 use super::{chats, chunks, removed_files, workspaces};
 use crate::connection::WriteTx;
 use crate::row::{self, blob, word};
@@ -455,7 +453,7 @@ impl<'a> Documents<'a> {
                 scope,
                 JobType::Embed,
                 id,
-                completed.priority,
+                completed.job.priority,
                 OnRunning::Restart,
                 now,
             )
@@ -487,7 +485,7 @@ impl<'a> Documents<'a> {
                 scope,
                 JobType::Embed,
                 id,
-                completed.priority,
+                completed.job.priority,
                 OnRunning::Leave,
                 now,
             )
@@ -828,6 +826,39 @@ pub(crate) async fn settle_in_tx(
     .bind(now.0)
     .execute(tx.connection())
     .await?;
+    Ok(())
+}
+
+/// Counts a document to the batch that is being worked on, which begins with it if there is none.
+pub(crate) async fn join_batch_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+    now: Timestamp,
+) -> Result<()> {
+    jobs::start_batch_in_tx(tx, scope, now).await?;
+    sqlx::query(
+        "UPDATE documents SET batch = (SELECT batch FROM workspaces WHERE id = ?1)
+         WHERE workspace_id = ?1 AND id = ?2",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(id))
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// The user has taken the document out of the work.
+pub(crate) async fn leave_batch_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+) -> Result<()> {
+    sqlx::query("UPDATE documents SET batch = 0 WHERE workspace_id = ?1 AND id = ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
--- schema 3
+-- schema 4
 CREATE TABLE chat_permissions (
     workspace_id BLOB    NOT NULL,
     id           BLOB    NOT NULL CHECK (length(id) = 16),
@@ -85,7 +85,7 @@ CREATE TABLE documents (
     updated_at     INTEGER NOT NULL, format TEXT CHECK (format IN (
     'text', 'markdown', 'html', 'pdf', 'docx', 'xlsx', 'xls', 'ods', 'csv', 'email', 'pptx', 'odt',
     'epub', 'rst', 'json', 'code'
-)),
+)), batch INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, folder_id) REFERENCES folders (workspace_id, id) ON DELETE CASCADE
 ) STRICT;
@@ -202,7 +202,7 @@ CREATE TABLE workspaces (
     served         INTEGER NOT NULL DEFAULT 0,
     created_at     INTEGER NOT NULL,
     updated_at     INTEGER NOT NULL
-) STRICT;
+, paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)), batch INTEGER NOT NULL DEFAULT 1, batch_started_at INTEGER) STRICT;
 CREATE INDEX chat_permissions_by_granter ON chat_permissions (granted_by);
 CREATE INDEX chat_permissions_of_user ON chat_permissions (user_id);
 CREATE INDEX chats_by_use ON chats (workspace_id, pinned DESC, updated_at DESC, id DESC);
@@ -210,6 +210,8 @@ CREATE INDEX chats_of_owner ON chats (owner);
 CREATE UNIQUE INDEX chunks_of_document ON chunks (workspace_id, document_id, ordinal);
 CREATE INDEX chunks_unembedded ON chunks (workspace_id, document_id, ordinal, chunk_key)
     WHERE embedded = 0;
+CREATE INDEX documents_by_batch
+    ON documents (workspace_id, batch, status, size_bytes, chunk_count, embedded_count);
 CREATE INDEX documents_by_change ON documents (workspace_id, updated_at, id);
 CREATE INDEX documents_by_hash ON documents (workspace_id, content_hash);
 CREATE UNIQUE INDEX documents_by_path ON documents (workspace_id, path) WHERE origin <> 'upload';
@@ -231,6 +233,7 @@ CREATE INDEX jobs_of_folder ON jobs (workspace_id, folder_id);
 CREATE INDEX jobs_queue ON jobs (workspace_id, kind, priority DESC, deaths)
     WHERE state = 'queued';
 CREATE INDEX jobs_running ON jobs (lease_owner) WHERE state = 'running';
+CREATE INDEX jobs_waiting ON jobs (workspace_id, priority DESC) WHERE state = 'queued';
 CREATE INDEX messages_of_chat ON messages (workspace_id, chat_id, seq);
 CREATE INDEX messages_streaming ON messages (workspace_id, chat_id) WHERE status = 'streaming';
 CREATE INDEX users_of_workspace ON users (workspace_id);
