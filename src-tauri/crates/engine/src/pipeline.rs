@@ -1324,6 +1324,76 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_added_by_hand_overtakes_a_folder_that_is_being_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        let files = folder.path().join("files");
+        std::fs::create_dir(&files).unwrap();
+        let watched = engine.add_folder(&scope, &files).await.unwrap();
+        let (documents, now) = (engine.store().documents(), Timestamp::now());
+        let add = async |name: &str, watched| {
+            let stamp = docent_store::FileStamp::default();
+            let new = crate::documents::new_document(&files.join(name), stamp, watched);
+            documents.register(&scope, &new, now).await.unwrap().0.id
+        };
+        let in_folder = add("1.txt", Some(watched.id)).await;
+        let read = async |document| {
+            let (job, _) = engine.claim(&[JobType::Read], None).await.unwrap().unwrap();
+            assert_eq!(job.kind, JobKind::Read { document });
+            let content = DocumentContent {
+                hash: docent_domain::ContentHash("0".repeat(64)),
+                title: None,
+                format: None,
+                language: None,
+                text: "Rijeka".to_owned(),
+                layout_json: "{}".to_owned(),
+                page_count: None,
+                chunks: vec![docent_domain::NewChunk {
+                    span: docent_domain::Span::new(0, 6),
+                    text: "Rijeka".to_owned(),
+                    heading_path: Vec::new(),
+                    page: None,
+                    boxes: Vec::new(),
+                    token_count: 1,
+                }],
+                note: None,
+            };
+            let claim = Claim::from(&job);
+            let replaced = documents.replace_content(&scope, document, claim, &content, now);
+            replaced.await.unwrap();
+            engine.reader().running().remove(&job.id);
+        };
+        let embeds = async || {
+            let above = engine.reads_ahead().await.unwrap();
+            let claimed = engine.claim(&[JobType::Embed], above).await.unwrap();
+            claimed.map(|(job, _)| {
+                engine.reader().running().remove(&job.id);
+                job.kind
+            })
+        };
+        read(in_folder).await;
+        let waiting = add("2.txt", Some(watched.id)).await;
+        assert_eq!(embeds().await, None, "words first");
+        let by_hand = add("hand.txt", None).await;
+        assert_eq!(embeds().await, None, "it has no words yet");
+        read(by_hand).await;
+        assert_eq!(embeds().await, Some(JobKind::Embed { document: by_hand }));
+        assert_eq!(embeds().await, None);
+        // Being read counts as much as waiting for it.
+        let (reading, _) = engine.claim(&[JobType::Read], None).await.unwrap().unwrap();
+        assert_eq!(reading.kind, JobKind::Read { document: waiting });
+        assert_eq!(embeds().await, None);
+        engine.reader().running().remove(&reading.id);
+        assert_eq!(
+            embeds().await,
+            Some(JobKind::Embed {
+                document: in_folder
+            })
+        );
+        engine.shutdown().await;
+    }
+
+    #[tokio::test]
     async fn no_failure_leaves_a_job_running() {
         let folder = tempfile::tempdir().unwrap();
         let (engine, scope) = at_rest(folder.path()).await;

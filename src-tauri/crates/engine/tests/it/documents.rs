@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use docent_domain::{DocumentStatus, FolderState, WorkspaceScope};
-use docent_engine::{AddedFolders, Code, Engine, EngineOptions, ModelSource};
+use docent_engine::{AddedFolders, Code, Engine, EngineOptions, JobFilter, ModelSource};
 
 use crate::Test;
 use crate::support::{

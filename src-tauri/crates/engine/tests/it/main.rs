@@ -5,6 +5,7 @@
 
 mod documents;
 mod indexes;
+mod jobs;
 mod models;
 mod support;
 
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 
 type Test = (&'static str, fn());
 
-const TESTS: &[&[Test]] = &[documents::TESTS, indexes::TESTS, models::TESTS];
+const TESTS: &[&[Test]] = &[documents::TESTS, indexes::TESTS, jobs::TESTS, models::TESTS];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
