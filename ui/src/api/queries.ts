@@ -42,7 +42,8 @@ export const keys = {
 /** The most that the API gives at once; 5,000 documents are ten requests, made as one scrolls. */
 const DOCUMENTS_PER_PAGE = 500
 
-const JOBS_PER_PAGE = 200
+/** A screen holds a dozen; what waits is asked for as one scrolls. */
+export const JOBS_PER_PAGE = 200
 
 export const queries = {
   status: (api: Api) =>

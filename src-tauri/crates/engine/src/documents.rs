@@ -305,7 +305,9 @@ impl Engine {
                     Code::Conflict,
                     "the workspace's work is paused. What was done is kept; the rest waits",
                 )
-                .with_hint("Let it go on with `docent jobs resume`, or in the window under Work"));
+                .with_hint(
+                    "Let it go on with `docent jobs resume`, or in the window under Processing",
+                ));
             }
             if jobs.running == 0
                 && let Some(missing) = self.reader().missing_model(scope.workspace())

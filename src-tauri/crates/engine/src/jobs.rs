@@ -57,6 +57,7 @@ impl Engine {
             .flatten();
         Ok(WorkProgress {
             files_done: done,
+            files_read: done + batch.words,
             files_total: total,
             files_failed: batch.failed,
             chunks_done: batch.embedded_chunks,

@@ -119,7 +119,10 @@ pub struct ListedJob {
 /// job that meets an empty queue until the queue is empty again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkProgress {
+    /// Read, and as searchable as they become, or given up.
     pub files_done: u64,
+    /// At least read: searchable by their words, or done.
+    pub files_read: u64,
     /// 0 while there is nothing to do.
     pub files_total: u64,
     /// Of those that are done.

@@ -82,8 +82,16 @@ export function DocumentsPage({ workspace, onOpenJobs }: DocumentsPageProps) {
         <button type="button" className={styles.progress} onClick={onOpenJobs}>
           <span className={styles.figures}>
             <span>
-              {t('jobs.files', { done: progress.files_done, count: progress.files_total })}
+              {t('jobs.files', { done: progress.files_read, count: progress.files_total })}
             </span>
+            {progress.chunks_total > 0 && (
+              <span>
+                {t('jobs.passages', {
+                  done: progress.chunks_done,
+                  count: progress.chunks_total,
+                })}
+              </span>
+            )}
             <span>
               {progress.paused
                 ? t('jobs.leftPaused')
@@ -93,8 +101,8 @@ export function DocumentsPage({ workspace, onOpenJobs }: DocumentsPageProps) {
             <span className={styles.more}>{t('jobs.open')}</span>
           </span>
           <Progress
-            label={t('jobs.overall')}
-            done={progress.files_done}
+            label={t('jobs.filesRead')}
+            done={progress.files_read}
             total={progress.files_total}
           />
         </button>

@@ -4,7 +4,15 @@
  */
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { RotateCcw, X } from 'lucide-react'
-import { memo, useCallback, useEffect, useRef, useState, type KeyboardEvent } from 'react'
+import {
+  memo,
+  useCallback,
+  useEffect,
+  useRef,
+  useState,
+  type KeyboardEvent,
+  type RefObject,
+} from 'react'
 
 import type { Job } from '../../api/types'
 import { IconButton } from '../../components/Button'
@@ -26,9 +34,13 @@ interface JobListProps {
   onCancel: (job: string) => void
   onRetry: (job: string) => void
   onReachEnd?: () => void
+  /** Is kept at the first row in view. */
+  firstSeen?: RefObject<number>
 }
 
 const ROW_PX = 58
+
+const FIRST_STAGE = { read: 'extracting', embed: 'embedding', scan: 'scanning' } as const
 
 /** Rows before the end at which the next page is asked for. */
 const FETCH_AHEAD = 60
@@ -41,6 +53,7 @@ export function JobList({
   onCancel,
   onRetry,
   onReachEnd,
+  firstSeen,
 }: JobListProps) {
   const { open } = usePassagePanel()
   const scroller = useRef<HTMLDivElement>(null)
@@ -53,7 +66,11 @@ export function JobList({
     getItemKey: (index) => jobs[index]?.id ?? index,
   })
   const items = rows.getVirtualItems()
+  const first = items[0]?.index ?? 0
   const last = items.at(-1)?.index ?? 0
+  useEffect(() => {
+    if (firstSeen) firstSeen.current = first
+  }, [first, firstSeen])
   useEffect(() => {
     if (last >= jobs.length - FETCH_AHEAD) onReachEnd?.()
   }, [last, jobs.length, onReachEnd])
@@ -219,7 +236,7 @@ function Doing({ job }: { job: Job }) {
       </>
     )
   }
-  const stage = job.stage ? t(`stage.${job.stage}`) : t(`jobs.kind.${job.kind}`)
+  const stage = t(`stage.${job.stage ?? FIRST_STAGE[job.kind]}`)
   const { done, total } = job.progress
   const details = [
     total !== null && t('status.progress', { done, total }),

@@ -46,6 +46,7 @@ const page = (items: Job[], more: Partial<JobList> = {}): JobList => ({
   counts: { queued: 0, running: 0, done: 0, dead: 0, cancelled: 0 },
   progress: {
     files_done: 0,
+    files_read: 0,
     files_total: 0,
     files_failed: 0,
     chunks_done: 0,
@@ -120,7 +121,8 @@ describe('the job list', () => {
       page([running], {
         counts: { queued: 4999, running: 1, done: 12, dead: 0, cancelled: 0 },
         progress: {
-          files_done: 12,
+          files_done: 2,
+          files_read: 12,
           files_total: 5012,
           files_failed: 0,
           chunks_done: 40,
@@ -131,7 +133,7 @@ describe('the job list', () => {
       }),
       [job(2), job(3)],
     )
-    expect((await screen.findByText('12 of 5,012 files')).textContent).toBeTruthy()
+    expect((await screen.findByText('12 of 5,012 files read')).textContent).toBeTruthy()
     expect(screen.getByText('Time left: 1 h 30 min')).toBeTruthy()
     await screen.findByText('Spis 2')
     const [first, second] = await rows()

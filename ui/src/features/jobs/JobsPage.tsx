@@ -1,7 +1,7 @@
 /** What Docent is doing with the files: how far it is, what waits, what failed, and the brakes. */
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { Download, Pause, Play, RotateCcw, X } from 'lucide-react'
-import { useCallback, useDeferredValue, useMemo, useState } from 'react'
+import { useCallback, useDeferredValue, useMemo, useRef, useState } from 'react'
 
 import { asApiError } from '../../api/errors'
 import { keys, queries, useApi, useInvalidate } from '../../api/queries'
@@ -43,7 +43,8 @@ export function JobsPage({ workspace, shown, onShow }: JobsPageProps) {
   const overview = useQuery(queries.jobs(api, workspace.id))
   const list = useInfiniteQuery(queries.jobList(api, workspace.id, shown))
   const counts = overview.data?.counts
-  useFreshList(workspace.id, shown, counts, list.data?.pages.length ?? 1)
+  const firstSeen = useRef(0)
+  useFreshList(workspace.id, shown, counts, firstSeen)
   const listed = useMemo(() => list.data?.pages.flatMap((page) => page.items) ?? [], [list.data])
   const shownJobs = useDeferredValue(listed)
 
@@ -194,6 +195,7 @@ export function JobsPage({ workspace, shown, onShow }: JobsPageProps) {
             label={t(`jobs.state.${shown}`)}
             jobs={shownJobs}
             total={Math.max(counts?.[shown] ?? 0, listed.length)}
+            firstSeen={firstSeen}
             onCancel={cancel}
             onRetry={retry}
             onReachEnd={() => {
@@ -222,10 +224,9 @@ export function JobsPage({ workspace, shown, onShow }: JobsPageProps) {
 function Overall({ overview }: { overview: Jobs }) {
   const i18n = useI18n()
   const { t } = i18n
-  const { files_done, files_total, chunks_done, chunks_total, eta_seconds, paused } =
+  const { files_read, files_total, chunks_done, chunks_total, eta_seconds, paused } =
     overview.progress
   if (files_total === 0) return null
-  // A file that is read but lacks vectors is half done; the passages say how far that half is.
   const left = paused
     ? t('jobs.leftPaused')
     : eta_seconds === null
@@ -235,14 +236,14 @@ function Overall({ overview }: { overview: Jobs }) {
     <section className={styles.overall} aria-label={t('jobs.overall')}>
       <div className={styles.figures}>
         <span className={styles.files}>
-          {t('jobs.files', { done: files_done, count: files_total })}
+          {t('jobs.files', { done: files_read, count: files_total })}
         </span>
         {chunks_total > 0 && (
           <span>{t('jobs.passages', { done: chunks_done, count: chunks_total })}</span>
         )}
         <span className={styles.left}>{left}</span>
       </div>
-      <Progress label={t('jobs.overall')} done={files_done} total={files_total} />
+      <Progress label={t('jobs.filesRead')} done={files_read} total={files_total} />
       {chunks_total > 0 && (
         <Progress label={t('stage.embedding')} done={chunks_done} total={chunks_total} />
       )}

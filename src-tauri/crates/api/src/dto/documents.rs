@@ -556,7 +556,10 @@ pub struct JobCounts {
 /// meets an empty queue until the queue is empty again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct WorkProgress {
+    /// Read, and as searchable as they become, or given up.
     pub files_done: u64,
+    /// At least read: searchable by their words, or done.
+    pub files_read: u64,
     /// 0 while there is nothing to do.
     pub files_total: u64,
     /// Of those that are done.
@@ -574,6 +577,7 @@ impl From<engine::WorkProgress> for WorkProgress {
     fn from(progress: engine::WorkProgress) -> Self {
         let engine::WorkProgress {
             files_done,
+            files_read,
             files_total,
             files_failed,
             chunks_done,
@@ -583,6 +587,7 @@ impl From<engine::WorkProgress> for WorkProgress {
         } = progress;
         Self {
             files_done,
+            files_read,
             files_total,
             files_failed,
             chunks_done,

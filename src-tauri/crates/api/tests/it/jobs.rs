@@ -45,7 +45,7 @@ async fn jobs_are_listed_by_file_in_pages_with_the_progress_of_all() {
     assert_eq!(
         first["progress"],
         json!({
-            "files_done": 0, "files_total": 5, "files_failed": 0, "chunks_done": 0,
+            "files_done": 0, "files_read": 0, "files_total": 5, "files_failed": 0, "chunks_done": 0,
             "chunks_total": 0, "eta_seconds": null, "paused": false
         })
     );
