@@ -21,6 +21,7 @@ export function StatusFooter({
   const api = useApi()
   const connected = useConnected()
   const status = useQuery(queries.status(api))
+  const paused = useQuery(queries.jobs(api, workspace.id)).data?.progress.paused ?? false
 
   const { queued, reading, words, ready, failed, chunks, embedded_chunks } = workspace.counts
   const total = documentsIn(workspace.counts)
@@ -37,7 +38,9 @@ export function StatusFooter({
         className={styles.work}
         title={t('jobs.open')}
       >
-        {unread > 0 ? (
+        {paused && unread + words > 0 ? (
+          <span>{t('footer.paused', { count: unread + words })}</span>
+        ) : unread > 0 ? (
           <div className={styles.busy}>
             <span>{t('footer.reading', { done, total })}</span>
             <Progress label={t('status.reading')} done={done} total={total} />

@@ -12,6 +12,8 @@ CREATE INDEX documents_by_batch
     ON documents (workspace_id, batch, status, size_bytes, chunk_count, embedded_count);
 -- The order in which waiting jobs are listed.
 CREATE INDEX jobs_waiting ON jobs (workspace_id, priority DESC) WHERE state = 'queued';
+-- The newest jobs of a workspace, whatever their state.
+CREATE INDEX jobs_by_age ON jobs (workspace_id);
 UPDATE documents SET batch = 1 WHERE status IN ('queued', 'reading', 'words');
 UPDATE workspaces SET batch_started_at =
     (SELECT max(d.updated_at) FROM documents d WHERE d.workspace_id = workspaces.id AND d.batch = 1);

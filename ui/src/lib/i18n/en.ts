@@ -312,6 +312,7 @@ export const en = {
   'footer.reading': 'Reading {done} of {total}',
   'footer.meaning': 'Indexing meaning, {percent}',
   'footer.ready': { one: '{count} document ready', other: '{count} documents ready' },
+  'footer.paused': { one: 'Paused, {count} file waits', other: 'Paused, {count} files wait' },
   'footer.empty': 'No documents',
   'footer.failed': { one: '{count} failed', other: '{count} failed' },
   'footer.modelMissing': 'Model missing',

@@ -369,6 +369,11 @@ export const hr: Catalogue = {
     few: '{count} dokumenta spremna',
     other: '{count} dokumenata spremno',
   },
+  'footer.paused': {
+    one: 'Pauzirano, čeka {count} datoteka',
+    few: 'Pauzirano, čekaju {count} datoteke',
+    other: 'Pauzirano, čeka {count} datoteka',
+  },
   'footer.empty': 'Nema dokumenata',
   'footer.failed': { one: '{count} neuspio', few: '{count} neuspjela', other: '{count} neuspjelih' },
   'footer.modelMissing': 'Model nedostaje',

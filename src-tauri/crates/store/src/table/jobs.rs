@@ -815,11 +815,16 @@ impl<'a> Jobs<'a> {
         row::number(&row, "jobs")
     }
 
-    /// Forgets jobs of every workspace that were done or cancelled before `finished_before`.
+    /// Forgets jobs of every workspace that were done or cancelled before `finished_before`. A
+    /// cancelled embedding stays as long as it is not made up for: without it the vectors would
+    /// count as forgotten, and be made after all.
     pub async fn prune(&self, finished_before: Timestamp) -> Result<u64> {
         let mut tx = self.store.write().await?;
         let done = sqlx::query(
-            "DELETE FROM jobs WHERE state IN ('done', 'cancelled') AND updated_at < ?1",
+            "DELETE FROM jobs WHERE state IN ('done', 'cancelled') AND updated_at < ?1
+               AND NOT (state = 'cancelled' AND kind = 'embed' AND EXISTS (
+                   SELECT 1 FROM documents d WHERE d.workspace_id = jobs.workspace_id
+                     AND d.id = jobs.document_id AND d.status = 'words'))",
         )
         .bind(finished_before.0)
         .execute(tx.connection())

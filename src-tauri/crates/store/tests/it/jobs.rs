@@ -710,6 +710,8 @@ async fn cancelling_makes_the_claim_stale_and_leaves_nothing_behind() {
     let embedding = f.claim(JobType::Embed).await;
     jobs.cancel(&f.scope, embedding.id, NOW).await.unwrap();
     assert_eq!(f.get(id).await.status, DocumentStatus::Words);
+    // However long ago that was.
+    jobs.prune(later(1)).await.unwrap();
     let recovery = jobs.rescue_foreign(BootId::generate(), NOW).await.unwrap();
     assert_eq!(recovery.jobs_added, 0);
     assert_eq!(f.store.check().await.unwrap().findings, []);

@@ -227,6 +227,7 @@ CREATE UNIQUE INDEX jobs_active_of_document ON jobs (workspace_id, document_id, 
     WHERE document_id IS NOT NULL AND state IN ('queued', 'running');
 CREATE UNIQUE INDEX jobs_active_of_folder ON jobs (workspace_id, folder_id, kind)
     WHERE folder_id IS NOT NULL AND state IN ('queued', 'running');
+CREATE INDEX jobs_by_age ON jobs (workspace_id);
 CREATE INDEX jobs_by_state ON jobs (workspace_id, state);
 CREATE INDEX jobs_of_document ON jobs (workspace_id, document_id);
 CREATE INDEX jobs_of_folder ON jobs (workspace_id, folder_id);
