@@ -110,7 +110,7 @@ impl Export {
             At::Start => {
                 match self.format {
                     ExportFormat::Csv => {
-                        csv_line(&mut text, COLUMNS.map(|name| Cell::Text(name)));
+                        csv_line(&mut text, COLUMNS.map(Cell::Text));
                     }
                     ExportFormat::Json => text.push_str("{\"documents\":["),
                 }

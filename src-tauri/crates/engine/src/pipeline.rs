@@ -753,15 +753,18 @@ impl Engine {
         if pending.is_empty() {
             return Ok(Ran::Finished);
         }
-        let total = pending.len() as u64;
-        let mut done = self.copy_vectors(scope, claim, id, &open.index).await?;
-        if done == total {
+        let copied = self.copy_vectors(scope, claim, id, &open.index).await?;
+        if copied == pending.len() as u64 {
             return Ok(Ran::Recorded);
         }
         let chunks = self.store().chunks();
-        if done > 0 {
+        if copied > 0 {
             pending = chunks.unembedded(scope, Some(id), u32::MAX).await?;
         }
+        // Of the document, not of this attempt: one that was stopped goes on where it was.
+        let document = self.store().documents().get(scope, id).await?;
+        let total = u64::from(document.chunk_count);
+        let mut done = total.saturating_sub(pending.len() as u64);
         for batch in pending.chunks(EMBED_BATCH) {
             if cancel.is_cancelled() {
                 return Err(stopped());
