@@ -21,8 +21,11 @@ export async function openPlatform(): Promise<Platform> {
     folderPicker: 'path',
     onFileDrop: listenForFileDrops,
     localState: await openSqlState(),
-    notify: (title, body) => void invoke<void>('notify', { title, body }).catch(() => {}),
-    saveText: (name, text) => invoke<boolean>('save_text', { name, text }),
+    // What the shell has no command for.
+    notify: () => {},
+    saveText: async () => {
+      throw new Error('Saving is not possible in this window. Use “docent jobs export”.')
+    },
     openExternal: (url) => invoke<void>('open_external', { url }),
   }
 }
