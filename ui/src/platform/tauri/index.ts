@@ -21,11 +21,8 @@ export async function openPlatform(): Promise<Platform> {
     folderPicker: 'path',
     onFileDrop: listenForFileDrops,
     localState: await openSqlState(),
-    // What the shell has no command for.
-    notify: () => {},
-    saveText: async () => {
-      throw new Error('Saving is not possible in this window. Use “docent jobs export”.')
-    },
+    notify: (title, body) => void invoke<void>('notify', { title, body }).catch(() => {}),
+    saveText: (name, text) => invoke<boolean>('save_text', { name, text }),
     openExternal: (url) => invoke<void>('open_external', { url }),
   }
 }
