@@ -7,6 +7,8 @@ const COMMANDS: &[&str] = &[
     "api_write",
     "api_cancel",
     "open_external",
+    "save_text",
+    "notify",
 ];
 
 fn main() {

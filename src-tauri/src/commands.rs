@@ -1,11 +1,13 @@
-//! The commands a window may invoke: four for the tunnel and one that opens a link.
+//! The commands a window may invoke: four for the tunnel, one that opens a link, one that saves a
+//! text where the person says, and one that tells of something through the system.
 //!
 //! `COMMANDS` in `build.rs` lists them for the access control; a command that isn't listed there
 //! can't be invoked by any window.
 
 use bytes::Bytes;
 use tauri::ipc::{InvokeBody, Request, Response};
-use tauri::{State, Url, Webview};
+use tauri::{AppHandle, State, Url, Webview, async_runtime};
+use tauri_plugin_dialog::DialogExt;
 
 use crate::tunnel::{Head, Refusal, Tunnel};
 
@@ -75,6 +77,51 @@ pub async fn open_external(url: String) -> Answer<()> {
         .spawn()
         .map(drop)
         .map_err(|error| format!("{program} could not be started to open the link: {error}"))
+}
+
+/// Saves a text under a path that the person chooses in the system's dialog; the name is only
+/// proposed. `false` when they changed their mind.
+#[tauri::command]
+pub async fn save_text(app: AppHandle, name: String, text: String) -> Answer<bool> {
+    let (chosen, choice) = tokio::sync::oneshot::channel();
+    app.dialog()
+        .file()
+        .set_file_name(plain_name(&name))
+        .save_file(move |path| {
+            let _ = chosen.send(path);
+        });
+    let Ok(Some(path)) = choice.await else {
+        return Ok(false);
+    };
+    let path = path
+        .into_path()
+        .map_err(|error| format!("this is no place for a file: {error}"))?;
+    tokio::fs::write(&path, text)
+        .await
+        .map_err(|error| format!("{} could not be written: {error}", path.display()))?;
+    Ok(true)
+}
+
+/// A name without anything that leads to another folder.
+fn plain_name(name: &str) -> String {
+    name.replace(['/', '\\', ':', '\0'], "-")
+}
+
+/// Tells of something through the system, for who looks elsewhere.
+#[tauri::command]
+pub async fn notify(title: String, body: String) -> Answer<()> {
+    // Where no service takes notifications, asking for one may block until it gives up.
+    async_runtime::spawn_blocking(move || {
+        notify_rust::Notification::new()
+            .appname("Docent")
+            .summary(&title)
+            .body(&body)
+            .show()
+            .map(drop)
+    })
+    .await
+    .map_err(|error| error.to_string())?
+    .map_err(|error| format!("the system takes no notifications: {error}"))
 }
 
 /// The link as it is handed on: parsed and written again, so that it can't be an option or a path.
@@ -164,6 +211,12 @@ mod tests {
         ] {
             assert!(external_url(refused).is_err(), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_proposed_name_leads_nowhere_else() {
+        assert_eq!(plain_name("docent-Ured.csv"), "docent-Ured.csv");
+        assert_eq!(plain_name("../C:\\x/y.csv"), "..-C--x-y.csv");
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub fn run() -> tauri::Result<()> {
             commands::api_write,
             commands::api_cancel,
             commands::open_external,
+            commands::save_text,
+            commands::notify,
         ])
         // A page that is replaced or gone can't read what it asked for.
         .on_page_load(|webview, page| {
@@ -169,6 +171,8 @@ mod tests {
                 "allow-api-write",
                 "allow-api-cancel",
                 "allow-open-external",
+                "allow-save-text",
+                "allow-notify",
                 "core:event:allow-listen",
                 "core:event:allow-unlisten",
                 "dialog:allow-open",

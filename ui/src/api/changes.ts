@@ -4,7 +4,7 @@ import type { QueryClient } from '@tanstack/react-query'
 import { readEvents } from '../lib/sse'
 import type { Api } from './client'
 import { keys } from './queries'
-import type { Change, Topic } from './types'
+import type { BatchEnded, Change, Topic } from './types'
 
 /**
  * A long list costs more to fetch again than a short one, so each topic waits this long after
@@ -29,6 +29,7 @@ export async function followChanges(
   cache: QueryClient,
   signal: AbortSignal,
   onConnection: (connected: boolean) => void,
+  onBatch: (ended: BatchEnded) => void,
 ): Promise<void> {
   let pause = RETRY_FIRST_MS
   let first = true
@@ -43,6 +44,7 @@ export async function followChanges(
         first = false
         for await (const event of readEvents(response.body)) {
           if (event.name === 'change') gather(cache, JSON.parse(event.data) as Change)
+          if (event.name === 'batch') onBatch(JSON.parse(event.data) as BatchEnded)
         }
       }
     } catch {

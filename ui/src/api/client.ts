@@ -7,7 +7,7 @@ import createClient from 'openapi-fetch'
 import type { Platform } from '../platform'
 import { asApiError, errorOf, isAbort } from './errors'
 import type { paths } from './schema'
-import type { DocumentStatus, FolderPatterns, Problem, QueryRequest } from './types'
+import type { DocumentStatus, FolderPatterns, JobState, Problem, QueryRequest } from './types'
 
 export type DocumentSort = 'name' | 'updated' | 'status'
 
@@ -223,6 +223,55 @@ export function createApi(platform: Pick<Platform, 'fetch' | 'Request'>, baseUrl
             signal,
           }),
         ),
+      list: (
+        workspace: string,
+        query: { state: JobState; cursor?: string; limit: number },
+        signal?: AbortSignal,
+      ) =>
+        data(
+          client.GET('/api/v1/workspaces/{workspace}/jobs', {
+            params: { path: { workspace }, query },
+            signal,
+          }),
+        ),
+      pause: (workspace: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/jobs/pause', { params: on(workspace) }),
+        ),
+      resume: (workspace: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/jobs/resume', { params: on(workspace) }),
+        ),
+      cancelAll: (workspace: string) =>
+        data(
+          client.POST('/api/v1/workspaces/{workspace}/jobs/cancel', { params: on(workspace) }),
+        ),
+      retryFailed: (workspace: string) =>
+        data(
+          client.POST('/api/v1/workspaces/{workspace}/jobs/retry', { params: on(workspace) }),
+        ),
+      cancel: (workspace: string, job: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/jobs/{job}/cancel', {
+            params: { path: { workspace, job } },
+          }),
+        ),
+      retry: (workspace: string, job: string) =>
+        done(
+          client.POST('/api/v1/workspaces/{workspace}/jobs/{job}/retry', {
+            params: { path: { workspace, job } },
+          }),
+        ),
+      /** What happened to every file, as a file's text. */
+      async export(workspace: string, format: 'csv' | 'json'): Promise<string> {
+        const response = await stream(
+          client.GET('/api/v1/workspaces/{workspace}/jobs/export', {
+            params: { path: { workspace }, query: { format } },
+            parseAs: 'stream',
+          }),
+        )
+        return response.text()
+      },
     },
 
     chats: {

@@ -8,6 +8,7 @@ import {
 import { createContext, useCallback, useContext } from 'react'
 
 import type { Api, DocumentFilter } from './client'
+import type { JobState } from './types'
 
 export const ApiContext = createContext<Api | null>(null)
 
@@ -34,6 +35,9 @@ export const keys = {
   chunks: (workspace: string, id: string, contentHash: string | null) =>
     ['chunks', workspace, id, contentHash] as const,
   jobs: (workspace: string) => ['jobs', workspace] as const,
+  /** Not below `jobs`: a long list is not asked for again at every step. */
+  jobList: (workspace: string, state?: JobState) =>
+    state ? (['job list', workspace, state] as const) : (['job list', workspace] as const),
   chats: (workspace: string) => ['chats', workspace] as const,
   messages: (workspace: string, chat: string) => ['messages', workspace, chat] as const,
   search: (workspace: string, q: string, expand: boolean) =>
@@ -42,6 +46,9 @@ export const keys = {
 
 /** The most that the API gives at once; 5,000 documents are ten requests, made as one scrolls. */
 const DOCUMENTS_PER_PAGE = 500
+
+/** A screen holds a dozen; what waits is asked for as one scrolls. */
+export const JOBS_PER_PAGE = 200
 
 export const queries = {
   status: (api: Api) =>
@@ -122,6 +129,19 @@ export const queries = {
     queryOptions({
       queryKey: keys.jobs(workspace),
       queryFn: ({ signal }) => api.jobs.running(workspace, signal),
+    }),
+
+  jobList: (api: Api, workspace: string, state: JobState) =>
+    infiniteQueryOptions({
+      queryKey: keys.jobList(workspace, state),
+      queryFn: ({ pageParam, signal }) =>
+        api.jobs.list(
+          workspace,
+          { state, ...(pageParam && { cursor: pageParam }), limit: JOBS_PER_PAGE },
+          signal,
+        ),
+      initialPageParam: null as string | null,
+      getNextPageParam: (page) => page.next_cursor,
     }),
 
   chats: (api: Api, workspace: string) =>

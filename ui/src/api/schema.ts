@@ -31,7 +31,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Says what changed: events named `change` with a ChangeEvent each. */
+        /**
+         * Says what changed: events named `change` with a ChangeEvent each, and events named `batch` with a
+         *     BatchEvent each when all that was waiting in a workspace is done.
+         */
         get: operations["subscribe_events"];
         put?: never;
         post?: never;
@@ -485,6 +488,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{workspace}/jobs/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Cancels everything that is queued or running. What was indexed before stays. */
+        post: operations["cancel_all_jobs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/jobs/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened to every file: all documents with their status and reason, and all jobs. */
+        get: operations["export_jobs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/jobs/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Stops the workspace's background work, also across restarts. What is under way is put back and
+         *     costs no attempt.
+         */
+        post: operations["pause_jobs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/jobs/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["resume_jobs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/jobs/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Tries everything again that was given up. */
+        post: operations["retry_failed_jobs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/jobs/{job}/cancel": {
         parameters: {
             query?: never;
@@ -557,6 +647,19 @@ export interface components {
             /** @description Paths of the cited documents, each once, in order of first citation. */
             sources: string[];
             timings: components["schemas"]["Timings"];
+        };
+        /** @description Data of the event `batch`: all that was waiting in a workspace is done. */
+        BatchEvent: {
+            /** Format: int64 */
+            failed: number;
+            /** Format: int64 */
+            indexed: number;
+            /** Format: int64 */
+            skipped: number;
+            /** Format: int64 */
+            took_ms: number;
+            /** Format: uuid */
+            workspace_id: string;
         };
         /** @enum {string} */
         BlockKind: "heading" | "paragraph" | "list_item" | "code" | "table_row" | "quote";
@@ -792,6 +895,11 @@ export interface components {
              */
             document_id: string | null;
             /**
+             * Format: int64
+             * @description Until this job is done; `null` while it waits, or nothing can be said yet.
+             */
+            eta_seconds: number | null;
+            /**
              * Format: uuid
              * @description What is scanned.
              */
@@ -801,6 +909,13 @@ export interface components {
             kind: components["schemas"]["JobKind"];
             /** Format: int32 */
             max_attempts: number;
+            /** @description The document's or the folder's; for uploads the name. */
+            path: string;
+            /**
+             * Format: int32
+             * @description Higher first.
+             */
+            priority: number;
             progress: components["schemas"]["Progress"];
             /** @description Why the last attempt failed, or why the job was given up, for people. */
             reason: string | null;
@@ -811,6 +926,8 @@ export interface components {
             run_after: number;
             stage: components["schemas"]["Stage"] | null;
             state: components["schemas"]["JobState"];
+            /** @description The document's; `null` for a folder. */
+            title: string | null;
             /** Format: int64 */
             updated_at: number;
             /** Format: uuid */
@@ -818,21 +935,37 @@ export interface components {
         };
         JobCounts: {
             /** Format: int64 */
+            cancelled: number;
+            /** Format: int64 */
             dead: number;
+            /** Format: int64 */
+            done: number;
             /** Format: int64 */
             queued: number;
             /** Format: int64 */
             running: number;
         };
-        /** @enum {string} */
+        /**
+         * @description `read`: read a document, chunk it and make its words searchable. `embed`: make the vectors of
+         *     a document's chunks. `scan`: compare a watched folder with the disk.
+         * @enum {string}
+         */
         JobKind: "read" | "embed" | "scan";
         JobList: {
+            /** @description Of the whole workspace, whatever was asked for. */
             counts: components["schemas"]["JobCounts"];
-            /** @description Newest first. */
+            /** @description Waiting ones in the order of their turns where `state` is `queued`, else newest first. */
             items: components["schemas"]["Job"][];
+            next_cursor: string | null;
+            progress: components["schemas"]["WorkProgress"];
         };
         /** @enum {string} */
         JobState: "queued" | "running" | "done" | "dead" | "cancelled";
+        /** @description How many jobs were changed. */
+        JobsChanged: {
+            /** Format: int64 */
+            jobs: number;
+        };
         /**
          * @description `und` is another language, or too little text to tell.
          * @enum {string}
@@ -1150,6 +1283,45 @@ export interface components {
         };
         /** @enum {string} */
         Visibility: "private" | "tenant_shared";
+        /**
+         * @description How far the background work is. It is counted by batches: a batch lasts from the first job that
+         *     meets an empty queue until the queue is empty again.
+         */
+        WorkProgress: {
+            /** Format: int64 */
+            chunks_done: number;
+            /**
+             * Format: int64
+             * @description Of the files that have been read; it grows as more are.
+             */
+            chunks_total: number;
+            /**
+             * Format: int64
+             * @description Until all is done, at the rate of recent work; `null` while there is none to go by.
+             */
+            eta_seconds: number | null;
+            /**
+             * Format: int64
+             * @description Read, and as searchable as they become, or given up.
+             */
+            files_done: number;
+            /**
+             * Format: int64
+             * @description Of those that are done.
+             */
+            files_failed: number;
+            /**
+             * Format: int64
+             * @description At least read: searchable by their words, or done.
+             */
+            files_read: number;
+            /**
+             * Format: int64
+             * @description 0 while there is nothing to do.
+             */
+            files_total: number;
+            paused: boolean;
+        };
         Workspace: {
             counts: components["schemas"]["DocumentCounts"];
             /**
@@ -2354,6 +2526,11 @@ export interface operations {
         parameters: {
             query?: {
                 state?: "queued" | "running" | "done" | "dead" | "cancelled";
+                kind?: "read" | "embed" | "scan";
+                /** @description `next_cursor` of the page before, of the same state and kind. */
+                cursor?: string;
+                /** @description At most 500; 100 when absent. */
+                limit?: number;
             };
             header?: never;
             path: {
@@ -2370,6 +2547,160 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobList"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    cancel_all_jobs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobsChanged"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    export_jobs: {
+        parameters: {
+            query?: {
+                /** @description `json` when absent. */
+                format?: "csv" | "json";
+            };
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pause_jobs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    resume_jobs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    retry_failed_jobs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobsChanged"];
                 };
             };
             /** @description What went wrong; branch on `error.code`. */

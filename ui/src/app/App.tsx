@@ -1,8 +1,7 @@
 import { QueryClientProvider, type QueryClient } from '@tanstack/react-query'
 import { RouterProvider } from '@tanstack/react-router'
-import { useEffect, useLayoutEffect, useState, type ReactNode } from 'react'
+import { useLayoutEffect, useState, type ReactNode } from 'react'
 
-import { followChanges } from '../api/changes'
 import type { Api } from '../api/client'
 import { ApiContext } from '../api/queries'
 import { Toasts } from '../components/Toasts'
@@ -14,6 +13,7 @@ import { NoticesProvider } from '../lib/notices'
 import { PlatformContext, type Platform } from '../platform'
 import { ConnectionContext } from './connection'
 import { CrashScreen } from './CrashScreen'
+import { Following } from './Following'
 import type { AppRouter } from './router'
 import { useLocale, useShownTheme } from './settings'
 
@@ -28,11 +28,6 @@ export interface Parts {
 
 export function App({ platform, api, cache, live, state, router }: Parts) {
   const [connected, setConnected] = useState(true)
-  useEffect(() => {
-    const stop = new AbortController()
-    void followChanges(api, cache, stop.signal, setConnected)
-    return () => stop.abort()
-  }, [api, cache])
 
   return (
     <PlatformContext value={platform}>
@@ -44,6 +39,7 @@ export function App({ platform, api, cache, live, state, router }: Parts) {
                 <ConnectionContext value={connected}>
                   <Appearance>
                     <NoticesProvider>
+                      <Following router={router} onConnection={setConnected} />
                       <CrashScreen>
                         <RouterProvider router={router} />
                         <Toasts />

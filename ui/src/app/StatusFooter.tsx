@@ -1,4 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
+import { Link } from '@tanstack/react-router'
 
 import { queries, useApi } from '../api/queries'
 import type { Status, Workspace } from '../api/types'
@@ -20,6 +21,7 @@ export function StatusFooter({
   const api = useApi()
   const connected = useConnected()
   const status = useQuery(queries.status(api))
+  const paused = useQuery(queries.jobs(api, workspace.id)).data?.progress.paused ?? false
 
   const { queued, reading, words, ready, failed, chunks, embedded_chunks } = workspace.counts
   const total = documentsIn(workspace.counts)
@@ -29,24 +31,34 @@ export function StatusFooter({
   const state = modelState(status.data)
   return (
     <div className={styles.status}>
-      {unread > 0 ? (
-        <div className={styles.busy}>
-          <span>{t('footer.reading', { done, total })}</span>
-          <Progress label={t('status.reading')} done={done} total={total} />
-        </div>
-      ) : words > 0 ? (
-        <div className={styles.busy}>
-          <span>{t('footer.meaning', { percent: percent(meaning) })}</span>
-          <Progress label={t('stage.embedding')} done={embedded_chunks} total={chunks} />
-        </div>
-      ) : (
-        <span>
-          {total === 0 ? t('footer.empty') : t('footer.ready', { count: ready })}
-          {failed > 0 && (
-            <span className={styles.failed}> · {t('footer.failed', { count: failed })}</span>
-          )}
-        </span>
-      )}
+      <Link
+        to="/w/$workspace/jobs"
+        params={{ workspace: workspace.id }}
+        search={unread === 0 && words === 0 && failed > 0 ? { show: 'dead' } : {}}
+        className={styles.work}
+        title={t('jobs.open')}
+      >
+        {paused && unread + words > 0 ? (
+          <span>{t('footer.paused', { count: unread + words })}</span>
+        ) : unread > 0 ? (
+          <div className={styles.busy}>
+            <span>{t('footer.reading', { done, total })}</span>
+            <Progress label={t('status.reading')} done={done} total={total} />
+          </div>
+        ) : words > 0 ? (
+          <div className={styles.busy}>
+            <span>{t('footer.meaning', { percent: percent(meaning) })}</span>
+            <Progress label={t('stage.embedding')} done={embedded_chunks} total={chunks} />
+          </div>
+        ) : (
+          <span>
+            {total === 0 ? t('footer.empty') : t('footer.ready', { count: ready })}
+            {failed > 0 && (
+              <span className={styles.failed}> · {t('footer.failed', { count: failed })}</span>
+            )}
+          </span>
+        )}
+      </Link>
       <button type="button" className={styles.model} onClick={onOpenModels}>
         <span className={styles.dot} data-state={connected ? state : 'failed'} aria-hidden />
         {!connected

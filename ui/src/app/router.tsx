@@ -15,6 +15,7 @@ import { AddButtons } from '../features/documents/AddButtons'
 import { ChatPage } from '../features/chat/ChatPage'
 import { DocumentsPage } from '../features/documents/DocumentsPage'
 import { ProblemNote } from '../features/documents/ProblemSection'
+import { JobsPage, listedState, type Listed } from '../features/jobs/JobsPage'
 import { SearchPage } from '../features/search/SearchPage'
 import { EmptyState } from '../components/EmptyState'
 import { useI18n } from '../lib/i18n'
@@ -99,7 +100,45 @@ const documentsRoute = createRoute({
   path: '/documents',
   component: function Documents() {
     const { workspace } = useShell()
-    return <DocumentsPage key={workspace.id} workspace={workspace} />
+    const navigate = useNavigate()
+    return (
+      <DocumentsPage
+        key={workspace.id}
+        workspace={workspace}
+        onOpenJobs={() =>
+          void navigate({ to: '/w/$workspace/jobs', params: { workspace: workspace.id } })
+        }
+      />
+    )
+  },
+})
+
+const jobsRoute = createRoute({
+  getParentRoute: () => workspaceRoute,
+  path: '/jobs',
+  validateSearch: (search: Record<string, unknown>): { show?: Listed } => {
+    const show = listedState(search['show'])
+    return show === 'queued' ? {} : { show }
+  },
+  component: function Jobs() {
+    const { workspace } = useShell()
+    const { show = 'queued' } = jobsRoute.useSearch()
+    const navigate = useNavigate()
+    return (
+      <JobsPage
+        key={workspace.id}
+        workspace={workspace}
+        shown={show}
+        onShow={(next) =>
+          void navigate({
+            to: '/w/$workspace/jobs',
+            params: { workspace: workspace.id },
+            search: next === 'queued' ? {} : { show: next },
+            replace: true,
+          })
+        }
+      />
+    )
   },
 })
 
@@ -135,7 +174,7 @@ const searchRoute = createRoute({
 
 const routeTree = rootRoute.addChildren([
   homeRoute,
-  workspaceRoute.addChildren([newChatRoute, chatRoute, documentsRoute, searchRoute]),
+  workspaceRoute.addChildren([newChatRoute, chatRoute, documentsRoute, jobsRoute, searchRoute]),
 ])
 
 export function createAppRouter() {

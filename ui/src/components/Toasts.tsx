@@ -26,6 +26,18 @@ export function Toasts() {
                 ))}
               </ul>
             )}
+            {notice.action && (
+              <button
+                type="button"
+                className={styles.action}
+                onClick={() => {
+                  notice.action?.onChoose()
+                  dismiss(notice.id)
+                }}
+              >
+                {notice.action.label}
+              </button>
+            )}
           </div>
           <IconButton
             size="s"

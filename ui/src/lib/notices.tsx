@@ -6,17 +6,26 @@ export interface Notice {
   kind: 'info' | 'error'
   text: string
   details?: readonly string[]
+  action?: NoticeAction
+}
+
+/** Where a notice leads. */
+export interface NoticeAction {
+  label: string
+  onChoose: () => void
 }
 
 /** The same object for the life of the window. */
 export interface Notices {
-  say(text: string, details?: readonly string[]): void
+  say(text: string, details?: readonly string[], action?: NoticeAction): void
   warn(text: string, details?: readonly string[]): void
   dismiss(id: number): void
 }
 
 /** Long enough to read a sentence; a message with details or an error waits to be dismissed. */
 const SHOWN_MS = 5_000
+/** Long enough to reach for what it leads to. */
+const SHOWN_WITH_ACTION_MS = 15_000
 const MOST_SHOWN = 3
 
 const NoticesContext = createContext<Notices | null>(null)
@@ -30,17 +39,23 @@ export function NoticesProvider({ children }: { children: ReactNode }) {
     setList((shown) => shown.filter((notice) => notice.id !== id))
   }, [])
   const add = useCallback(
-    (kind: Notice['kind'], text: string, details?: readonly string[]) => {
+    (
+      kind: Notice['kind'],
+      text: string,
+      details?: readonly string[],
+      action?: NoticeAction,
+    ) => {
       const id = (next.current += 1)
-      const notice: Notice = { id, kind, text, ...(details && { details }) }
+      const notice: Notice = { id, kind, text, ...(details && { details }), ...(action && { action }) }
       setList((shown) => [...shown, notice].slice(-MOST_SHOWN))
-      if (kind === 'info' && !details?.length) setTimeout(() => dismiss(id), SHOWN_MS)
+      const shownMs = action ? SHOWN_WITH_ACTION_MS : SHOWN_MS
+      if (kind === 'info' && !details?.length) setTimeout(() => dismiss(id), shownMs)
     },
     [dismiss],
   )
   const notices = useMemo<Notices>(
     () => ({
-      say: (text, details) => add('info', text, details),
+      say: (text, details, action) => add('info', text, details, action),
       warn: (text, details) => add('error', text, details),
       dismiss,
     }),

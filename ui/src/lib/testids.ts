@@ -15,6 +15,7 @@
  *   one or more per block of text, `data-quote` on what the answer quotes; one per page of a PDF
  * - `documentRow`         one per visible document, with `data-path` and `data-status`
  * - `documentStatus`      inside a row; its text is for people, `data-status` is the API's word
+ * - `jobsPage`, `jobRow`   the job list, and one per visible job with `data-state`
  * - `dropOverlay`         shown while files are dragged over the window
  * - `firstRun`            the screen that stands in until the models are there
  */
@@ -36,6 +37,8 @@ export const testIds = {
   passageMark: 'passage-mark',
   documentRow: 'document-row',
   documentStatus: 'document-status',
+  jobsPage: 'jobs-page',
+  jobRow: 'job-row',
   dropOverlay: 'drop-overlay',
   firstRun: 'first-run',
 } as const

@@ -39,6 +39,18 @@ export interface Platform {
   /** What this device remembers about the window. Never documents, never answers. */
   readonly localState: LocalState
 
+  /**
+   * Tells the user of something through the system, where that is allowed already; else nothing
+   * happens. For what ended while they looked elsewhere. Never throws.
+   */
+  notify(title: string, body: string): void
+
+  /**
+   * Gives the user a text as a file of this name, at a place of their choice. `false` when they
+   * changed their mind.
+   */
+  saveText(name: string, text: string): Promise<boolean>
+
   /** Opens an address in the user's browser, on their click only. */
   openExternal(url: string): Promise<void>
 }

@@ -105,6 +105,7 @@ pub fn router_with(engine: Arc<Engine>, options: ApiOptions) -> Router {
         dto::QueryResponse,
         error::ErrorDetail,
         dto::ChangeEvent,
+        dto::BatchEvent,
     ))
 )]
 struct Document;

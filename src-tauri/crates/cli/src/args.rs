@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use docent_domain::{ChatId, DocumentStatus, Language};
+use docent_domain::{ChatId, DocumentStatus, JobId, JobState, JobType, Language};
 
 /// Answers from your own documents, on your own machine.
 #[derive(Debug, Parser)]
@@ -64,6 +64,9 @@ pub enum Command {
     /// Watch folders, and choose what is read of them
     #[command(subcommand)]
     Folders(Folders),
+    /// List, pause, cancel and retry background work, and say what happened to every file
+    #[command(subcommand)]
+    Jobs(Jobs),
     /// Print the OpenAPI document of the API
     Openapi,
 }
@@ -374,6 +377,85 @@ pub struct Patterns {
     pub exclude: Vec<String>,
 }
 
+#[derive(Debug, Subcommand)]
+pub enum Jobs {
+    /// How far the work is, and its jobs: waiting ones in their order, others newest first
+    List {
+        #[command(flatten)]
+        workspace: InWorkspace,
+        /// Only those in this state
+        #[arg(long, value_parser = parse_state, value_name = "queued|running|done|dead|cancelled")]
+        state: Option<JobState>,
+        /// Only those of this kind
+        #[arg(long, value_parser = parse_kind, value_name = "read|embed|scan")]
+        kind: Option<JobType>,
+        /// How many at most; the counts above the list are of all
+        #[arg(long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// Do no background work in the workspace until it is resumed
+    Pause {
+        #[command(flatten)]
+        workspace: InWorkspace,
+    },
+    /// Let the background work go on
+    Resume {
+        #[command(flatten)]
+        workspace: InWorkspace,
+    },
+    /// Cancel a job, or all that wait or run; what was indexed before stays
+    #[command(group(ArgGroup::new("what").args(["id", "all"]).required(true)))]
+    Cancel {
+        #[command(flatten)]
+        workspace: InWorkspace,
+        #[arg(value_name = "ID")]
+        id: Option<JobId>,
+        #[arg(long)]
+        all: bool,
+    },
+    /// Try a job again, or all that failed
+    #[command(group(ArgGroup::new("what").args(["id", "failed"]).required(true)))]
+    Retry {
+        #[command(flatten)]
+        workspace: InWorkspace,
+        #[arg(value_name = "ID")]
+        id: Option<JobId>,
+        #[arg(long)]
+        failed: bool,
+    },
+    /// Print what happened to every file: all documents and all jobs, with reasons
+    Export {
+        #[command(flatten)]
+        workspace: InWorkspace,
+        #[arg(long, value_enum, default_value_t)]
+        format: ExportChoice,
+        /// Write to this file instead
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExportChoice {
+    #[default]
+    Csv,
+    Json,
+}
+
+fn parse_state(text: &str) -> Result<JobState, String> {
+    JobState::ALL
+        .into_iter()
+        .find(|state| state.as_str() == text)
+        .ok_or_else(|| format!("there is no state {text:?}"))
+}
+
+fn parse_kind(text: &str) -> Result<JobType, String> {
+    JobType::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| format!("there is no kind {text:?}"))
+}
+
 fn parse_status(text: &str) -> Result<DocumentStatus, String> {
     DocumentStatus::ALL
         .into_iter()
@@ -421,6 +503,13 @@ mod tests {
             "docent folders scan d",
             "docent folders resume d",
             "docent folders remove d",
+            "docent jobs list --workspace W --state dead --kind read --json",
+            "docent jobs pause --workspace W",
+            "docent jobs resume --workspace W",
+            "docent jobs cancel --all --workspace W",
+            "docent jobs cancel 01890a5d-ac96-774b-bcce-b302099a8057 --workspace W",
+            "docent jobs retry --failed --workspace W",
+            "docent jobs export --format csv --output f.csv --workspace W",
             "docent openapi",
         ] {
             if let Err(error) = Arguments::try_parse_from(line.split(' ')) {
@@ -436,6 +525,9 @@ mod tests {
             "docent models fetch a --tests",
             "docent workspaces embedder W --to x --cancel",
             "docent workspaces embedder W --yes",
+            "docent jobs cancel",
+            "docent jobs retry",
+            "docent jobs list --state lost",
         ] {
             assert!(
                 Arguments::try_parse_from(line.split(' ')).is_err(),

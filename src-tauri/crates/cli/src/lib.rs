@@ -65,6 +65,7 @@ async fn dispatch(arguments: Arguments, output: Output) -> Result<(), Failure> {
         Command::Workspaces(command) => commands::workspaces::run(&settings, output, command).await,
         Command::Folders(command) => commands::folders::run(&settings, output, command).await,
         Command::Documents(command) => commands::documents::run(&settings, output, command).await,
+        Command::Jobs(command) => commands::jobs::run(&settings, output, command).await,
         Command::Openapi => commands::openapi::run(),
     }
 }

@@ -12,6 +12,8 @@ pub struct Job {
     pub state: JobState,
     pub stage: Option<Stage>,
     pub progress: Progress,
+    /// Higher first.
+    pub priority: i32,
     pub attempts: u32,
     pub max_attempts: u32,
     /// Not to be claimed before this instant.
@@ -36,6 +38,38 @@ pub enum JobKind {
     Scan { folder: FolderId },
 }
 
+/// What a job does, without to what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobType {
+    Read,
+    Embed,
+    Scan,
+}
+
+impl JobType {
+    pub const ALL: [Self; 3] = [Self::Read, Self::Embed, Self::Scan];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Embed => "embed",
+            Self::Scan => "scan",
+        }
+    }
+}
+
+impl From<JobKind> for JobType {
+    fn from(kind: JobKind) -> Self {
+        match kind {
+            JobKind::Read { .. } => Self::Read,
+            JobKind::Embed { .. } => Self::Embed,
+            JobKind::Scan { .. } => Self::Scan,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
@@ -47,6 +81,27 @@ pub enum JobState {
     Cancelled,
 }
 
+impl JobState {
+    pub const ALL: [Self; 5] = [
+        Self::Queued,
+        Self::Running,
+        Self::Done,
+        Self::Dead,
+        Self::Cancelled,
+    ];
+
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -55,6 +110,19 @@ pub enum Stage {
     Chunking,
     IndexingWords,
     Embedding,
+}
+
+impl Stage {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scanning => "scanning",
+            Self::Extracting => "extracting",
+            Self::Chunking => "chunking",
+            Self::IndexingWords => "indexing_words",
+            Self::Embedding => "embedding",
+        }
+    }
 }
 
 /// Units are the stage's own: pages, chunks or files. `total` is 0 while unknown.

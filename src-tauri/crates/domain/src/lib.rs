@@ -27,7 +27,7 @@ pub use folder::{Folder, FolderPatterns, FolderState, ScanSummary};
 pub use ids::{
     ChatId, ChunkKey, DocumentId, FolderId, JobId, MessageId, PermissionId, UserId, WorkspaceId,
 };
-pub use job::{Job, JobKind, JobState, Progress, Stage};
+pub use job::{Job, JobKind, JobState, JobType, Progress, Stage};
 pub use language::Language;
 pub use position::{PageBox, Span};
 pub use problem::{Problem, ProblemCount};

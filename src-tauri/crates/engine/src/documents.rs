@@ -308,6 +308,15 @@ impl Engine {
                 self.flush_words().await?;
                 return Ok(());
             }
+            if self.store().jobs().is_paused(scope).await? {
+                return Err(Error::new(
+                    Code::Conflict,
+                    "the workspace's work is paused. What was done is kept; the rest waits",
+                )
+                .with_hint(
+                    "Let it go on with `docent jobs resume`, or in the window under Processing",
+                ));
+            }
             if jobs.running == 0
                 && let Some(missing) = self.reader().missing_model(scope.workspace())
                 && self.store().jobs().untried(scope).await? == 0

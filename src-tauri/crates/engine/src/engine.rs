@@ -173,6 +173,10 @@ impl Engine {
         self.events.subscribe()
     }
 
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
+    }
+
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.options.config

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use docent_domain::{
     ContentHash, DocumentId, Folder, FolderId, FolderPatterns, FolderState, JobKind, JobState,
-    ScanSummary, Timestamp, WorkspaceScope,
+    JobType, ScanSummary, Timestamp, WorkspaceScope,
 };
 use docent_ingest::{
     FolderWatcher, FoundFile, Hint, HintCause, LeftOut, Patterns, ScanError, ScanOptions, Seen,
@@ -155,16 +155,17 @@ impl Engine {
     pub async fn folder_statuses(&self, scope: &WorkspaceScope) -> Result<Vec<FolderStatus>> {
         let folders = self.store().folders().list(scope).await?;
         let running = JobQuery {
-            states: vec![JobState::Running],
+            state: Some(JobState::Running),
+            kind: Some(JobType::Scan),
             ..JobQuery::default()
         };
-        let running = self.store().jobs().list(scope, &running).await?;
+        let running = self.store().jobs().list(scope, &running).await?.items;
         Ok(folders
             .into_iter()
             .map(|folder| FolderStatus {
                 scanning: running
                     .iter()
-                    .any(|job| job.kind == JobKind::Scan { folder: folder.id }),
+                    .any(|listed| listed.job.kind == JobKind::Scan { folder: folder.id }),
                 watch: self.watching().watch_of(Path::new(&folder.path)),
                 folder,
             })

@@ -16,12 +16,14 @@ mod embedder_change;
 mod engine;
 mod error;
 mod events;
+mod export;
 mod folders;
 mod health;
 mod indexes;
 mod jobs;
 mod lock;
 mod models;
+mod pace;
 pub mod parts;
 mod pipeline;
 mod retrieve;
@@ -35,11 +37,13 @@ pub use answer::evidence::{CALIBRATION, Calibration, Evidence, SIGNS};
 pub use answer::query::{LONGEST_QUESTION_CHARS, MOST_PASSAGES};
 pub use config::{Config, ExpansionPolicy, OpenAiConfig};
 pub use docent_store::ChangeState;
+pub use docent_store::JobCounts;
 pub use embedder_change::{
     EmbedderChange, EmbedderPlan, EmbedderStatus, LongPassages, PreviousVectors,
 };
 pub use engine::{Engine, EngineOptions};
 pub use error::{Code, Error, Result};
+pub use export::{Export, ExportFormat};
 pub use models::ModelSource;
 pub use types::*;
 pub use uploads::Upload;

@@ -2,19 +2,20 @@
 //!
 //! Each kind of job has lanes, and a lane is a loop around [`Engine::tick`]: claim, run, record.
 //! Words come first: while files are waiting to be read, no vector is made, because reading is a
-//! hundredth of the work and already makes a document searchable. Killing the process at any point
+//! hundredth of the work and already makes a document searchable. Only what is more urgent than all
+//! that waits to be read (added by hand, beside a folder) is embedded before that. Killing the process at any point
 //! loses no acknowledged work and costs at most the file in hand.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use docent_domain::{
-    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, Language, Origin, Problem,
-    Progress, Stage, Timestamp, WorkspaceId, WorkspaceScope,
+    ChunkKey, Document, DocumentId, Format, Job, JobId, JobKind, JobType, Language, Origin,
+    Problem, Progress, Stage, Timestamp, WorkspaceId, WorkspaceScope,
 };
 use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
@@ -22,7 +23,7 @@ use docent_ingest::{
     Bounds, ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, FileStamp,
     Refusal, Tokens, Warning,
 };
-use docent_store::{Claim, DocumentContent, IndexEntry, JobType};
+use docent_store::{Claim, DocumentContent, IndexEntry};
 use docent_worker::Launch;
 use roaring::RoaringBitmap;
 use tokio::sync::Notify;
@@ -35,12 +36,13 @@ use crate::error::{Code, Error, Result};
 use crate::folders::Scanned;
 use crate::indexes::{OpenIndex, blocking};
 use crate::models::Models;
+use crate::pace::Pace;
 use crate::retrieve::language;
 use crate::search::header;
 use crate::types::Topic;
 
 /// Readers side by side: one waits for its worker process while the other writes rows.
-const READ_LANES: usize = 2;
+pub(crate) const READ_LANES: usize = 2;
 
 /// Chunks embedded between two looks at whether an answer wants the cores.
 pub(crate) const EMBED_BATCH: usize = 16;
@@ -88,15 +90,23 @@ const HEADER_TOKENS: usize = 64;
 /// A file that was changed while it was read is looked at again after this at the earliest.
 const CHANGED_AGAIN: Duration = Duration::from_millis(100);
 
+/// Pages of a file come faster than anybody reads their number.
+const TELL_PROGRESS: Duration = Duration::from_millis(500);
+
 /// Files from this size on take long enough to read for their stage to be worth a write.
 const SLOW_FILE_BYTES: u64 = 1 << 20;
 
 /// Reads files, in worker processes.
 pub(crate) struct Reader {
     pub(crate) extractor: Extractor,
-    running: Mutex<HashMap<JobId, (WorkspaceId, CancellationToken)>>,
-    /// Read jobs that are being run now.
-    busy: AtomicUsize,
+    running: Mutex<HashMap<JobId, Running>>,
+    /// Held from a job's claim until it stands in `running`, so that whoever stops jobs misses none.
+    claiming: tokio::sync::Mutex<()>,
+    /// Rung whenever a job has ended.
+    ended: Notify,
+    pace: Mutex<Pace>,
+    /// When the progress of a file was told last.
+    progress_told: Mutex<Option<Instant>>,
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
     /// Held while changes are committed: a removal must not overtake the addition it undoes, and an
     /// index must not be emptied between a vector's arrival there and its row's account of it.
@@ -192,6 +202,17 @@ struct ToWipe {
     under_way: HashSet<WorkspaceId>,
 }
 
+/// A job that is being run.
+struct Running {
+    workspace: WorkspaceId,
+    kind: JobKind,
+    priority: i32,
+    cancel: CancellationToken,
+    begun: Instant,
+    /// What is not worth a write for each step.
+    live: Option<(Stage, Progress)>,
+}
+
 /// Changes to an index that wait to be committed together.
 #[derive(Debug)]
 struct PendingWords {
@@ -221,9 +242,7 @@ pub(crate) enum Ran {
     Recorded,
     /// Nothing is left to record but the job's end.
     Finished,
-    /// Not now: the job goes back without counting as an attempt.
-    NotYet(String),
-    /// [`Ran::NotYet`], for so long.
+    /// The job goes back for so long, without counting as an attempt.
     Later(String, Duration),
 }
 
@@ -240,7 +259,10 @@ impl Reader {
         Ok(Self {
             extractor: Extractor::new(launch, ExtractLimits::default(), Some(pdfium)),
             running: Mutex::default(),
-            busy: AtomicUsize::new(0),
+            claiming: tokio::sync::Mutex::default(),
+            ended: Notify::new(),
+            pace: Mutex::default(),
+            progress_told: Mutex::default(),
             words: Mutex::default(),
             committing: tokio::sync::Mutex::default(),
             words_failed: Mutex::default(),
@@ -290,23 +312,80 @@ impl Reader {
         (at.duration_since(known.first_seen) < rest.longest).then(|| rest.quiet.max(CHANGED_AGAIN))
     }
 
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Stops a job where it runs.
-    pub(crate) fn cancel(&self, job: JobId) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, cancel)) = running.get(&job) {
-            cancel.cancel();
+    pub(crate) async fn cancel(&self, job: JobId) {
+        let _claiming = self.claiming.lock().await;
+        if let Some(running) = self.running().get(&job) {
+            running.cancel.cancel();
+        }
+    }
+
+    /// Stops all jobs of a workspace where they run, and waits until they have, but not longer than
+    /// `patience`.
+    pub(crate) async fn stop_work(&self, workspace: WorkspaceId, patience: Duration) {
+        {
+            let _claiming = self.claiming.lock().await;
+            self.cancel_all(workspace);
+        }
+        let stopped = async {
+            loop {
+                let ended = self.ended.notified();
+                tokio::pin!(ended);
+                ended.as_mut().enable();
+                if !self.cancel_all(workspace) {
+                    break;
+                }
+                ended.await;
+            }
+        };
+        if tokio::time::timeout(patience, stopped).await.is_err() {
+            tracing::warn!("a job takes long to stop");
         }
     }
 
     /// Stops all jobs of a workspace where they run. `false` when there are none any more.
     pub(crate) fn cancel_all(&self, workspace: WorkspaceId) -> bool {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running();
         let mut any = false;
-        for (_, cancel) in running.values().filter(|(of, _)| *of == workspace) {
-            cancel.cancel();
+        for job in running.values().filter(|job| job.workspace == workspace) {
+            job.cancel.cancel();
             any = true;
         }
         any
+    }
+
+    /// How far a running job is, where that is known, and for how long it runs.
+    pub(crate) fn live(&self, job: JobId) -> Option<(Option<(Stage, Progress)>, Duration)> {
+        let running = self.running();
+        let job = running.get(&job)?;
+        Some((job.live, job.begun.elapsed()))
+    }
+
+    fn note_live(&self, job: JobId, stage: Stage, progress: Progress) {
+        if let Some(job) = self.running().get_mut(&job) {
+            job.live = Some((stage, progress));
+        }
+    }
+
+    /// Whether progress is to be told now; not each page is.
+    fn tells_progress(&self) -> bool {
+        let mut told = self
+            .progress_told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_due = told.is_none_or(|told| told.elapsed() >= TELL_PROGRESS);
+        if is_due {
+            *told = Some(Instant::now());
+        }
+        is_due
+    }
+
+    pub(crate) fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets what waits to be done to a workspace's index.
@@ -327,12 +406,16 @@ impl Reader {
 
     /// Whether any job is being run now.
     pub(crate) fn is_at_work(&self) -> bool {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        !running.is_empty()
+        !self.running().is_empty()
     }
 
-    fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::SeqCst) > 0
+    /// The highest priority among the files that are being read.
+    fn reading(&self) -> Option<i32> {
+        self.running()
+            .values()
+            .filter(|job| matches!(job.kind, JobKind::Read { .. }))
+            .map(|job| job.priority)
+            .max()
     }
 
     /// Whether work waits for room on the disk.
@@ -426,6 +509,9 @@ impl Engine {
         let engine = Arc::clone(self);
         self.tasks()
             .spawn(async move { engine.follow_hints().await });
+        let engine = Arc::clone(self);
+        self.tasks()
+            .spawn(async move { engine.follow_batches().await });
     }
 
     fn spawn_lane(self: &Arc<Self>, types: &'static [JobType]) {
@@ -459,10 +545,12 @@ impl Engine {
     /// Claims one due job of these types, runs it and records what came of it. `false` when there
     /// was none.
     pub(crate) async fn tick(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
-        if types == [JobType::Embed] && self.reads_are_waiting().await? {
-            return Ok(false);
-        }
-        let outcome = self.tick_claimed(types).await;
+        let above = if types == [JobType::Embed] {
+            self.reads_ahead().await?
+        } else {
+            None
+        };
+        let outcome = self.tick_claimed(types, above).await;
         if types.contains(&JobType::Read) {
             // Ringing after a fruitless look would wake the other lanes to look and ring in turn,
             // for ever.
@@ -475,46 +563,46 @@ impl Engine {
         outcome
     }
 
-    async fn reads_are_waiting(&self) -> Result<bool> {
-        if self.reader().is_busy() {
-            return Ok(true);
-        }
-        let now = Timestamp::now();
-        let due = self.store().jobs().next_due(&[JobType::Read], now).await?;
-        Ok(due.is_some_and(|due| due <= now))
+    /// The highest priority among the files that are being read or could be.
+    async fn reads_ahead(&self) -> Result<Option<i32>> {
+        let jobs = self.store().jobs();
+        let due = jobs.most_urgent(&[JobType::Read], Timestamp::now()).await?;
+        Ok(due.max(self.reader().reading()))
     }
 
-    async fn tick_claimed(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
-        let Some(job) = self
-            .store()
-            .jobs()
-            .claim_next(self.boot(), types, Timestamp::now())
-            .await?
-        else {
+    /// Claims a job and enters it among those that run.
+    async fn claim(
+        &self,
+        types: &[JobType],
+        above: Option<i32>,
+    ) -> Result<Option<(Job, CancellationToken)>> {
+        let _claiming = self.reader().claiming.lock().await;
+        let jobs = self.store().jobs();
+        let claimed = jobs.claim_next_above(self.boot(), types, above, Timestamp::now());
+        let Some(job) = claimed.await? else {
+            return Ok(None);
+        };
+        let cancel = self.stopping().child_token();
+        let running = Running {
+            workspace: job.workspace_id,
+            kind: job.kind,
+            priority: job.priority,
+            cancel: cancel.clone(),
+            begun: Instant::now(),
+            live: None,
+        };
+        self.reader().running().insert(job.id, running);
+        Ok(Some((job, cancel)))
+    }
+
+    async fn tick_claimed(self: &Arc<Self>, types: &[JobType], above: Option<i32>) -> Result<bool> {
+        let Some((job, cancel)) = self.claim(types, above).await? else {
             return Ok(false);
         };
         let scope = WorkspaceScope::new(job.workspace_id);
         let claim = Claim::from(&job);
-        let cancel = self.stopping().child_token();
-        self.reader()
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(job.id, (job.workspace_id, cancel.clone()));
         self.announce(&scope, job.kind);
-        let is_read = matches!(job.kind, JobKind::Read { .. });
-        if is_read {
-            self.reader().busy.fetch_add(1, Ordering::SeqCst);
-        }
         let result = self.run(&scope, &job, claim, &cancel).await;
-        if is_read {
-            self.reader().busy.fetch_sub(1, Ordering::SeqCst);
-        }
-        self.reader()
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&job.id);
         if !matches!(job.kind, JobKind::Scan { .. }) {
             let mut blocked = self.reader().blocked();
             match &result {
@@ -542,6 +630,9 @@ impl Engine {
                 recorded => break recorded,
             }
         };
+        // Only now: whoever stops it waits until it is put back.
+        self.reader().running().remove(&job.id);
+        self.reader().ended.notify_waiters();
         self.announce(&scope, job.kind);
         match recorded {
             // Cancelled, deleted or taken over in the meantime: there is nobody to record it for.
@@ -598,10 +689,6 @@ impl Engine {
             Ok(Ran::Finished) => {
                 jobs.finish(scope, claim, now).await?;
             }
-            Ok(Ran::NotYet(reason)) => {
-                jobs.put_back(scope, claim, later, Some(reason), now)
-                    .await?;
-            }
             Ok(Ran::Later(reason, wait)) => {
                 let later = Timestamp(now.0 + wait.as_millis() as i64);
                 jobs.put_back(scope, claim, later, Some(reason), now)
@@ -648,7 +735,7 @@ impl Engine {
     ) -> Result<Ran> {
         let document = self.store().documents().get(scope, id).await?;
         let open = self.open_index(scope).await?;
-        let tokens = self.model_set().token_counter(&open.embedder_id).await?;
+        let tokens = unless(cancel, self.model_set().token_counter(&open.embedder_id)).await?;
         let path = self.file_of(scope, &document).await?;
         let rest = Rest::of(self.config());
         // An upload is whole when it is there.
@@ -688,10 +775,12 @@ impl Engine {
         tokens: Arc<dyn TokenCounter>,
         cancel: &CancellationToken,
     ) -> Result<Ran> {
+        let begun = Instant::now();
         let id = document.id;
         let inspected = {
             let path = path.clone();
-            blocking("looking at a file", move || Ok(inspect(&path))).await?
+            let inspected = blocking("looking at a file", move || Ok(inspect(&path)));
+            unless(cancel, inspected).await?
         };
         let (format, hash, stamp) = match inspected {
             Ok(Inspected::Readable(format, hash, stamp)) => (format, hash, stamp),
@@ -713,10 +802,17 @@ impl Engine {
             self.progress(scope, claim, Stage::Extracting, Progress::default())
                 .await?;
         }
+        let told = |progress| {
+            let reader = self.reader();
+            reader.note_live(claim.job, Stage::Extracting, progress);
+            if reader.tells_progress() {
+                self.changed(Topic::Jobs, Some(scope.workspace()));
+            }
+        };
         let extracted = match self
             .reader()
             .extractor
-            .extract(&path, format, cancel.clone(), |_| {})
+            .extract(&path, format, cancel.clone(), told)
             .await
         {
             Ok(extracted) => extracted,
@@ -755,15 +851,22 @@ impl Engine {
         }
         let max_tokens = chunk_tokens(self.config().chunk_tokens, open.embedder.as_ref());
         let title = own_title(&extracted);
+        self.reader()
+            .note_live(claim.job, Stage::Chunking, Progress::default());
         let content = blocking("cutting a document into chunks", move || {
             content_of(extracted, title, format, hash, max_tokens, tokens.as_ref())
-        })
-        .await?;
+        });
+        let content = unless(cancel, content).await?;
         let replaced = self
             .store()
             .documents()
             .replace_content(scope, id, claim, &content, Timestamp::now())
             .await?;
+        self.reader()
+            .pace()
+            .note_read(stamp.size_bytes, replaced.added.len(), begun.elapsed());
+        self.reader()
+            .note_live(claim.job, Stage::IndexingWords, Progress::default());
         self.queue_words(scope, replaced.added, &replaced.removed);
         if self
             .reader()
@@ -788,7 +891,7 @@ impl Engine {
         refusal: &Refusal,
     ) -> Result<Ran> {
         if matches!(refusal, Refusal::Cancelled) {
-            return Ok(Ran::NotYet("stopped".to_owned()));
+            return Err(stopped());
         }
         let reason = refusal.to_string();
         if matches!(refusal, Refusal::Changed)
@@ -895,30 +998,35 @@ impl Engine {
         if pending.is_empty() {
             return Ok(Ran::Finished);
         }
-        let total = pending.len() as u64;
-        let mut done = self.copy_vectors(scope, claim, id, &open.index).await?;
-        if done == total {
+        let copied = self.copy_vectors(scope, claim, id, &open.index).await?;
+        if copied == pending.len() as u64 {
             return Ok(Ran::Recorded);
         }
         let chunks = self.store().chunks();
-        if done > 0 {
+        if copied > 0 {
             pending = chunks.unembedded(scope, Some(id), u32::MAX).await?;
         }
+        // Of the document, not of this attempt: one that was stopped goes on where it was.
+        let document = self.store().documents().get(scope, id).await?;
+        let total = u64::from(document.chunk_count);
+        let mut done = total.saturating_sub(pending.len() as u64);
         for batch in pending.chunks(EMBED_BATCH) {
             if cancel.is_cancelled() {
-                return Err(Error::new(Code::Internal, "stopped"));
+                return Err(stopped());
             }
             if total > EMBED_BATCH as u64 {
                 self.progress(scope, claim, Stage::Embedding, Progress { done, total })
                     .await?;
             }
             let texts = batch.iter().map(embedded_text).collect();
-            let vectors = {
-                let _cores = self.cores().background().await;
-                let embedded = &self.reader().embedded;
-                embedded.fetch_add(batch.len() as u64, Ordering::SeqCst);
-                open.embedder.embed(EmbedKind::Passage, texts).await?
-            };
+            let cores = unless(cancel, async { Ok(self.cores().background().await) }).await?;
+            let begun = Instant::now();
+            let wanted = &self.reader().embedded;
+            wanted.fetch_add(batch.len() as u64, Ordering::SeqCst);
+            // Given up in the middle where that is wanted: a batch takes seconds.
+            let embedded = async { Ok(open.embedder.embed(EmbedKind::Passage, texts).await?) };
+            let vectors = unless(cancel, embedded).await?;
+            drop(cores);
             let vectors = batch
                 .iter()
                 .zip(vectors)
@@ -933,6 +1041,8 @@ impl Engine {
                 .collect();
             self.add_vectors(scope, claim, id, &open.index, vectors)
                 .await?;
+            let took = begun.elapsed();
+            self.reader().pace().note_embedded(batch.len(), took);
             done += batch.len() as u64;
         }
         Ok(Ran::Recorded)
@@ -1196,7 +1306,7 @@ impl Engine {
     }
 
     /// Waits, but not longer than the engine runs.
-    async fn pause(&self, time: Duration) {
+    pub(crate) async fn pause(&self, time: Duration) {
         tokio::select! {
             () = tokio::time::sleep(time) => {}
             () = self.stopping().cancelled() => {}
@@ -1312,7 +1422,7 @@ impl Engine {
             if let Err(error) = self.store().jobs().prune(finished_before).await {
                 tracing::warn!(%error, "finished jobs could not be forgotten");
             }
-            if !self.reader().is_busy() {
+            if self.reader().reading().is_none() {
                 self.build_trees().await;
             }
         }
@@ -1442,6 +1552,19 @@ impl Tokens for CountedBy<'_> {
     fn token_offsets(&self, text: &str) -> Vec<(usize, usize)> {
         self.0.token_offsets(text)
     }
+}
+
+/// For what may be dropped halfway: the work's result, or that the job was stopped.
+async fn unless<T>(cancel: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(stopped()),
+        done = work => done,
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(Code::Internal, "stopped")
 }
 
 fn is_full(error: &Error) -> bool {
@@ -1599,6 +1722,76 @@ mod tests {
         assert_eq!(rest.read_after(&written(0, 1), now(500)), Some(now(2000)));
         assert_eq!(rest.read_after(&ahead(1), now(0)), Some(now(2000)));
         assert_eq!(rest.read_after(&written(-2000, 1), now(0)), None);
+    }
+
+    #[tokio::test]
+    async fn what_was_added_by_hand_overtakes_a_folder_that_is_being_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        let files = folder.path().join("files");
+        std::fs::create_dir(&files).unwrap();
+        let watched = engine.add_folder(&scope, &files).await.unwrap();
+        let (documents, now) = (engine.store().documents(), Timestamp::now());
+        let add = async |name: &str, watched| {
+            let stamp = docent_store::FileStamp::default();
+            let new = crate::documents::new_document(&files.join(name), stamp, watched);
+            documents.register(&scope, &new, now).await.unwrap().0.id
+        };
+        let in_folder = add("1.txt", Some(watched.id)).await;
+        let read = async |document| {
+            let (job, _) = engine.claim(&[JobType::Read], None).await.unwrap().unwrap();
+            assert_eq!(job.kind, JobKind::Read { document });
+            let content = DocumentContent {
+                hash: docent_domain::ContentHash("0".repeat(64)),
+                title: None,
+                format: None,
+                language: None,
+                text: "Rijeka".to_owned(),
+                layout_json: "{}".to_owned(),
+                page_count: None,
+                chunks: vec![docent_domain::NewChunk {
+                    span: docent_domain::Span::new(0, 6),
+                    text: "Rijeka".to_owned(),
+                    heading_path: Vec::new(),
+                    page: None,
+                    boxes: Vec::new(),
+                    token_count: 1,
+                }],
+                note: None,
+            };
+            let claim = Claim::from(&job);
+            let replaced = documents.replace_content(&scope, document, claim, &content, now);
+            replaced.await.unwrap();
+            engine.reader().running().remove(&job.id);
+        };
+        let embeds = async || {
+            let above = engine.reads_ahead().await.unwrap();
+            let claimed = engine.claim(&[JobType::Embed], above).await.unwrap();
+            claimed.map(|(job, _)| {
+                engine.reader().running().remove(&job.id);
+                job.kind
+            })
+        };
+        read(in_folder).await;
+        let waiting = add("2.txt", Some(watched.id)).await;
+        assert_eq!(embeds().await, None, "words first");
+        let by_hand = add("hand.txt", None).await;
+        assert_eq!(embeds().await, None, "it has no words yet");
+        read(by_hand).await;
+        assert_eq!(embeds().await, Some(JobKind::Embed { document: by_hand }));
+        assert_eq!(embeds().await, None);
+        // Being read counts as much as waiting for it.
+        let (reading, _) = engine.claim(&[JobType::Read], None).await.unwrap().unwrap();
+        assert_eq!(reading.kind, JobKind::Read { document: waiting });
+        assert_eq!(embeds().await, None);
+        engine.reader().running().remove(&reading.id);
+        assert_eq!(
+            embeds().await,
+            Some(JobKind::Embed {
+                document: in_folder
+            })
+        );
+        engine.shutdown().await;
     }
 
     #[tokio::test]

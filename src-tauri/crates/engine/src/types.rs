@@ -1,14 +1,16 @@
 //! Requests and results of the engine's use-cases, where the domain's own types do not suffice.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::answer::evidence::Evidence;
 use docent_domain::{
     ChatId, Citation, Document, DocumentCounts, DocumentId, DocumentStatus, Folder, FolderId,
-    Format, Job, JobId, Language, MessageId, NearPassage, Problem, Span, Timings, Workspace,
-    WorkspaceId,
+    Format, Job, JobId, JobState, JobType, Language, MessageId, NearPassage, Problem, Span,
+    Timings, Workspace, WorkspaceId,
 };
 
+use docent_store::JobCounts;
 use serde::{Deserialize, Serialize};
 
 /// A workspace with what a list of workspaces shows beside its name.
@@ -100,13 +102,68 @@ pub struct DocumentPage {
     pub counts: DocumentCounts,
 }
 
+/// Which jobs a list shows.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    pub state: Option<JobState>,
+    pub kind: Option<JobType>,
+    /// From the page before.
+    pub cursor: Option<String>,
+    /// At most 500; 0 means 100.
+    pub limit: usize,
+}
+
 #[derive(Clone, Debug)]
 pub struct JobPage {
-    /// Newest first.
-    pub items: Vec<Job>,
-    pub queued: u64,
-    pub running: u64,
-    pub dead: u64,
+    pub items: Vec<ListedJob>,
+    pub next_cursor: Option<String>,
+    /// Of the whole workspace, whatever was asked for.
+    pub counts: JobCounts,
+    pub progress: WorkProgress,
+}
+
+/// A job with what people know its object by.
+#[derive(Clone, Debug)]
+pub struct ListedJob {
+    /// With the progress of this moment while it runs.
+    pub job: Job,
+    /// The document's; a folder has none.
+    pub title: Option<String>,
+    /// The document's or the folder's.
+    pub path: String,
+    /// Until this job is done; `None` while it waits, or nothing can be said.
+    pub eta_seconds: Option<u64>,
+}
+
+/// How far a workspace's background work is. It is counted by batches: a batch lasts from the first
+/// job that meets an empty queue until the queue is empty again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkProgress {
+    /// Read, and as searchable as they become, or given up.
+    pub files_done: u64,
+    /// At least read: searchable by their words, or done.
+    pub files_read: u64,
+    /// 0 while there is nothing to do.
+    pub files_total: u64,
+    /// Of those that are done.
+    pub files_failed: u64,
+    pub chunks_done: u64,
+    /// Of the files that have been read; it grows as more are.
+    pub chunks_total: u64,
+    /// Until all is done, at the rate of recent work. `None` while there is no rate yet.
+    pub eta_seconds: Option<u64>,
+    pub paused: bool,
+}
+
+/// A batch has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchReport {
+    pub workspace_id: WorkspaceId,
+    pub indexed: u64,
+    pub failed: u64,
+    pub skipped: u64,
+    /// From its first job to its last, by the clock.
+    pub took: Duration,
 }
 
 /// The extracted text of a document, as the citation panel shows it.

@@ -281,8 +281,9 @@ impl Engine {
             .jobs()
             .list(scope, &query)
             .await?
+            .items
             .first()
-            .map(|job| job.id))
+            .map(|listed| listed.job.id))
     }
 }
 

@@ -17,6 +17,8 @@ mod migration;
 mod row;
 pub mod table;
 
+pub use docent_domain::JobType;
+
 pub use check::{CheckReport, Finding};
 pub use connection::{Journal, Store, StoreOptions};
 pub use error::{Entity, Error, Fault, Result};
@@ -34,8 +36,8 @@ pub use table::generations::{
     ChangeState, Generation, Generations, NextGeneration, PreviousGeneration, WorkspaceGenerations,
 };
 pub use table::jobs::{
-    BootId, Claim, Failed, JobCounts, JobQuery, JobType, Jobs, MAX_ATTEMPTS, MAX_DEATHS,
-    PRIORITY_FOLDER, PRIORITY_HAND_ADDED, Recovery,
+    BatchEnded, BatchProgress, BootId, Claim, Failed, JobCounts, JobQuery, Jobs, ListedJob,
+    MAX_ATTEMPTS, MAX_DEATHS, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, Recovery,
 };
 pub use table::limits::Limits;
 pub use table::settings::Settings;

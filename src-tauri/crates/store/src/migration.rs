@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0004_problems.sql"),
     include_str!("../migrations/0005_embedder_change.sql"),
     include_str!("../migrations/0006_folder_patterns.sql"),
+    include_str!("../migrations/0007_job_control.sql"),
 ];
 
 /// The schema that this version writes.

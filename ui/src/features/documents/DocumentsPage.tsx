@@ -9,8 +9,10 @@ import type { DocumentStatus, Job, Problem, Workspace } from '../../api/types'
 import { Button, IconButton } from '../../components/Button'
 import { EmptyState } from '../../components/EmptyState'
 import { ErrorNotice } from '../../components/ErrorNotice'
+import { Progress } from '../../components/Progress'
 import { classes } from '../../lib/classes'
 import { documentsIn } from '../../lib/counts'
+import { spoken } from '../../lib/durations'
 import { useI18n } from '../../lib/i18n'
 import { useRemembered } from '../../lib/localState'
 import { AddButtons } from './AddButtons'
@@ -25,8 +27,14 @@ const SORTS: readonly DocumentSort[] = ['name', 'updated', 'status']
 /** Pause after a key stroke before the list is asked for again. */
 const TYPING_MS = 180
 
-export function DocumentsPage({ workspace }: { workspace: Workspace }) {
-  const { t } = useI18n()
+interface DocumentsPageProps {
+  workspace: Workspace
+  onOpenJobs: () => void
+}
+
+export function DocumentsPage({ workspace, onOpenJobs }: DocumentsPageProps) {
+  const i18n = useI18n()
+  const { t } = i18n
   const api = useApi()
   const [status, setStatus] = useState<DocumentStatus | undefined>()
   const [problem, setProblem] = useState<Problem | undefined>()
@@ -43,6 +51,7 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
     }),
   )
   const jobs = useQuery(queries.jobs(api, workspace.id))
+  const progress = jobs.data?.progress
   const running = useMemo(() => jobsByDocument(jobs.data?.items ?? []), [jobs.data])
   const documents = useMemo(() => list.data?.pages.flatMap((page) => page.items) ?? [], [list.data])
   const shownDocuments = useDeferredValue(documents)
@@ -75,6 +84,36 @@ export function DocumentsPage({ workspace }: { workspace: Workspace }) {
           <AddButtons workspace={workspace.id} />
         </div>
       </header>
+
+      {progress && progress.files_total > 0 && (
+        <button type="button" className={styles.progress} onClick={onOpenJobs}>
+          <span className={styles.figures}>
+            <span>
+              {t('jobs.files', { done: progress.files_read, count: progress.files_total })}
+            </span>
+            {progress.chunks_total > 0 && (
+              <span>
+                {t('jobs.passages', {
+                  done: progress.chunks_done,
+                  count: progress.chunks_total,
+                })}
+              </span>
+            )}
+            <span>
+              {progress.paused
+                ? t('jobs.leftPaused')
+                : progress.eta_seconds !== null &&
+                  t('jobs.left', { time: spoken(progress.eta_seconds, i18n) })}
+            </span>
+            <span className={styles.more}>{t('jobs.open')}</span>
+          </span>
+          <Progress
+            label={t('jobs.filesRead')}
+            done={progress.files_read}
+            total={progress.files_total}
+          />
+        </button>
+      )}
 
       <FolderSection workspace={workspace.id} jobs={jobs.data?.items ?? []} />
 

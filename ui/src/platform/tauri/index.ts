@@ -21,6 +21,8 @@ export async function openPlatform(): Promise<Platform> {
     folderPicker: 'path',
     onFileDrop: listenForFileDrops,
     localState: await openSqlState(),
+    notify: (title, body) => void invoke<void>('notify', { title, body }).catch(() => {}),
+    saveText: (name, text) => invoke<boolean>('save_text', { name, text }),
     openExternal: (url) => invoke<void>('open_external', { url }),
   }
 }

@@ -14,6 +14,22 @@ export async function openPlatform(): Promise<Platform> {
     folderPicker: 'copy',
     onFileDrop: listenForFileDrops,
     localState: openLocalStorageState(),
+    notify: (title, body) => {
+      // Whoever has not allowed it is not asked.
+      if ('Notification' in window && Notification.permission === 'granted') {
+        new Notification(title, { body, tag: 'docent' })
+      }
+    },
+    saveText: async (name, text) => {
+      const address = URL.createObjectURL(new Blob([text]))
+      const link = document.createElement('a')
+      link.href = address
+      link.download = name
+      link.click()
+      // The download has its own hold on the blob once it has begun.
+      setTimeout(() => URL.revokeObjectURL(address), 10_000)
+      return true
+    },
     openExternal: async (url) => {
       window.open(url, '_blank', 'noopener,noreferrer')
     },

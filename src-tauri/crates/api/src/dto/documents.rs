@@ -469,15 +469,10 @@ impl From<domain::Chunk> for Chunk {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum JobKind {
-    /// Read a document, chunk it and make its words searchable.
-    Read,
-    /// Make the vectors of a document's chunks.
-    Embed,
-    /// Compare a watched folder with the disk.
-    Scan,
+mirrored! {
+    /// `read`: read a document, chunk it and make its words searchable. `embed`: make the vectors of
+    /// a document's chunks. `scan`: compare a watched folder with the disk.
+    JobKind mirrors domain::JobType { Read = "read", Embed = "embed", Scan = "scan" }
 }
 
 /// Units are the stage's own: pages, chunks, files or bytes. `total` is `null` while unknown.
@@ -508,10 +503,20 @@ pub struct Job {
     /// What is scanned.
     #[schema(required)]
     pub folder_id: Option<Uuid>,
+    /// The document's; `null` for a folder.
+    #[schema(required)]
+    pub title: Option<String>,
+    /// The document's or the folder's; for uploads the name.
+    pub path: String,
     pub state: JobState,
     #[schema(required)]
     pub stage: Option<Stage>,
     pub progress: Progress,
+    /// Until this job is done; `null` while it waits, or nothing can be said yet.
+    #[schema(required)]
+    pub eta_seconds: Option<u64>,
+    /// Higher first.
+    pub priority: i32,
     pub attempts: u32,
     pub max_attempts: u32,
     /// Not tried again before this time.
@@ -523,22 +528,33 @@ pub struct Job {
     pub updated_at: i64,
 }
 
-impl From<domain::Job> for Job {
-    fn from(job: domain::Job) -> Self {
-        let (kind, document_id, folder_id) = match job.kind {
-            domain::JobKind::Read { document } => (JobKind::Read, Some(document), None),
-            domain::JobKind::Embed { document } => (JobKind::Embed, Some(document), None),
-            domain::JobKind::Scan { folder } => (JobKind::Scan, None, Some(folder)),
+impl From<engine::ListedJob> for Job {
+    fn from(listed: engine::ListedJob) -> Self {
+        let engine::ListedJob {
+            job,
+            title,
+            path,
+            eta_seconds,
+        } = listed;
+        let (document_id, folder_id) = match job.kind {
+            domain::JobKind::Read { document } | domain::JobKind::Embed { document } => {
+                (Some(document), None)
+            }
+            domain::JobKind::Scan { folder } => (None, Some(folder)),
         };
         Self {
             id: *job.id.as_uuid(),
             workspace_id: *job.workspace_id.as_uuid(),
-            kind,
+            kind: domain::JobType::from(job.kind).into(),
             document_id: document_id.map(|id| *id.as_uuid()),
             folder_id: folder_id.map(|id| *id.as_uuid()),
+            title,
+            path,
             state: job.state.into(),
             stage: job.stage.map(Stage::from),
             progress: job.progress.into(),
+            eta_seconds,
+            priority: job.priority,
             attempts: job.attempts,
             max_attempts: job.max_attempts,
             run_after: job.run_after.0,
@@ -555,37 +571,140 @@ impl From<domain::Job> for Job {
 pub struct JobListParameters {
     #[param(inline)]
     pub state: Option<JobState>,
+    #[param(inline)]
+    pub kind: Option<JobKind>,
+    /// `next_cursor` of the page before, of the same state and kind.
+    pub cursor: Option<String>,
+    /// At most 500; 100 when absent.
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<usize>,
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct JobList {
-    /// Newest first.
+    /// Waiting ones in the order of their turns where `state` is `queued`, else newest first.
     pub items: Vec<Job>,
+    #[schema(required)]
+    pub next_cursor: Option<String>,
+    /// Of the whole workspace, whatever was asked for.
     pub counts: JobCounts,
+    pub progress: WorkProgress,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct JobCounts {
     pub queued: u64,
     pub running: u64,
+    pub done: u64,
     pub dead: u64,
+    pub cancelled: u64,
+}
+
+/// How far the background work is. It is counted by batches: a batch lasts from the first job that
+/// meets an empty queue until the queue is empty again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct WorkProgress {
+    /// Read, and as searchable as they become, or given up.
+    pub files_done: u64,
+    /// At least read: searchable by their words, or done.
+    pub files_read: u64,
+    /// 0 while there is nothing to do.
+    pub files_total: u64,
+    /// Of those that are done.
+    pub files_failed: u64,
+    pub chunks_done: u64,
+    /// Of the files that have been read; it grows as more are.
+    pub chunks_total: u64,
+    /// Until all is done, at the rate of recent work; `null` while there is none to go by.
+    #[schema(required)]
+    pub eta_seconds: Option<u64>,
+    pub paused: bool,
+}
+
+impl From<engine::WorkProgress> for WorkProgress {
+    fn from(progress: engine::WorkProgress) -> Self {
+        let engine::WorkProgress {
+            files_done,
+            files_read,
+            files_total,
+            files_failed,
+            chunks_done,
+            chunks_total,
+            eta_seconds,
+            paused,
+        } = progress;
+        Self {
+            files_done,
+            files_read,
+            files_total,
+            files_failed,
+            chunks_done,
+            chunks_total,
+            eta_seconds,
+            paused,
+        }
+    }
 }
 
 impl From<engine::JobPage> for JobList {
     fn from(page: engine::JobPage) -> Self {
         let engine::JobPage {
             items,
+            next_cursor,
+            counts,
+            progress,
+        } = page;
+        let engine::JobCounts {
             queued,
             running,
+            done,
             dead,
-        } = page;
+            cancelled,
+        } = counts;
         Self {
             items: all(items),
+            next_cursor,
             counts: JobCounts {
                 queued,
                 running,
+                done,
                 dead,
+                cancelled,
             },
+            progress: progress.into(),
         }
     }
+}
+
+/// How many jobs were changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct JobsChanged {
+    pub jobs: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExportFormat {
+    /// RFC 4180, UTF-8, a header and a row per document and job.
+    Csv,
+    #[default]
+    Json,
+}
+
+impl From<ExportFormat> for engine::ExportFormat {
+    fn from(format: ExportFormat) -> Self {
+        match format {
+            ExportFormat::Csv => Self::Csv,
+            ExportFormat::Json => Self::Json,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExportParameters {
+    /// `json` when absent.
+    #[param(inline)]
+    pub format: Option<ExportFormat>,
 }

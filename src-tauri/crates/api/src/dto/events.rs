@@ -35,6 +35,28 @@ impl From<engine::Change> for ChangeEvent {
     }
 }
 
+/// Data of the event `batch`: all that was waiting in a workspace is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct BatchEvent {
+    pub workspace_id: Uuid,
+    pub indexed: u64,
+    pub failed: u64,
+    pub skipped: u64,
+    pub took_ms: u64,
+}
+
+impl From<engine::BatchReport> for BatchEvent {
+    fn from(report: engine::BatchReport) -> Self {
+        Self {
+            workspace_id: *report.workspace_id.as_uuid(),
+            indexed: report.indexed,
+            failed: report.failed,
+            skipped: report.skipped,
+            took_ms: report.took.as_millis() as u64,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventParameters {

@@ -16,16 +16,16 @@ mod workspaces;
 pub use chats::{Answer, Chat, ChatPatch, Message, MessageStatus, NewChat, Role, Visibility};
 pub use documents::{
     BlockKind, Chunk, Document, DocumentCounts, DocumentList, DocumentListParameters, DocumentSort,
-    DocumentStatus, DocumentText, Format, Import, Imported, Job, JobCounts, JobKind, JobList,
-    JobListParameters, JobState, Language, Origin, PageBox, Problem, ProblemCount, Progress,
-    SkippedPath, Span, Stage, TextBlock, UploadParameters, UploadReceipt, UploadedDocument,
-    Uploads, UploadsForm,
+    DocumentStatus, DocumentText, ExportFormat, ExportParameters, Format, Import, Imported, Job,
+    JobCounts, JobKind, JobList, JobListParameters, JobState, JobsChanged, Language, Origin,
+    PageBox, Problem, ProblemCount, Progress, SkippedPath, Span, Stage, TextBlock,
+    UploadParameters, UploadReceipt, UploadedDocument, Uploads, UploadsForm, WorkProgress,
 };
 pub use embedder::{
     ChangeState, EmbedderChange, EmbedderPlan, EmbedderPlanParameters, EmbedderStatus,
     LongPassages, NewEmbedder, PreviousVectors,
 };
-pub use events::{ChangeEvent, EventParameters, Topic};
+pub use events::{BatchEvent, ChangeEvent, EventParameters, Topic};
 pub use models::{
     ComponentHealth, Health, HealthStatus, Installed, ModelInfo, ModelState, ModelStatus, Status,
 };

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use docent_domain::WorkspaceId;
-use docent_engine::{Change, Topic};
+use docent_engine::{BatchReport, Change, Topic};
 use futures::{Stream, StreamExt};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ApiState;
-use crate::dto::{ChangeEvent, EventParameters};
+use crate::dto::{BatchEvent, ChangeEvent, EventParameters};
 use crate::error::ApiError;
 use crate::extract::Parameters;
 
@@ -36,7 +36,8 @@ const TOPICS: [Topic; 7] = [
     Topic::Health,
 ];
 
-/// Says what changed: events named `change` with a ChangeEvent each.
+/// Says what changed: events named `change` with a ChangeEvent each, and events named `batch` with a
+/// BatchEvent each when all that was waiting in a workspace is done.
 #[utoipa::path(
     get,
     path = "/events",
@@ -50,6 +51,7 @@ pub(super) async fn subscribe_events(
 ) -> Result<Response, ApiError> {
     // Subscribed before anything is awaited: a change after this request began is told.
     let changes = state.engine.subscribe();
+    let batches = state.engine.subscribe_batches();
     let only = match parameters.workspace.as_deref() {
         Some(name_or_id) => Some(state.engine.scope(name_or_id).await?.workspace()),
         None => None,
@@ -61,7 +63,37 @@ pub(super) async fn subscribe_events(
             .ok()
             .map(Ok)
     });
-    Ok(event_stream(events, &state.options.closing))
+    let ended = ended(batches, only).filter_map(|report| async move {
+        Event::default()
+            .event("batch")
+            .json_data(BatchEvent::from(report))
+            .ok()
+            .map(Ok)
+    });
+    Ok(event_stream(
+        futures::stream::select(events, ended),
+        &state.options.closing,
+    ))
+}
+
+/// A reader that fell behind misses the oldest; nothing has to be asked again for that.
+fn ended(
+    batches: Receiver<BatchReport>,
+    only: Option<WorkspaceId>,
+) -> impl Stream<Item = BatchReport> + Send {
+    let reports = futures::stream::unfold(batches, |mut batches| async move {
+        loop {
+            match batches.recv().await {
+                Ok(report) => return Some((report, batches)),
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    });
+    reports.filter(move |report| {
+        let concerns = only.is_none_or(|only| only == report.workspace_id);
+        std::future::ready(concerns)
+    })
 }
 
 /// Sends `events` with heartbeats until they end or the host closes.

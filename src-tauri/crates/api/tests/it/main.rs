@@ -5,6 +5,7 @@ mod contract;
 mod documents;
 mod errors;
 mod events;
+mod jobs;
 mod query;
 mod server;
 mod support;

@@ -8,6 +8,7 @@ pub mod embedder;
 pub mod eval;
 pub mod folders;
 pub mod ingest;
+pub mod jobs;
 pub mod models;
 pub mod openapi;
 pub mod search;

@@ -245,3 +245,36 @@ fn wrong_arguments_are_not_success() {
     }
     assert!(docent.run(&["--version"]).status.success());
 }
+
+#[test]
+fn background_work_is_listed_controlled_and_exported() {
+    let docent = Docent::new();
+    let workspace = ["--workspace", "Ured"];
+    docent.json(&["workspaces", "create", "Ured"]);
+    let jobs = |arguments: &[&str]| docent.json(&[&["jobs"], arguments, &workspace].concat());
+    let (success, list) = jobs(&["list"]);
+    assert!(success);
+    assert_eq!(list["items"], json!([]));
+    assert_eq!(list["counts"]["queued"], 0);
+    let (success, progress) = jobs(&["pause"]);
+    assert!(success);
+    assert_eq!(progress["paused"], true);
+    assert_eq!(jobs(&["list"]).1["progress"]["paused"], true, "it is kept");
+    assert_eq!(jobs(&["resume"]).1["paused"], false);
+    assert_eq!(jobs(&["cancel", "--all"]).1, json!({ "jobs": 0 }));
+    assert_eq!(jobs(&["retry", "--failed"]).1, json!({ "jobs": 0 }));
+    let (success, error) = jobs(&["cancel", "01890a5d-ac96-774b-bcce-b302099a8057"]);
+    assert!(!success);
+    assert_eq!(error["error"]["code"], "NOT_FOUND");
+
+    let csv = docent.run(&["jobs", "export", "--workspace", "Ured"]);
+    assert!(csv.status.success(), "{csv:?}");
+    assert!(csv.stdout.starts_with(b"record,path,title,status,reason,"));
+    let file = docent.data().join("files.json");
+    let name = file.to_str().unwrap();
+    let arguments = ["jobs", "export", "--format", "json", "--output", name];
+    let written = docent.run(&[&arguments[..], &workspace].concat());
+    assert!(written.status.success() && written.stdout.is_empty());
+    let written: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(written, json!({ "documents": [], "jobs": [] }));
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use docent_domain::{DocumentStatus, FolderState, Problem, WorkspaceScope};
-use docent_engine::{AddedFolders, Code, Engine, EngineOptions, ModelSource};
+use docent_engine::{AddedFolders, Code, Engine, EngineOptions, JobFilter, ModelSource};
 
 use crate::Test;
 use crate::support::{
@@ -504,8 +504,12 @@ fn a_file_moves_to_where_another_document_is() {
         bench.write("new.txt", "Peta.");
         bench.scan().await;
         assert_eq!(bench.titles().await, ["a", "b", "d", "new"], "it goes on");
-        let jobs = bench.engine.jobs(&bench.scope, None).await.unwrap();
-        assert_eq!((jobs.running, jobs.dead), (0, 0));
+        let jobs = bench
+            .engine
+            .jobs(&bench.scope, JobFilter::default())
+            .await
+            .unwrap();
+        assert_eq!((jobs.counts.running, jobs.counts.dead), (0, 0));
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });
@@ -552,12 +556,16 @@ fn a_file_written_while_it_is_read_is_read_again() {
             .await
             .unwrap();
         assert_eq!(text.text.trim().as_bytes(), now.trim_ascii());
-        let jobs = bench.engine.jobs(&bench.scope, None).await.unwrap();
+        let jobs = bench
+            .engine
+            .jobs(&bench.scope, JobFilter::default())
+            .await
+            .unwrap();
         let read = jobs
             .items
             .iter()
-            .find(|job| matches!(job.kind, docent_domain::JobKind::Read { .. }));
-        let read = read.unwrap();
+            .find(|listed| matches!(listed.job.kind, docent_domain::JobKind::Read { .. }));
+        let read = &read.unwrap().job;
         assert_eq!(
             read.attempts, 1,
             "what others do to a file costs no attempt"

@@ -6,6 +6,7 @@
 mod documents;
 mod embedder;
 mod indexes;
+mod jobs;
 mod mirror;
 mod models;
 mod support;
@@ -19,6 +20,7 @@ const TESTS: &[&[Test]] = &[
     documents::TESTS,
     embedder::TESTS,
     indexes::TESTS,
+    jobs::TESTS,
     mirror::TESTS,
     models::TESTS,
 ];

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use docent_domain::{
     ChunkKey, DocumentStatus, Folder, FolderId, FolderPatterns, FolderState, Origin,
 };
-use docent_engine::Code;
+use docent_engine::{Code, JobFilter};
 
 use crate::Test;
 use crate::support::{Bench, run};
@@ -373,12 +373,16 @@ fn a_file_is_read_once_when_it_is_whole() {
             let text = fs::read_to_string(&file).unwrap() + piece;
             fs::write(&file, text).unwrap();
         }
-        let jobs = bench.engine.jobs(&bench.scope, None).await.unwrap();
+        let jobs = bench
+            .engine
+            .jobs(&bench.scope, JobFilter::default())
+            .await
+            .unwrap();
         let read = jobs
             .items
             .iter()
-            .find(|job| matches!(job.kind, docent_domain::JobKind::Read { .. }));
-        assert!(read.unwrap().attempts <= 1, "waiting costs no attempt");
+            .find(|listed| matches!(listed.job.kind, docent_domain::JobKind::Read { .. }));
+        assert!(read.unwrap().job.attempts <= 1, "waiting costs no attempt");
         make_old(&file);
         bench.scan().await;
         let document = bench.document(&file).await;

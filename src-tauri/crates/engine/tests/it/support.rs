@@ -248,12 +248,36 @@ pub fn meddle() {
     let Some(order) = std::env::var_os(MEDDLE_VARIABLE) else {
         return;
     };
+    while gate_beside(&order).exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     let Ok(text) = std::fs::read_to_string(&order) else {
         return;
     };
     std::fs::remove_file(&order).unwrap();
     let (path, replacement) = text.split_once('\n').unwrap();
     std::fs::rename(replacement, path).unwrap();
+}
+
+/// While it is closed, workers that start wait before they read their first file.
+pub struct Gate(PathBuf);
+
+impl Gate {
+    pub fn close() -> Self {
+        let path = gate_beside(&std::env::var_os(MEDDLE_VARIABLE).expect("main has set it"));
+        std::fs::write(&path, "").unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+fn gate_beside(order: &std::ffi::OsStr) -> PathBuf {
+    Path::new(order).with_file_name("gate")
 }
 
 /// Has the next worker that starts replace a file.

@@ -6,14 +6,14 @@
 use std::collections::HashMap;
 
 use docent_domain::{
-    Chunk, ChunkKey, DocumentId, FolderId, Format, JobKind, Language, NewChunk, Origin, Progress,
-    Span, Stage, Timestamp, WorkspaceScope,
+    Chunk, ChunkKey, DocumentId, FolderId, Format, JobKind, JobType, Language, NewChunk, Origin,
+    Progress, Span, Stage, Timestamp, WorkspaceScope,
 };
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::documents;
-use super::jobs::{self, Claim, JobType, OnRunning, PRIORITY_FOLDER};
+use super::jobs::{self, Claim, OnRunning, PRIORITY_FOLDER};
 use crate::connection::WriteTx;
 use crate::row::{self, blob, pack_boxes, unpack_boxes};
 use crate::{Entity, Error, Result, Store};

@@ -8,15 +8,13 @@ use std::collections::{HashMap, HashSet};
 
 use docent_domain::{
     ChunkKey, ContentHash, Document, DocumentId, DocumentStatus, Folder, FolderId, Format, JobId,
-    JobKind, Language, NewChunk, Origin, Problem, ProblemCount, Timestamp, WorkspaceId,
+    JobKind, JobType, Language, NewChunk, Origin, Problem, ProblemCount, Timestamp, WorkspaceId,
     WorkspaceScope,
 };
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 
-use super::jobs::{
-    self, Claim, Completed, JobType, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
-};
+use super::jobs::{self, Claim, Completed, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED};
 use super::{chats, chunks, removed_files, workspaces};
 use crate::connection::WriteTx;
 use crate::row::{self, blob, word};
@@ -674,7 +672,7 @@ impl<'a> Documents<'a> {
                 scope,
                 JobType::Embed,
                 id,
-                completed.priority,
+                completed.job.priority,
                 OnRunning::Restart,
                 now,
             )
@@ -706,7 +704,7 @@ impl<'a> Documents<'a> {
                 scope,
                 JobType::Embed,
                 id,
-                completed.priority,
+                completed.job.priority,
                 OnRunning::Leave,
                 now,
             )
@@ -1239,6 +1237,39 @@ async fn set_problem_in_tx(
     if done.rows_affected() == 0 {
         return Err(Error::NotFound(Entity::Document));
     }
+    Ok(())
+}
+
+/// Counts a document to the batch that is being worked on, which begins with it if there is none.
+pub(crate) async fn join_batch_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+    now: Timestamp,
+) -> Result<()> {
+    jobs::start_batch_in_tx(tx, scope, now).await?;
+    sqlx::query(
+        "UPDATE documents SET batch = (SELECT batch FROM workspaces WHERE id = ?1)
+         WHERE workspace_id = ?1 AND id = ?2",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(id))
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// The user has taken the document out of the work.
+pub(crate) async fn leave_batch_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+) -> Result<()> {
+    sqlx::query("UPDATE documents SET batch = 0 WHERE workspace_id = ?1 AND id = ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 

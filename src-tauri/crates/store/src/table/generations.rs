@@ -101,7 +101,7 @@ impl<'a> Generations<'a> {
     pub async fn running(&self) -> Result<Vec<WorkspaceScope>> {
         sqlx::query(
             "SELECT g.workspace_id FROM generations g JOIN workspaces w ON w.id = g.workspace_id
-             WHERE g.role = 'next' AND g.state = ?1 AND w.status = ?2 ORDER BY g.since",
+             WHERE g.role = 'next' AND g.state = ?1 AND w.status = ?2 AND w.paused = 0 ORDER BY g.since",
         )
         .bind(word(ChangeState::Running))
         .bind(word(WorkspaceStatus::Active))

@@ -13,13 +13,15 @@
 use std::time::Duration;
 
 use docent_domain::{
-    DocumentId, FolderId, Job, JobId, JobKind, JobState, Progress, Stage, Timestamp, WorkspaceScope,
+    DocumentId, DocumentStatus, FolderId, Job, JobId, JobKind, JobState, JobType, Progress, Stage,
+    Timestamp, WorkspaceScope,
 };
-use serde::{Deserialize, Serialize};
-use sqlx::sqlite::{Sqlite, SqliteRow};
+use serde::Serialize;
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 use uuid::Uuid;
 
+use super::documents::Page;
 use super::{chats, documents};
 use crate::connection::WriteTx;
 use crate::row::{self, Id, blob, word};
@@ -29,7 +31,7 @@ use crate::{Entity, Error, Result, Store};
 pub const MAX_ATTEMPTS: u32 = 3;
 
 /// Processes that may end while running a job before it is taken for poison.
-pub const MAX_DEATHS: u32 = 5;
+pub const MAX_DEATHS: u32 = 3;
 
 /// For what the user has added by hand and is waiting for.
 pub const PRIORITY_HAND_ADDED: i32 = 10;
@@ -47,8 +49,15 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(5);
 /// No wait is longer, so a job that seems to be due later has met a clock that jumped, and is due.
 const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
 
+/// A page of a list is no longer, whatever was asked for.
+const LONGEST_PAGE: u32 = 1000;
+
+const READING_CANCELLED: &str = "Reading was cancelled. Retry to read it.";
+const EMBEDDING_CANCELLED: &str =
+    "Embedding was cancelled: the document is found by its words only. Retry to finish it.";
+
 const COLUMNS: &str = "workspace_id, id, kind, document_id, folder_id, state, stage, \
-     progress_done, progress_total, attempts, max_attempts, run_after, reason, fence, created_at, \
+     progress_done, progress_total, priority, attempts, max_attempts, run_after, reason, fence, created_at, \
      updated_at";
 
 /// One run of this program. Leases belong to it.
@@ -70,19 +79,6 @@ impl Id for BootId {
     fn uuid(&self) -> &Uuid {
         &self.0
     }
-}
-
-/// What a job does, without to what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobType {
-    Read,
-    Embed,
-    Scan,
-}
-
-impl JobType {
-    pub const ALL: [Self; 3] = [Self::Read, Self::Embed, Self::Scan];
 }
 
 /// Proof of having claimed a job, to be shown with its result.
@@ -125,13 +121,55 @@ pub struct Recovery {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JobQuery {
-    /// None means all.
-    pub states: Vec<JobState>,
+    /// Waiting jobs come in the order in which their turns come, all others newest first.
+    pub state: Option<JobState>,
+    pub kind: Option<JobType>,
     pub document: Option<DocumentId>,
-    /// Only jobs older than this one.
-    pub before: Option<JobId>,
+    /// `next_cursor` of the page before, of the same query.
+    pub cursor: Option<String>,
     /// 0 means 100.
     pub limit: u32,
+}
+
+/// A job with what people know its object by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListedJob {
+    pub job: Job,
+    /// The document's; a folder has none.
+    pub title: Option<String>,
+    /// The document's or the folder's.
+    pub path: String,
+    /// The document's.
+    pub size_bytes: u64,
+}
+
+/// How far the batch is that is being worked on, by documents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchProgress {
+    /// `None` while there is no batch.
+    pub started_at: Option<Timestamp>,
+    /// Waiting to be read, or being read.
+    pub unread: u64,
+    /// Size of those.
+    pub unread_bytes: u64,
+    /// Read, and waiting for vectors.
+    pub words: u64,
+    pub ready: u64,
+    pub failed: u64,
+    pub skipped: u64,
+    /// Of the documents that have been read.
+    pub chunks: u64,
+    pub embedded_chunks: u64,
+}
+
+/// What a batch has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchEnded {
+    pub indexed: u64,
+    pub failed: u64,
+    pub skipped: u64,
+    /// From its first job to its last, by the clock.
+    pub took: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -154,25 +192,37 @@ impl<'a> Jobs<'a> {
         Self { store }
     }
 
-    /// Takes the next job of these types out of the queues of all active workspaces: by priority,
-    /// then for the workspace that was served longest ago, then by age. A document whose job is a
-    /// `Read` becomes `Reading`.
+    /// Takes the next job of these types out of the queues of all workspaces that are active and
+    /// not paused. Workspaces take turns, so that none waits for the end of another one's queue;
+    /// within a workspace priority decides, then age. A document whose job is a `Read` becomes
+    /// `Reading`.
     pub async fn claim_next(
         &self,
         boot: BootId,
         types: &[JobType],
         now: Timestamp,
     ) -> Result<Option<Job>> {
+        self.claim_next_above(boot, types, None, now).await
+    }
+
+    /// [`Jobs::claim_next`] among jobs of a higher priority than `above` alone.
+    pub async fn claim_next_above(
+        &self,
+        boot: BootId,
+        types: &[JobType],
+        above: Option<i32>,
+        now: Timestamp,
+    ) -> Result<Option<Job>> {
         // Idle workers ask all the time; a glance that finds nothing should not take the writer.
         if self
-            .next_seq(self.store.reader(), types, now)
+            .next_seq(self.store.reader(), types, above, now)
             .await?
             .is_none()
         {
             return Ok(None);
         }
         let mut tx = self.store.write().await?;
-        let Some(seq) = self.next_seq(tx.connection(), types, now).await? else {
+        let Some(seq) = self.next_seq(tx.connection(), types, above, now).await? else {
             tx.commit().await?;
             return Ok(None);
         };
@@ -213,6 +263,7 @@ impl<'a> Jobs<'a> {
         &self,
         executor: impl sqlx::Executor<'e, Database = Sqlite>,
         types: &[JobType],
+        above: Option<i32>,
         now: Timestamp,
     ) -> Result<Option<i64>> {
         // The head of each queue comes from the index; only the heads are compared.
@@ -221,14 +272,15 @@ impl<'a> Jobs<'a> {
              JOIN jobs j ON j.seq = (
                  SELECT q.seq FROM jobs q
                  WHERE q.workspace_id = w.id AND q.kind = t.value AND q.state = 'queued'
-                   AND (q.run_after <= ?2 OR q.run_after > ?3)
+                   AND q.priority > ?4 AND (q.run_after <= ?2 OR q.run_after > ?3)
                  ORDER BY q.priority DESC, q.deaths, q.seq LIMIT 1)
-             WHERE w.status = 'active'
-             ORDER BY j.priority DESC, w.served, j.deaths, j.seq LIMIT 1",
+             WHERE w.status = 'active' AND w.paused = 0
+             ORDER BY w.served, j.priority DESC, j.deaths, j.seq LIMIT 1",
         )
         .bind(serde_json::to_string(types)?)
         .bind(now.0)
         .bind(after(now, LONGEST_BACKOFF).0)
+        .bind(above.map_or(i64::MIN, i64::from))
         .fetch_optional(executor)
         .await?;
         Ok(row.as_ref().map(|row| row.try_get("seq")).transpose()?)
@@ -240,7 +292,7 @@ impl<'a> Jobs<'a> {
             "SELECT min(CASE WHEN q.run_after > ?3 THEN ?2 ELSE q.run_after END) AS due
              FROM workspaces w CROSS JOIN json_each(?1) t
              JOIN jobs q ON q.workspace_id = w.id AND q.kind = t.value AND q.state = 'queued'
-             WHERE w.status = 'active'",
+             WHERE w.status = 'active' AND w.paused = 0",
         )
         .bind(serde_json::to_string(types)?)
         .bind(now.0)
@@ -248,6 +300,109 @@ impl<'a> Jobs<'a> {
         .fetch_one(self.store.reader())
         .await?;
         row::opt_time(&row, "due")
+    }
+
+    /// The highest priority among the jobs of these types that are due; `None` when none is.
+    pub async fn most_urgent(&self, types: &[JobType], now: Timestamp) -> Result<Option<i32>> {
+        let row = sqlx::query(
+            "SELECT max((SELECT q.priority FROM jobs q
+                 WHERE q.workspace_id = w.id AND q.kind = t.value AND q.state = 'queued'
+                   AND (q.run_after <= ?2 OR q.run_after > ?3)
+                 ORDER BY q.priority DESC LIMIT 1)) AS priority
+             FROM workspaces w CROSS JOIN json_each(?1) t
+             WHERE w.status = 'active' AND w.paused = 0",
+        )
+        .bind(serde_json::to_string(types)?)
+        .bind(now.0)
+        .bind(after(now, LONGEST_BACKOFF).0)
+        .fetch_one(self.store.reader())
+        .await?;
+        Ok(row.try_get("priority")?)
+    }
+
+    /// Stops or resumes claiming a workspace's jobs; what is queued stays queued. Jobs that run are
+    /// the caller's to stop and to put back.
+    pub async fn set_paused(
+        &self,
+        scope: &WorkspaceScope,
+        paused: bool,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.store.write().await?;
+        let done = sqlx::query("UPDATE workspaces SET paused = ?2, updated_at = ?3 WHERE id = ?1")
+            .bind(blob(scope.workspace()))
+            .bind(paused)
+            .bind(now.0)
+            .execute(tx.connection())
+            .await?;
+        if done.rows_affected() == 0 {
+            return Err(Error::NotFound(Entity::Workspace));
+        }
+        tx.commit().await
+    }
+
+    pub async fn is_paused(&self, scope: &WorkspaceScope) -> Result<bool> {
+        let row = sqlx::query("SELECT paused FROM workspaces WHERE id = ?1")
+            .bind(blob(scope.workspace()))
+            .fetch_optional(self.store.reader())
+            .await?
+            .ok_or(Error::NotFound(Entity::Workspace))?;
+        Ok(row.try_get("paused")?)
+    }
+
+    /// How far the workspace's batch is.
+    pub async fn batch_progress(&self, scope: &WorkspaceScope) -> Result<BatchProgress> {
+        let mut connection = self.store.reader().acquire().await?;
+        batch_progress(&mut connection, scope).await
+    }
+
+    /// Ends the workspace's batch if nothing of it is left to do, and says what it came to. `None`
+    /// while something is queued or running, and when nothing was to be done.
+    pub async fn end_batch(
+        &self,
+        scope: &WorkspaceScope,
+        now: Timestamp,
+    ) -> Result<Option<BatchEnded>> {
+        const IS_OVER: &str = "SELECT batch_started_at FROM workspaces w
+             WHERE id = ?1 AND batch_started_at IS NOT NULL AND NOT EXISTS (
+                 SELECT 1 FROM jobs WHERE workspace_id = ?1 AND state = 'queued')
+               AND NOT EXISTS (SELECT 1 FROM jobs WHERE workspace_id = ?1 AND state = 'running')";
+        let workspace = blob(scope.workspace());
+        // Asked after every change; a glance that finds nothing should not take the writer.
+        if sqlx::query(IS_OVER)
+            .bind(&workspace)
+            .fetch_optional(self.store.reader())
+            .await?
+            .is_none()
+        {
+            return Ok(None);
+        }
+        let mut tx = self.store.write().await?;
+        let Some(row) = sqlx::query(IS_OVER)
+            .bind(&workspace)
+            .fetch_optional(tx.connection())
+            .await?
+        else {
+            tx.commit().await?;
+            return Ok(None);
+        };
+        let started = row::time(&row, "batch_started_at")?;
+        let progress = batch_progress(tx.connection(), scope).await?;
+        sqlx::query(
+            "UPDATE workspaces SET batch = batch + 1, batch_started_at = NULL WHERE id = ?1",
+        )
+        .bind(&workspace)
+        .execute(tx.connection())
+        .await?;
+        tx.commit().await?;
+        let ended = BatchEnded {
+            indexed: progress.ready + progress.words,
+            failed: progress.failed,
+            skipped: progress.skipped,
+            // A clock that was set back says nothing.
+            took: Duration::from_millis(u64::try_from(now.0 - started.0).unwrap_or(0)),
+        };
+        Ok((ended.indexed + ended.failed + ended.skipped > 0).then_some(ended))
     }
 
     pub async fn progress(
@@ -390,20 +545,51 @@ impl<'a> Jobs<'a> {
             Some(row) => {
                 let job = job(&row)?;
                 let reason = match job.kind {
-                    JobKind::Read { .. } => "Reading was cancelled. Retry to read it.",
-                    JobKind::Embed { .. } => {
-                        "Embedding was cancelled: the document is found by its words only. Retry to finish it."
-                    }
+                    JobKind::Read { .. } => READING_CANCELLED,
+                    JobKind::Embed { .. } => EMBEDDING_CANCELLED,
                     JobKind::Scan { .. } => "",
                 };
                 if let Some(document) = document_of(job.kind) {
                     documents::settle_in_tx(&mut tx, scope, document, Some(reason), now).await?;
+                    documents::leave_batch_in_tx(&mut tx, scope, document).await?;
                 }
                 job
             }
         };
         tx.commit().await?;
         Ok(job)
+    }
+
+    /// [`Jobs::cancel`] of everything that is queued or running. Returns how many jobs that was.
+    pub async fn cancel_all(&self, scope: &WorkspaceScope, now: Timestamp) -> Result<u64> {
+        let workspace = blob(scope.workspace());
+        let mut tx = self.store.write().await?;
+        sqlx::query(
+            "UPDATE documents SET batch = 0, updated_at = ?2,
+                 reason = CASE WHEN status IN ('queued', 'reading') THEN ?3 ELSE ?4 END,
+                 status = CASE WHEN chunk_count = 0 THEN 'skipped'
+                               WHEN embedded_count = chunk_count THEN 'ready' ELSE 'words' END
+             WHERE workspace_id = ?1 AND id IN (
+                 SELECT document_id FROM jobs WHERE workspace_id = ?1
+                   AND document_id IS NOT NULL AND state IN ('queued', 'running'))",
+        )
+        .bind(&workspace)
+        .bind(now.0)
+        .bind(READING_CANCELLED)
+        .bind(EMBEDDING_CANCELLED)
+        .execute(tx.connection())
+        .await?;
+        let done = sqlx::query(
+            "UPDATE jobs SET state = 'cancelled', fence = fence + 1, again = 0,
+                 lease_owner = NULL, updated_at = ?2
+             WHERE workspace_id = ?1 AND state IN ('queued', 'running')",
+        )
+        .bind(&workspace)
+        .bind(now.0)
+        .execute(tx.connection())
+        .await?;
+        tx.commit().await?;
+        Ok(done.rows_affected())
     }
 
     /// Queues a dead or cancelled job again, with all its attempts. When another job is already
@@ -422,6 +608,50 @@ impl<'a> Jobs<'a> {
         };
         tx.commit().await?;
         Ok(job)
+    }
+
+    /// [`Jobs::retry`] of everything that was given up, in one transaction. Returns how many jobs
+    /// that was.
+    pub async fn retry_failed(&self, scope: &WorkspaceScope, now: Timestamp) -> Result<u64> {
+        let workspace = blob(scope.workspace());
+        let mut tx = self.store.write().await?;
+        let revived = sqlx::query(
+            "UPDATE jobs SET state = 'queued', attempts = 0, deaths = 0, reason = NULL,
+                 stage = NULL, progress_done = 0, progress_total = 0, run_after = ?2,
+                 updated_at = ?2
+             WHERE workspace_id = ?1 AND state = 'dead' AND NOT EXISTS (
+                 SELECT 1 FROM jobs a WHERE a.workspace_id = ?1 AND a.kind = jobs.kind
+                   AND (a.document_id = jobs.document_id OR a.folder_id = jobs.folder_id)
+                   AND (a.state IN ('queued', 'running')
+                        OR (a.state = 'dead' AND a.seq > jobs.seq)))",
+        )
+        .bind(&workspace)
+        .bind(now.0)
+        .execute(tx.connection())
+        .await?
+        .rows_affected();
+        if revived > 0 {
+            sqlx::query(
+                "UPDATE documents SET reason = NULL, updated_at = ?2,
+                     batch = (SELECT batch FROM workspaces WHERE id = ?1),
+                     status = CASE WHEN EXISTS (
+                             SELECT 1 FROM jobs j WHERE j.workspace_id = ?1
+                               AND j.document_id = documents.id AND j.kind = 'read'
+                               AND j.state IN ('queued', 'running')) THEN 'queued'
+                         WHEN chunk_count = 0 THEN 'skipped'
+                         WHEN embedded_count = chunk_count THEN 'ready' ELSE 'words' END
+                 WHERE workspace_id = ?1 AND status = 'failed' AND id IN (
+                     SELECT document_id FROM jobs WHERE workspace_id = ?1
+                       AND document_id IS NOT NULL AND state IN ('queued', 'running'))",
+            )
+            .bind(&workspace)
+            .bind(now.0)
+            .execute(tx.connection())
+            .await?;
+            start_batch_in_tx(&mut tx, scope, now).await?;
+        }
+        tx.commit().await?;
+        Ok(revived)
     }
 
     /// To be called once, before anything is claimed or answered. Queues every running job of
@@ -475,35 +705,81 @@ impl<'a> Jobs<'a> {
         job(&row)
     }
 
-    /// Newest first.
-    pub async fn list(&self, scope: &WorkspaceScope, query: &JobQuery) -> Result<Vec<Job>> {
+    /// A page of the list. Pages are cut by the last row's place in the order, so jobs that come
+    /// and go meanwhile neither repeat nor hide others.
+    pub async fn list(&self, scope: &WorkspaceScope, query: &JobQuery) -> Result<Page<ListedJob>> {
+        let limit = match query.limit {
+            0 => 100,
+            limit => limit.min(LONGEST_PAGE),
+        };
+        let by_turn = query.state == Some(JobState::Queued);
         let mut sql = QueryBuilder::<Sqlite>::new(format!(
-            "SELECT {COLUMNS} FROM jobs WHERE workspace_id = "
+            "SELECT j.*, d.title, coalesce(d.path, f.path, '') AS path,
+                 coalesce(d.size_bytes, 0) AS size_bytes
+             FROM (SELECT {COLUMNS}, seq FROM jobs WHERE workspace_id = "
         ));
         sql.push_bind(blob(scope.workspace()));
-        if !query.states.is_empty() {
-            sql.push(" AND state IN (SELECT value FROM json_each(")
-                .push_bind(serde_json::to_string(&query.states)?)
-                .push("))");
+        // Written out, because only so the partial indexes are used.
+        match query.state {
+            Some(JobState::Queued) => {
+                sql.push(" AND state = 'queued'");
+            }
+            Some(state) => {
+                sql.push(" AND state = ").push_bind(state.as_str());
+            }
+            None => {}
+        }
+        if let Some(kind) = query.kind {
+            // Not for looking jobs up: the other indexes have the order.
+            sql.push(" AND +kind = ").push_bind(kind.as_str());
         }
         if let Some(document) = query.document {
             sql.push(" AND document_id = ").push_bind(blob(document));
         }
-        if let Some(before) = query.before {
-            sql.push(" AND seq < (SELECT b.seq FROM jobs b WHERE b.workspace_id = ")
-                .push_bind(blob(scope.workspace()))
-                .push(" AND b.id = ")
-                .push_bind(blob(before))
-                .push(")");
+        if let Some(cursor) = &query.cursor {
+            let (priority, seq) = cursor
+                .split_once('.')
+                .and_then(|(priority, seq)| {
+                    Some((priority.parse::<i64>().ok()?, seq.parse::<i64>().ok()?))
+                })
+                .ok_or(Error::BadCursor)?;
+            if by_turn {
+                sql.push(" AND (-priority, seq) > (")
+                    .push_bind(-priority)
+                    .push(", ")
+                    .push_bind(seq)
+                    .push(")");
+            } else {
+                sql.push(" AND seq < ").push_bind(seq);
+            }
         }
-        sql.push(" ORDER BY seq DESC LIMIT ")
-            .push_bind(if query.limit == 0 { 100 } else { query.limit });
-        sql.build()
-            .fetch_all(self.store.reader())
-            .await?
-            .iter()
-            .map(job)
-            .collect()
+        let order = if by_turn {
+            "priority DESC, seq"
+        } else {
+            "seq DESC"
+        };
+        sql.push(format!(" ORDER BY {order} LIMIT "))
+            // One more than asked for tells whether there is a next page.
+            .push_bind(limit + 1)
+            .push(format!(
+                ") j LEFT JOIN documents d ON d.workspace_id = j.workspace_id
+                        AND d.id = j.document_id
+                 LEFT JOIN folders f ON f.workspace_id = j.workspace_id AND f.id = j.folder_id
+                 ORDER BY {order}"
+            ));
+        let mut rows = sql.build().fetch_all(self.store.reader()).await?;
+        let more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let next_cursor = match rows.last() {
+            Some(last) if more => Some(format!(
+                "{}.{}",
+                last.try_get::<i64, _>("priority")?,
+                last.try_get::<i64, _>("seq")?
+            )),
+            _ => None,
+        };
+        let items = rows.iter().map(listed_job).collect::<Result<_>>()?;
+        Ok(Page { items, next_cursor })
     }
 
     pub async fn counts(&self, scope: &WorkspaceScope) -> Result<JobCounts> {
@@ -539,11 +815,16 @@ impl<'a> Jobs<'a> {
         row::number(&row, "jobs")
     }
 
-    /// Forgets jobs of every workspace that were done or cancelled before `finished_before`.
+    /// Forgets jobs of every workspace that were done or cancelled before `finished_before`. A
+    /// cancelled embedding stays as long as it is not made up for: without it the vectors would
+    /// count as forgotten, and be made after all.
     pub async fn prune(&self, finished_before: Timestamp) -> Result<u64> {
         let mut tx = self.store.write().await?;
         let done = sqlx::query(
-            "DELETE FROM jobs WHERE state IN ('done', 'cancelled') AND updated_at < ?1",
+            "DELETE FROM jobs WHERE state IN ('done', 'cancelled') AND updated_at < ?1
+               AND NOT (state = 'cancelled' AND kind = 'embed' AND EXISTS (
+                   SELECT 1 FROM documents d WHERE d.workspace_id = jobs.workspace_id
+                     AND d.id = jobs.document_id AND d.status = 'words'))",
         )
         .bind(finished_before.0)
         .execute(tx.connection())
@@ -567,7 +848,6 @@ pub(crate) enum OnRunning {
 pub(crate) struct Completed {
     /// As it was while it ran.
     pub job: Job,
-    pub priority: i32,
     /// It has been queued again, because its object changed meanwhile.
     pub requeued: bool,
 }
@@ -587,7 +867,7 @@ pub(crate) async fn complete_in_tx(
              again = 0, deaths = 0, reason = NULL, lease_owner = NULL, run_after = ?4,
              updated_at = ?4
          WHERE workspace_id = ?1 AND id = ?2 AND fence = ?3 AND state = 'running'
-         RETURNING {COLUMNS}, priority"
+         RETURNING {COLUMNS}"
     ))
     .bind(blob(scope.workspace()))
     .bind(blob(claim.job))
@@ -599,7 +879,6 @@ pub(crate) async fn complete_in_tx(
     let job = job(&row)?;
     Ok(Completed {
         requeued: job.state == JobState::Queued,
-        priority: row.try_get("priority")?,
         job,
     })
 }
@@ -661,6 +940,17 @@ pub(crate) async fn enqueue_document_at_in_tx(
     at: Timestamp,
     now: Timestamp,
 ) -> Result<JobId> {
+    documents::join_batch_in_tx(tx, scope, document, now).await?;
+    // What this job is wanted for is what an earlier one was given up for.
+    sqlx::query(
+        "DELETE FROM jobs WHERE workspace_id = ?1 AND document_id = ?2 AND kind = ?3
+             AND state IN ('dead', 'cancelled')",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(document))
+    .bind(word(kind))
+    .execute(tx.connection())
+    .await?;
     // One statement decides whether there is a job already: the unique index on active ones.
     let row = sqlx::query(
         "INSERT INTO jobs (workspace_id, id, kind, document_id, state, priority, max_attempts,
@@ -709,6 +999,14 @@ pub(crate) async fn enqueue_scan_in_tx(
     at: Timestamp,
     now: Timestamp,
 ) -> Result<JobId> {
+    sqlx::query(
+        "DELETE FROM jobs WHERE workspace_id = ?1 AND folder_id = ?2
+             AND state IN ('dead', 'cancelled')",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(folder))
+    .execute(tx.connection())
+    .await?;
     let row = sqlx::query(
         "INSERT INTO jobs (workspace_id, id, kind, folder_id, state, priority, max_attempts,
              run_after, created_at, updated_at)
@@ -750,6 +1048,61 @@ pub(crate) async fn drop_active_in_tx(
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// The workspace has something to do from now on, if it had nothing.
+pub(crate) async fn start_batch_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE workspaces SET batch_started_at = ?2
+         WHERE id = ?1 AND batch_started_at IS NULL",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(now.0)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+async fn batch_progress(
+    connection: &mut SqliteConnection,
+    scope: &WorkspaceScope,
+) -> Result<BatchProgress> {
+    let rows = sqlx::query(
+        "SELECT w.batch_started_at, d.status, count(d.id) AS files,
+             total(d.size_bytes) AS bytes, coalesce(sum(d.chunk_count), 0) AS chunks,
+             coalesce(sum(d.embedded_count), 0) AS embedded
+         FROM workspaces w LEFT JOIN documents d ON d.workspace_id = w.id AND d.batch = w.batch
+         WHERE w.id = ?1 GROUP BY d.status",
+    )
+    .bind(blob(scope.workspace()))
+    .fetch_all(connection)
+    .await?;
+    let mut progress = BatchProgress::default();
+    for row in &rows {
+        progress.started_at = row::opt_time(row, "batch_started_at")?;
+        let Some(status) = row::opt_word(row, "status")? else {
+            continue;
+        };
+        let files: u64 = row::number(row, "files")?;
+        match status {
+            DocumentStatus::Queued | DocumentStatus::Reading => {
+                progress.unread += files;
+                progress.unread_bytes += row.try_get::<f64, _>("bytes")? as u64;
+                continue;
+            }
+            DocumentStatus::Words => progress.words = files,
+            DocumentStatus::Ready => progress.ready = files,
+            DocumentStatus::Failed => progress.failed = files,
+            DocumentStatus::Skipped => progress.skipped = files,
+        }
+        progress.chunks += row::number::<u64>(row, "chunks")?;
+        progress.embedded_chunks += row::number::<u64>(row, "embedded")?;
+    }
+    Ok(progress)
 }
 
 async fn get_in_tx(tx: &mut WriteTx, scope: &WorkspaceScope, id: JobId) -> Result<Job> {
@@ -799,6 +1152,7 @@ async fn revive_in_tx(tx: &mut WriteTx, dead: &Job, now: Timestamp) -> Result<Jo
     if let Some(document) = document_of(dead.kind) {
         let scope = WorkspaceScope::new(dead.workspace_id);
         documents::settle_in_tx(tx, &scope, document, None, now).await?;
+        documents::join_batch_in_tx(tx, &scope, document, now).await?;
     }
     job(&row)
 }
@@ -897,6 +1251,15 @@ fn after(now: Timestamp, wait: Duration) -> Timestamp {
     Timestamp(now.0.saturating_add(wait.as_millis() as i64))
 }
 
+fn listed_job(row: &SqliteRow) -> Result<ListedJob> {
+    Ok(ListedJob {
+        job: job(row)?,
+        title: row.try_get("title")?,
+        path: row.try_get("path")?,
+        size_bytes: row::number(row, "size_bytes")?,
+    })
+}
+
 fn job(row: &SqliteRow) -> Result<Job> {
     let kind = match row::from_word(row, "kind")? {
         JobType::Read => JobKind::Read {
@@ -919,6 +1282,7 @@ fn job(row: &SqliteRow) -> Result<Job> {
             done: row::number(row, "progress_done")?,
             total: row::number(row, "progress_total")?,
         },
+        priority: row.try_get("priority")?,
         attempts: row::number(row, "attempts")?,
         max_attempts: row::number(row, "max_attempts")?,
         run_after: row::time(row, "run_after")?,

@@ -752,6 +752,7 @@ async fn deleting_takes_text_chunks_and_jobs_along() {
             .list(&f.scope, &JobQuery::default())
             .await
             .unwrap()
+            .items
             .is_empty()
     );
     assert!(

@@ -289,9 +289,10 @@ async fn scans_of_other_folders_are_waited_for_when_they_are_due() {
         let query = docent_store::JobQuery::default();
         let all = jobs.list(&f.scope, &query).await.unwrap();
         let job = all
+            .items
             .iter()
-            .find(|job| job.kind == JobKind::Scan { folder: id });
-        jobs.finish(&f.scope, Claim::from(job.unwrap()), NOW)
+            .find(|listed| listed.job.kind == JobKind::Scan { folder: id });
+        jobs.finish(&f.scope, Claim::from(&job.unwrap().job), NOW)
             .await
             .unwrap();
     }

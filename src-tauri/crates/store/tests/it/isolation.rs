@@ -259,7 +259,14 @@ async fn a_foreign_scope_is_like_a_missing_row() {
                 .await,
         );
     }
-    empty("jobs", jobs.list(foreign, &JobQuery::default()).await);
+    let page = jobs.list(foreign, &JobQuery::default()).await;
+    empty("jobs", page.map(|page| page.items));
+    empty("batch", jobs.batch_progress(foreign).await);
+    empty("end", jobs.end_batch(foreign, at).await);
+    empty("cancel all", jobs.cancel_all(foreign, at).await);
+    empty("retry all", jobs.retry_failed(foreign, at).await);
+    jobs.set_paused(foreign, true, at).await.unwrap();
+    empty("paused", jobs.is_paused(&own).await);
     empty("job counts", jobs.counts(foreign).await);
 
     let folders = store.folders();

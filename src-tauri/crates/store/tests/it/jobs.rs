@@ -1,5 +1,10 @@
-use docent_domain::{DocumentStatus, Job, JobKind, JobState, Progress, Stage};
-use docent_store::{BootId, Claim, Error, Failed, JobQuery, JobType, MAX_ATTEMPTS, MAX_DEATHS};
+use docent_domain::{
+    DocumentStatus, Job, JobKind, JobState, Problem, Progress, Stage, WorkspaceScope,
+};
+use docent_store::{
+    BatchEnded, BatchProgress, BootId, Claim, Error, Failed, JobQuery, JobType, MAX_ATTEMPTS,
+    MAX_DEATHS, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
+};
 
 use crate::fixture::{Fixture, NOW, content, file, in_folder, later, touched, workspace};
 
@@ -64,6 +69,377 @@ async fn workspaces_take_turns_whatever_the_length_of_their_queues() {
     assert_eq!(first_round, ['A', 'B', 'C'], "{order}");
     assert_eq!(order[..5].matches('B').count(), 2, "{order}");
     assert!(order.ends_with("AAAA"), "{order}");
+}
+
+/// However urgent and however many the jobs of one workspace are, another one gets its turns.
+#[tokio::test]
+async fn a_long_and_urgent_queue_starves_nobody() {
+    let f = Fixture::new().await;
+    let other = workspace(&f.store, "B").await;
+    let (folder, _) = f.store.folders().add(&other, "/m", NOW).await.unwrap();
+    let urgent: Vec<_> = (0..500).map(|n| file(&format!("/{n}"))).collect();
+    let patient: Vec<_> = (0..20)
+        .map(|n| in_folder(&format!("/m/{n}"), folder.id))
+        .collect();
+    let documents = f.store.documents();
+    documents
+        .register_all(&f.scope, &urgent, NOW)
+        .await
+        .unwrap();
+    documents.register_all(&other, &patient, NOW).await.unwrap();
+    for kind in [JobType::Read, JobType::Embed] {
+        let mut order = Vec::new();
+        for _ in 0..40 {
+            let job = f.claim(kind).await;
+            let scope = WorkspaceScope::new(job.workspace_id);
+            order.push(scope == other);
+            if let JobKind::Read { document } = job.kind {
+                documents
+                    .replace_content(&scope, document, Claim::from(&job), &content(&["x"]), NOW)
+                    .await
+                    .unwrap();
+            }
+        }
+        let turns = order.iter().filter(|is_other| **is_other).count();
+        assert_eq!(turns, 20, "{kind:?}");
+        assert!(
+            order.windows(2).all(|two| two[0] != two[1]),
+            "one after the other: {order:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_was_added_by_hand_is_embedded_first_and_may_overtake_reading() {
+    let f = Fixture::new().await;
+    let (folder, _) = f.store.folders().add(&f.scope, "/m", NOW).await.unwrap();
+    let (documents, jobs) = (f.store.documents(), f.store.jobs());
+    for path in ["/m/1", "/m/2", "/m/3"] {
+        documents
+            .register(&f.scope, &in_folder(path, folder.id), NOW)
+            .await
+            .unwrap();
+    }
+    let read = async || {
+        let job = f.claim(JobType::Read).await;
+        let JobKind::Read { document } = job.kind else {
+            panic!("{job:?}")
+        };
+        documents
+            .replace_content(&f.scope, document, Claim::from(&job), &content(&["x"]), NOW)
+            .await
+            .unwrap();
+        document
+    };
+    read().await;
+    let by_hand = f.register("/hand").await.id;
+    let urgency = async || jobs.most_urgent(&[JobType::Read], NOW).await.unwrap();
+    assert_eq!(urgency().await, Some(PRIORITY_HAND_ADDED));
+    assert_eq!(read().await, by_hand, "read before what came earlier");
+    assert_eq!(urgency().await, Some(PRIORITY_FOLDER));
+    let embeds = async |above| {
+        let job = jobs.claim_next_above(f.boot, &[JobType::Embed], above, NOW);
+        job.await.unwrap().map(|job| job.kind)
+    };
+    let first = embeds(Some(PRIORITY_FOLDER)).await;
+    assert_eq!(first, Some(JobKind::Embed { document: by_hand }));
+    assert_eq!(
+        embeds(Some(PRIORITY_FOLDER)).await,
+        None,
+        "a folder's files wait until all words are there"
+    );
+    assert!(embeds(None).await.is_some());
+}
+
+#[tokio::test]
+async fn a_paused_workspace_keeps_its_queue_and_stands_in_nobodys_way() {
+    let mut f = Fixture::new().await;
+    let other = workspace(&f.store, "B").await;
+    f.register("/a.pdf").await;
+    f.store
+        .jobs()
+        .set_paused(&f.scope, true, NOW)
+        .await
+        .unwrap();
+    assert_eq!(claim_at(&f, 0).await, None);
+    let jobs = f.store.jobs();
+    assert_eq!(jobs.next_due(&JobType::ALL, NOW).await.unwrap(), None);
+    assert_eq!(jobs.most_urgent(&JobType::ALL, NOW).await.unwrap(), None);
+    let documents = f.store.documents();
+    documents
+        .register(&other, &file("/b.pdf"), NOW)
+        .await
+        .unwrap();
+    let claimed = claim_at(&f, 0).await.unwrap();
+    assert_eq!(claimed.workspace_id, other.workspace());
+
+    f.restart().await;
+    let jobs = f.store.jobs();
+    assert!(
+        jobs.is_paused(&f.scope).await.unwrap(),
+        "a restart keeps it"
+    );
+    assert!(!jobs.is_paused(&other).await.unwrap());
+    assert_eq!(jobs.counts(&f.scope).await.unwrap().queued, 1);
+    jobs.set_paused(&f.scope, false, NOW).await.unwrap();
+    assert!(claim_at(&f, 0).await.is_some());
+}
+
+#[tokio::test]
+async fn cancelling_everything_leaves_what_was_indexed() {
+    let f = Fixture::new().await;
+    let (folder, _) = f.store.folders().add(&f.scope, "/m", NOW).await.unwrap();
+    let (ready, _) = f.ready("/ready.pdf", &["jedan"]).await;
+    let words = f.register("/words.pdf").await.id;
+    f.read(words, &["dva"]).await;
+    let unread = f.register("/unread.pdf").await.id;
+    let running = f.claim(JobType::Embed).await;
+    let jobs = f.store.jobs();
+    assert_eq!(
+        jobs.cancel_all(&f.scope, NOW).await.unwrap(),
+        3,
+        "the scan too"
+    );
+    let counts = jobs.counts(&f.scope).await.unwrap();
+    assert_eq!((counts.queued, counts.running, counts.cancelled), (0, 0, 3));
+    assert!(!f.holds(Claim::from(&running)).await);
+    assert_eq!(f.get(ready).await.status, DocumentStatus::Ready);
+    assert_eq!(f.get(ready).await.reason, None);
+    let document = f.get(words).await;
+    assert_eq!(document.status, DocumentStatus::Words);
+    assert!(
+        document
+            .reason
+            .unwrap()
+            .starts_with("Embedding was cancelled")
+    );
+    let document = f.get(unread).await;
+    assert_eq!(document.status, DocumentStatus::Skipped);
+    assert!(
+        document
+            .reason
+            .unwrap()
+            .starts_with("Reading was cancelled")
+    );
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+    // The folder can be scanned again, and the scan is no news.
+    let folders = f.store.folders();
+    folders
+        .enqueue_scan(&f.scope, folder.id, NOW)
+        .await
+        .unwrap();
+    assert_eq!(jobs.counts(&f.scope).await.unwrap().cancelled, 2);
+}
+
+/// Thousands, in one transaction, and none of them twice.
+#[tokio::test]
+async fn all_that_failed_is_queued_again_at_once() {
+    let f = Fixture::new().await;
+    let files: Vec<_> = (0..3000).map(|n| file(&format!("/{n}"))).collect();
+    let documents = f.store.documents();
+    let registered = documents.register_all(&f.scope, &files, NOW).await.unwrap();
+    f.read(registered[0].0, &["jedan"]).await;
+    sqlx::query(
+        "UPDATE jobs SET state = 'dead', reason = 'x', attempts = 3 WHERE state = 'queued'",
+    )
+    .execute(&mut f.raw().await)
+    .await
+    .unwrap();
+    sqlx::query("UPDATE documents SET status = 'failed', reason = 'x'")
+        .execute(&mut f.raw().await)
+        .await
+        .unwrap();
+    // This one is under way again already.
+    documents
+        .retry(&f.scope, registered[1].0, NOW)
+        .await
+        .unwrap();
+    let jobs = f.store.jobs();
+    assert_eq!(jobs.counts(&f.scope).await.unwrap().dead, 2999);
+    assert_eq!(jobs.retry_failed(&f.scope, NOW).await.unwrap(), 2999);
+    let counts = jobs.counts(&f.scope).await.unwrap();
+    assert_eq!((counts.queued, counts.dead), (3000, 0));
+    let of_documents = f
+        .store
+        .workspaces()
+        .document_counts(&f.scope)
+        .await
+        .unwrap();
+    assert_eq!(
+        (of_documents.queued, of_documents.words, of_documents.failed),
+        (2999, 1, 0),
+        "what had its words goes on with its vectors"
+    );
+    let job = f.claim(JobType::Read).await;
+    assert_eq!((job.attempts, job.reason), (1, None));
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+    assert_eq!(jobs.retry_failed(&f.scope, NOW).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_batch_lasts_from_the_first_job_until_the_queue_is_empty() {
+    let f = Fixture::new().await;
+    let jobs = f.store.jobs();
+    let progress = async || jobs.batch_progress(&f.scope).await.unwrap();
+    let end = async |ms| jobs.end_batch(&f.scope, later(ms)).await.unwrap();
+    assert_eq!(progress().await, BatchProgress::default());
+    assert_eq!(end(0).await, None, "nothing was to be done");
+
+    let a = f.register("/a.pdf").await.id;
+    f.register("/b.pdf").await;
+    f.register("/c.pdf").await;
+    let keys = f.read(a, &["jedan", "dva"]).await.added;
+    let bad = f.claim(JobType::Read).await;
+    jobs.fail(&f.scope, Claim::from(&bad), "x", false, NOW)
+        .await
+        .unwrap();
+    let now = progress().await;
+    assert_eq!(
+        now,
+        BatchProgress {
+            started_at: Some(NOW),
+            unread: 1,
+            unread_bytes: 100,
+            words: 1,
+            failed: 1,
+            chunks: 2,
+            ..BatchProgress::default()
+        }
+    );
+    let claimed = f.claim(JobType::Read).await;
+    assert_eq!(end(10).await, None, "one is running");
+    jobs.cancel(&f.scope, claimed.id, NOW).await.unwrap();
+    assert_eq!(progress().await.unread, 0, "what is cancelled is out of it");
+    assert_eq!(end(10).await, None, "one is waiting");
+    f.embed(a, &keys).await;
+    let ended = BatchEnded {
+        indexed: 1,
+        failed: 1,
+        skipped: 0,
+        took: std::time::Duration::from_secs(7),
+    };
+    assert_eq!(end(7000).await, Some(ended));
+    assert_eq!(end(7000).await, None, "once");
+    assert_eq!(progress().await, BatchProgress::default());
+
+    jobs.retry_failed(&f.scope, later(9000)).await.unwrap();
+    let again = progress().await;
+    assert_eq!((again.unread, again.ready), (1, 0), "another batch");
+    assert_eq!(again.started_at, Some(later(9000)));
+    // A folder's regular scan brings nothing, and is no batch.
+    jobs.cancel_all(&f.scope, later(9000)).await.unwrap();
+    assert_eq!(end(9000).await, None, "nothing came of it");
+    let (folder, _) = f.store.folders().add(&f.scope, "/m", NOW).await.unwrap();
+    let scan = f.claim(JobType::Scan).await;
+    jobs.finish(&f.scope, Claim::from(&scan), NOW)
+        .await
+        .unwrap();
+    assert_eq!(end(9000).await, None, "{folder:?}");
+}
+
+/// A thousand files of which twenty are poison: ten kill their reader, ten the whole process.
+#[tokio::test]
+async fn poison_among_a_thousand_files_is_isolated() {
+    let mut f = Fixture::new().await;
+    let files: Vec<_> = (0..1020).map(|n| file(&format!("/{n}"))).collect();
+    let documents = f.store.documents();
+    documents.register_all(&f.scope, &files, NOW).await.unwrap();
+    let mut attempts = std::collections::HashMap::new();
+    let mut at = 0;
+    loop {
+        let Some(job) = claim_at(&f, at).await else {
+            let due = f.store.jobs().next_due(&JobType::ALL, later(at)).await;
+            let Some(due) = due.unwrap() else { break };
+            at = due.0 - NOW.0;
+            continue;
+        };
+        let claim = Claim::from(&job);
+        let JobKind::Read { document } = job.kind else {
+            f.store
+                .jobs()
+                .finish(&f.scope, claim, later(at))
+                .await
+                .unwrap();
+            continue;
+        };
+        let path = f.get(document).await.path;
+        let number: u32 = path[1..].parse().unwrap();
+        *attempts.entry(number).or_insert(0) += 1;
+        match number % 102 {
+            7 => {
+                f.store
+                    .jobs()
+                    .fail(&f.scope, claim, "The reader crashed", true, later(at))
+                    .await
+                    .unwrap();
+            }
+            50 => {
+                f.boot = BootId::generate();
+                f.store
+                    .jobs()
+                    .rescue_foreign(f.boot, later(at))
+                    .await
+                    .unwrap();
+            }
+            _ => {
+                f.store
+                    .documents()
+                    .skip(&f.scope, document, claim, "x", Problem::Empty, later(at))
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+    let counts = f.store.jobs().counts(&f.scope).await.unwrap();
+    assert_eq!(
+        (counts.done, counts.dead, counts.queued, counts.running),
+        (1000, 20, 0, 0)
+    );
+    let dead = JobQuery {
+        state: Some(JobState::Dead),
+        ..JobQuery::default()
+    };
+    for listed in f.store.jobs().list(&f.scope, &dead).await.unwrap().items {
+        let reason = listed.job.reason.unwrap();
+        assert!(
+            reason.contains("crashed") || reason.contains("3 times in a row"),
+            "{reason}"
+        );
+    }
+    for (number, times) in attempts {
+        let is_poison = matches!(number % 102, 7 | 50);
+        assert_eq!(times, if is_poison { 3 } else { 1 }, "file {number}");
+    }
+}
+
+#[tokio::test]
+async fn waiting_jobs_are_listed_in_the_order_of_their_turns() {
+    let f = Fixture::new().await;
+    let (folder, _) = f.store.folders().add(&f.scope, "/m", NOW).await.unwrap();
+    for n in 0..3 {
+        let new = in_folder(&format!("/m/{n}"), folder.id);
+        f.store
+            .documents()
+            .register(&f.scope, &new, NOW)
+            .await
+            .unwrap();
+    }
+    f.register("/hand").await;
+    let mut paths = Vec::new();
+    let mut query = JobQuery {
+        state: Some(JobState::Queued),
+        limit: 2,
+        ..JobQuery::default()
+    };
+    loop {
+        let page = f.store.jobs().list(&f.scope, &query).await.unwrap();
+        paths.extend(page.items.into_iter().map(|listed| listed.path));
+        query.cursor = page.next_cursor;
+        if query.cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(paths, ["/m", "/hand", "/m/0", "/m/1", "/m/2"]);
 }
 
 #[tokio::test]
@@ -336,6 +712,8 @@ async fn cancelling_makes_the_claim_stale_and_leaves_nothing_behind() {
     let embedding = f.claim(JobType::Embed).await;
     jobs.cancel(&f.scope, embedding.id, NOW).await.unwrap();
     assert_eq!(f.get(id).await.status, DocumentStatus::Words);
+    // However long ago that was.
+    jobs.prune(later(1)).await.unwrap();
     let recovery = jobs.rescue_foreign(BootId::generate(), NOW).await.unwrap();
     assert_eq!(recovery.jobs_added, 0);
     assert_eq!(f.store.check().await.unwrap().findings, []);
@@ -352,11 +730,13 @@ async fn retrying_does_not_run_a_thing_twice() {
         .unwrap();
     let fresh = f.store.documents().retry(&f.scope, id, NOW).await.unwrap();
     assert_ne!(fresh, dead.id);
-    let retried = jobs.retry(&f.scope, dead.id, NOW).await.unwrap();
-    assert_eq!(
-        retried.id, fresh,
-        "the one under way stands for the dead one"
+    let retried = jobs.retry(&f.scope, dead.id, NOW).await;
+    assert!(
+        matches!(retried, Err(Error::NotFound(_))),
+        "the one under way has taken the dead one's place"
     );
+    let counts = jobs.counts(&f.scope).await.unwrap();
+    assert_eq!(counts.dead, 0, "what is tried again is no failure");
     assert_eq!(jobs.counts(&f.scope).await.unwrap().queued, 1);
 }
 
@@ -390,21 +770,54 @@ async fn jobs_are_listed_newest_first_and_pruned_when_over() {
     let jobs = f.store.jobs();
     let (id, _) = f.ready("/a.pdf", &["jedan"]).await;
     f.register("/b.pdf").await;
-    let all = jobs.list(&f.scope, &JobQuery::default()).await.unwrap();
+    let list = async |query: JobQuery| jobs.list(&f.scope, &query).await.unwrap();
+    let all = list(JobQuery::default()).await.items;
     assert_eq!(all.len(), 3);
-    assert!(matches!(all[0].kind, JobKind::Read { document } if document != id));
-    let rest = JobQuery {
-        before: Some(all[0].id),
-        limit: 1,
-        ..JobQuery::default()
-    };
-    assert_eq!(jobs.list(&f.scope, &rest).await.unwrap(), all[1..2]);
+    assert!(matches!(all[0].job.kind, JobKind::Read { document } if document != id));
+    assert_eq!(
+        (all[0].title.as_deref(), all[0].path.as_str()),
+        (Some("b.pdf"), "/b.pdf")
+    );
+    let mut paged = Vec::new();
+    let mut cursor = None;
+    loop {
+        let query = JobQuery {
+            cursor,
+            limit: 1,
+            ..JobQuery::default()
+        };
+        let page = list(query).await;
+        assert_eq!(
+            page.items.len(),
+            1,
+            "the last page says that it is the last"
+        );
+        paged.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(paged, all);
     let of_document = JobQuery {
         document: Some(id),
-        states: vec![JobState::Done],
+        state: Some(JobState::Done),
         ..JobQuery::default()
     };
-    assert_eq!(jobs.list(&f.scope, &of_document).await.unwrap(), all[1..]);
+    assert_eq!(list(of_document).await.items, all[1..]);
+    let embeddings = JobQuery {
+        kind: Some(JobType::Embed),
+        ..JobQuery::default()
+    };
+    assert_eq!(list(embeddings).await.items, all[1..2]);
+    let wrong = JobQuery {
+        cursor: Some("x".into()),
+        ..JobQuery::default()
+    };
+    assert!(matches!(
+        jobs.list(&f.scope, &wrong).await,
+        Err(Error::BadCursor)
+    ));
 
     assert_eq!(jobs.prune(NOW).await.unwrap(), 0, "not older than now");
     assert_eq!(jobs.prune(later(1)).await.unwrap(), 2);

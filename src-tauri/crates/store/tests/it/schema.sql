@@ -93,6 +93,7 @@ CREATE TABLE documents (
     'unsupported', 'unreachable', 'reader_failed', 'partly_scanned', 'other'
 )),
 )), retitled INTEGER NOT NULL DEFAULT 0,
+)), batch INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, folder_id) REFERENCES folders (workspace_id, id) ON DELETE CASCADE
 ) STRICT;
@@ -224,6 +225,7 @@ CREATE TABLE workspaces (
     updated_at     INTEGER NOT NULL
 , generation INTEGER NOT NULL DEFAULT 1 CHECK (generation >= 1), last_generation INTEGER NOT NULL DEFAULT 1
     CHECK (last_generation >= 1)) STRICT;
+, paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)), batch INTEGER NOT NULL DEFAULT 1, batch_started_at INTEGER) STRICT;
 CREATE INDEX chat_permissions_by_granter ON chat_permissions (granted_by);
 CREATE INDEX chat_permissions_of_user ON chat_permissions (user_id);
 CREATE INDEX chats_by_use ON chats (workspace_id, pinned DESC, updated_at DESC, id DESC);
@@ -231,6 +233,8 @@ CREATE INDEX chats_of_owner ON chats (owner);
 CREATE UNIQUE INDEX chunks_of_document ON chunks (workspace_id, document_id, ordinal);
 CREATE INDEX chunks_unembedded ON chunks (workspace_id, document_id, ordinal, chunk_key)
     WHERE embedded = 0;
+CREATE INDEX documents_by_batch
+    ON documents (workspace_id, batch, status, size_bytes, chunk_count, embedded_count);
 CREATE INDEX documents_by_change ON documents (workspace_id, updated_at, id);
 CREATE INDEX documents_by_hash ON documents (workspace_id, content_hash);
 CREATE UNIQUE INDEX documents_by_path ON documents (workspace_id, path) WHERE origin <> 'upload';
@@ -247,12 +251,14 @@ CREATE UNIQUE INDEX jobs_active_of_document ON jobs (workspace_id, document_id, 
     WHERE document_id IS NOT NULL AND state IN ('queued', 'running');
 CREATE UNIQUE INDEX jobs_active_of_folder ON jobs (workspace_id, folder_id, kind)
     WHERE folder_id IS NOT NULL AND state IN ('queued', 'running');
+CREATE INDEX jobs_by_age ON jobs (workspace_id);
 CREATE INDEX jobs_by_state ON jobs (workspace_id, state);
 CREATE INDEX jobs_of_document ON jobs (workspace_id, document_id);
 CREATE INDEX jobs_of_folder ON jobs (workspace_id, folder_id);
 CREATE INDEX jobs_queue ON jobs (workspace_id, kind, priority DESC, deaths)
     WHERE state = 'queued';
 CREATE INDEX jobs_running ON jobs (lease_owner) WHERE state = 'running';
+CREATE INDEX jobs_waiting ON jobs (workspace_id, priority DESC) WHERE state = 'queued';
 CREATE INDEX messages_of_chat ON messages (workspace_id, chat_id, seq);
 CREATE INDEX messages_streaming ON messages (workspace_id, chat_id) WHERE status = 'streaming';
 CREATE INDEX users_of_workspace ON users (workspace_id);

@@ -1,0 +1,247 @@
+// @vitest-environment jsdom
+import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
+import { cleanup, render, screen, waitFor, within } from '@testing-library/react'
+import userEvent from '@testing-library/user-event'
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+
+import type { Api } from '../../api/client'
+import { ApiError } from '../../api/errors'
+import { ApiContext } from '../../api/queries'
+import type { Job, JobList, Workspace } from '../../api/types'
+import { Toasts } from '../../components/Toasts'
+import { I18nProvider } from '../../lib/i18n'
+import { NoticesProvider } from '../../lib/notices'
+import { PassageContext } from '../../lib/passage'
+import { testIds } from '../../lib/testids'
+import { PlatformContext, type Platform } from '../../platform'
+import { JobsPage, type Listed } from './JobsPage'
+
+const workspace = { id: 'w', name: 'Ured' } as Workspace
+
+const job = (n: number, more: Partial<Job> = {}): Job => ({
+  id: `j${n}`,
+  workspace_id: 'w',
+  kind: 'read',
+  document_id: `d${n}`,
+  folder_id: null,
+  title: `Spis ${n}`,
+  path: `/spisi/spis-${n}.pdf`,
+  state: 'queued',
+  stage: null,
+  progress: { done: 0, total: null },
+  eta_seconds: null,
+  priority: 0,
+  attempts: 0,
+  max_attempts: 3,
+  run_after: 0,
+  reason: null,
+  created_at: 0,
+  updated_at: 0,
+  ...more,
+})
+
+const page = (items: Job[], more: Partial<JobList> = {}): JobList => ({
+  items,
+  next_cursor: null,
+  counts: { queued: 0, running: 0, done: 0, dead: 0, cancelled: 0 },
+  progress: {
+    files_done: 0,
+    files_read: 0,
+    files_total: 0,
+    files_failed: 0,
+    chunks_done: 0,
+    chunks_total: 0,
+    eta_seconds: null,
+    paused: false,
+  },
+  ...more,
+})
+
+function show(overview: JobList | ApiError, listed: Job[] = [], shown: Listed = 'queued') {
+  const jobs = {
+    running: vi.fn(async () => {
+      if (overview instanceof ApiError) throw overview
+      return overview
+    }),
+    list: vi.fn(async () => {
+      if (overview instanceof ApiError) throw overview
+      return page(listed)
+    }),
+    pause: vi.fn(async () => undefined),
+    resume: vi.fn(async () => undefined),
+    cancel: vi.fn(async () => undefined),
+    retry: vi.fn(async () => undefined),
+    cancelAll: vi.fn(async () => ({ jobs: 7 })),
+    retryFailed: vi.fn(async () => ({ jobs: 2 })),
+    export: vi.fn(async () => 'record,path\r\n'),
+  }
+  const saveText = vi.fn(async () => true)
+  const open = vi.fn()
+  const onShow = vi.fn()
+  const cache = new QueryClient({ defaultOptions: { queries: { retry: false } } })
+  render(
+    <I18nProvider locale="en">
+      <PlatformContext value={{ saveText } as unknown as Platform}>
+        <ApiContext value={{ jobs } as unknown as Api}>
+          <QueryClientProvider client={cache}>
+            <NoticesProvider>
+              <PassageContext value={{ state: null, open, close: () => {} }}>
+                <JobsPage workspace={workspace} shown={shown} onShow={onShow} />
+                <Toasts />
+              </PassageContext>
+            </NoticesProvider>
+          </QueryClientProvider>
+        </ApiContext>
+      </PlatformContext>
+    </I18nProvider>,
+  )
+  return { jobs, saveText, open, onShow }
+}
+
+beforeAll(() => {
+  // Nothing is laid out here; the list wants to know how much of it is seen.
+  for (const side of ['clientWidth', 'clientHeight'] as const) {
+    Object.defineProperty(Element.prototype, side, { configurable: true, get: () => 600 })
+  }
+})
+afterEach(cleanup)
+
+const rows = () => screen.findAllByTestId(testIds.jobRow)
+
+describe('the job list', () => {
+  it('says how far the work is and how long it takes, by file', async () => {
+    const running = job(1, {
+      state: 'running',
+      stage: 'extracting',
+      progress: { done: 30, total: 90 },
+      eta_seconds: 130,
+      attempts: 2,
+    })
+    const { jobs } = show(
+      page([running], {
+        counts: { queued: 4999, running: 1, done: 12, dead: 0, cancelled: 0 },
+        progress: {
+          files_done: 2,
+          files_read: 12,
+          files_total: 5012,
+          files_failed: 0,
+          chunks_done: 40,
+          chunks_total: 90,
+          eta_seconds: 5400,
+          paused: false,
+        },
+      }),
+      [job(2), job(3)],
+    )
+    expect((await screen.findByText('12 of 5,012 files read')).textContent).toBeTruthy()
+    expect(screen.getByText('Time left: 1 h 30 min')).toBeTruthy()
+    await screen.findByText('Spis 2')
+    const [first, second] = await rows()
+    expect(first?.textContent).toContain('Spis 1')
+    expect(first?.textContent).toContain('30 of 90 · 2 min · attempt 2 of 3')
+    expect(second?.textContent, 'no ids').not.toContain('j2')
+    const waiting = screen.getByRole('button', { name: 'Waiting 4,999' })
+    expect(waiting.getAttribute('aria-pressed')).toBe('true')
+    await userEvent.click(screen.getByRole('button', { name: 'Cancel: Spis 1' }))
+    expect(jobs.cancel).toHaveBeenCalledExactlyOnceWith('w', 'j1')
+  })
+
+  it('does not invent a time left', async () => {
+    show(
+      page([], {
+        counts: { queued: 3, running: 0, done: 0, dead: 0, cancelled: 0 },
+        progress: { ...page([]).progress, files_total: 3 },
+      }),
+      [job(1)],
+    )
+    expect(await screen.findByText('Time left: not known yet')).toBeTruthy()
+  })
+
+  it('is paused, says so, and goes on', async () => {
+    const { jobs } = show(
+      page([], {
+        counts: { queued: 3, running: 0, done: 0, dead: 0, cancelled: 0 },
+        progress: { ...page([]).progress, files_total: 3, paused: true },
+      }),
+    )
+    expect((await screen.findByText(/^Paused\. Nothing is read/)).role ?? 'status').toBe('status')
+    await userEvent.click(screen.getByRole('button', { name: 'Resume' }))
+    expect(jobs.resume).toHaveBeenCalledExactlyOnceWith('w')
+  })
+
+  it('gives the reason of what failed, and tries it again', async () => {
+    const failed = job(4, { state: 'dead', reason: 'It needs a password.', attempts: 1 })
+    const { jobs, onShow, open } = show(
+      page([], { counts: { queued: 0, running: 0, done: 0, dead: 1, cancelled: 0 } }),
+      [failed],
+      'dead',
+    )
+    const [row] = await rows()
+    expect(within(row as HTMLElement).getByText('It needs a password.')).toBeTruthy()
+    await userEvent.click(screen.getByRole('button', { name: 'Try again: Spis 4' }))
+    expect(jobs.retry).toHaveBeenCalledExactlyOnceWith('w', 'j4')
+    await userEvent.click(screen.getByRole('button', { name: 'Retry all failed' }))
+    expect(jobs.retryFailed).toHaveBeenCalledExactlyOnceWith('w')
+    expect(await screen.findByText('2 files are tried again.')).toBeTruthy()
+    expect(onShow).toHaveBeenCalledWith('queued')
+    row?.focus()
+    await userEvent.keyboard('{Enter}')
+    expect(open).toHaveBeenCalledWith([
+      { documentId: 'd4', title: 'Spis 4', path: '/spisi/spis-4.pdf' },
+    ])
+  })
+
+  it('asks before it cancels everything', async () => {
+    const { jobs } = show(
+      page([], { counts: { queued: 7, running: 0, done: 0, dead: 0, cancelled: 0 } }),
+      [job(1), job(2)],
+    )
+    await rows()
+    await userEvent.click(screen.getByRole('button', { name: 'Cancel all' }))
+    expect(jobs.cancelAll).not.toHaveBeenCalled()
+    const asking = await screen.findByRole('alertdialog')
+    expect(within(asking).getByText('Cancel 7 tasks?')).toBeTruthy()
+    await userEvent.click(within(asking).getByRole('button', { name: 'Cancel all' }))
+    expect(jobs.cancelAll).toHaveBeenCalledExactlyOnceWith('w')
+  })
+
+  it('is used by the keyboard', async () => {
+    const { jobs } = show(
+      page([], { counts: { queued: 3, running: 0, done: 0, dead: 0, cancelled: 0 } }),
+      [job(1), job(2), job(3)],
+    )
+    const [first] = await rows()
+    first?.focus()
+    await userEvent.keyboard('{ArrowDown}')
+    await waitFor(() => expect(document.activeElement?.textContent).toContain('Spis 2'))
+    await userEvent.keyboard('{Delete}')
+    expect(jobs.cancel).toHaveBeenCalledExactlyOnceWith('w', 'j2')
+  })
+
+  it('is empty with a word on what would stand there', async () => {
+    show(page([]))
+    expect(await screen.findByText('Nothing waits')).toBeTruthy()
+    expect(screen.getByText('Nothing to do.')).toBeTruthy()
+    const disabled = (name: string) =>
+      (screen.getByRole('button', { name }) as HTMLButtonElement).disabled
+    expect([disabled('Cancel all'), disabled('Retry all failed')]).toEqual([true, true])
+  })
+
+  it('says what to do when the list cannot be had', async () => {
+    const { jobs } = show(new ApiError('INTERNAL', 'The list could not be read.', 'See the log.'))
+    expect(await screen.findByText('The list could not be read.')).toBeTruthy()
+    expect(screen.getByText('See the log.')).toBeTruthy()
+    await userEvent.click(screen.getByRole('button', { name: 'Try again' }))
+    expect(jobs.running).toHaveBeenCalledTimes(2)
+  })
+
+  it('is saved as a file', async () => {
+    const { jobs, saveText } = show(page([]))
+    await userEvent.click(await screen.findByRole('button', { name: 'Export' }))
+    await userEvent.click(await screen.findByText('What happened to every file (CSV)'))
+    await waitFor(() =>
+      expect(saveText).toHaveBeenCalledExactlyOnceWith('docent-Ured.csv', 'record,path\r\n'),
+    )
+    expect(jobs.export).toHaveBeenCalledExactlyOnceWith('w', 'csv')
+  })
+})
