@@ -547,10 +547,14 @@ impl Engine {
             }
             Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
         }
-        let max_tokens = chunk_tokens(self.config().chunk_tokens, open.embedder.as_ref());
+        let options = ChunkOptions {
+            max_tokens: chunk_tokens(self.config().chunk_tokens, open.embedder.as_ref()),
+            overlap_tokens: self.config().chunk_overlap_tokens,
+            ..ChunkOptions::default()
+        };
         let title = own_title(&extracted);
         let content = blocking("cutting a document into chunks", move || {
-            content_of(extracted, title, format, hash, max_tokens, tokens.as_ref())
+            content_of(extracted, title, format, hash, &options, tokens.as_ref())
         })
         .await?;
         let replaced = self
@@ -1080,14 +1084,10 @@ fn content_of(
     title: Option<String>,
     format: Format,
     hash: docent_domain::ContentHash,
-    max_tokens: usize,
+    options: &ChunkOptions,
     tokens: &dyn TokenCounter,
 ) -> Result<DocumentContent> {
-    let options = ChunkOptions {
-        max_tokens,
-        ..ChunkOptions::default()
-    };
-    let chunks = docent_ingest::chunk(&extracted, &options, &CountedBy(tokens));
+    let chunks = docent_ingest::chunk(&extracted, options, &CountedBy(tokens));
     let layout_json = serde_json::to_string(&Layout {
         blocks: extracted.blocks,
     })

@@ -53,7 +53,7 @@ pub fn chunk(extracted: &Extracted, options: &ChunkOptions, tokens: &dyn Tokens)
     for unit in pack(sections(&pieces, &text), &pieces, &text, options) {
         let atoms = atoms(&pieces[unit.pieces.clone()], &text, options);
         for range in partition(&atoms, options) {
-            let bytes = overlapped(&atoms, &range, options);
+            let bytes = overlapped(&atoms, &range, &text, options);
             let mut path = unit.path.clone();
             path.extend(table_header(&pieces, &bytes, &text));
             chunks.extend(make(extracted, &text, bytes, path));
@@ -473,24 +473,35 @@ fn partition(atoms: &[Atom], options: &ChunkOptions) -> Vec<Range<usize>> {
     ranges
 }
 
-/// The bytes of a chunk, begun a little earlier if chunks of a section overlap.
-fn overlapped(atoms: &[Atom], range: &Range<usize>, options: &ChunkOptions) -> Range<usize> {
+/// The bytes of a chunk, begun a little earlier if chunks of a section overlap: by whole atoms, and
+/// by the last sentences of the one that is too large.
+fn overlapped(
+    atoms: &[Atom],
+    range: &Range<usize>,
+    text: &Measured<'_>,
+    options: &ChunkOptions,
+) -> Range<usize> {
     let Some(last) = range.end.checked_sub(1).and_then(|index| atoms.get(index)) else {
         return 0..0;
     };
-    let mut size: usize = atoms[range.clone()].iter().map(|atom| atom.tokens).sum();
-    let mut repeated = 0;
-    let mut start = range.start;
-    while start > 0 {
-        let atom = &atoms[start - 1];
-        repeated += atom.tokens;
-        size += atom.tokens;
-        if repeated > options.overlap_tokens || size > options.max_tokens {
+    let size: usize = atoms[range.clone()].iter().map(|atom| atom.tokens).sum();
+    let mut room = options.overlap_tokens.min(options.max_tokens - size);
+    let mut start = atoms[range.start].bytes.start;
+    for atom in atoms[..range.start].iter().rev() {
+        if atom.tokens > room {
+            let sentences = sentence_starts(&text.text[atom.bytes.clone()]);
+            start = sentences
+                .into_iter()
+                .map(|sentence| atom.bytes.start + sentence)
+                .find(|at| text.tokens_in(&(*at..atom.bytes.end)) <= room)
+                .filter(|_| room > 0)
+                .unwrap_or(start);
             break;
         }
-        start -= 1;
+        room -= atom.tokens;
+        start = atom.bytes.start;
     }
-    atoms[start].bytes.start..last.bytes.end
+    start..last.bytes.end
 }
 
 /// For a chunk that begins inside a table: the row that names its columns.
