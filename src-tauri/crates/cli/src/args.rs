@@ -193,6 +193,8 @@ pub enum Benchmark {
     FollowUp,
     /// Search among 100,000 passages; the first run embeds them
     Retrieval,
+    /// Real documents of every format against independent readers; not measured unless named
+    Formats,
 }
 
 #[derive(Debug, Args)]

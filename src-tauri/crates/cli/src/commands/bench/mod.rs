@@ -5,6 +5,7 @@
 //! round, so that a machine that is busy for a while disturbs both alike. One module per benchmark.
 
 mod follow_up;
+mod formats;
 mod generation;
 mod ingest;
 mod machine;
@@ -87,7 +88,8 @@ pub async fn run(settings: &Settings, output: Output, command: Bench) -> Result<
         )
     })?;
     let names: &[Benchmark] = if command.names.is_empty() {
-        // The one that may take long the first time comes last.
+        // The one that may take long the first time comes last. `formats` wants documents of its
+        // own and is measured on request.
         &[
             Benchmark::Generation,
             Benchmark::FollowUp,
@@ -146,6 +148,7 @@ const fn label(name: Benchmark) -> &'static str {
         Benchmark::Words => "words",
         Benchmark::FollowUp => "follow-up",
         Benchmark::Retrieval => "retrieval",
+        Benchmark::Formats => "formats",
     }
 }
 
@@ -157,6 +160,7 @@ async fn measure(stage: &Stage, name: Benchmark) -> Result<Report, Failure> {
         Benchmark::Words => words::measure(stage).await,
         Benchmark::FollowUp => follow_up::measure(stage).await,
         Benchmark::Retrieval => retrieval::measure(stage).await,
+        Benchmark::Formats => formats::measure(stage).await,
     }?;
     report.benchmark = label(name);
     report.load_before = load;
