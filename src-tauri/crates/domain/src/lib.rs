@@ -10,6 +10,7 @@ pub mod folder;
 pub mod ids;
 pub mod job;
 pub mod language;
+pub mod place;
 pub mod position;
 pub mod tenancy;
 pub mod time;
@@ -28,6 +29,7 @@ pub use ids::{
 };
 pub use job::{Job, JobKind, JobState, Progress, Stage};
 pub use language::Language;
+pub use place::{ATTACHMENT_HEADING, Place, SHEET_HEADING};
 pub use position::{PageBox, Span};
 pub use tenancy::{AccessLevel, ChatPermission, FeatureFlag, Limit, Plan, User, UserRole};
 pub use time::Timestamp;

@@ -1098,7 +1098,7 @@ fn content_of(
         language: Some(language::of_document(&extracted.text)),
         title,
         format: Some(format),
-        page_count: (!extracted.pages.is_empty()).then_some(extracted.pages.len() as u32),
+        page_count: (format == Format::Pdf).then_some(extracted.pages.len() as u32),
         text: extracted.text,
         layout_json,
         chunks,

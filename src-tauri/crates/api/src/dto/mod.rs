@@ -24,8 +24,9 @@ pub use models::{
     ComponentHealth, Health, HealthStatus, Installed, ModelInfo, ModelState, ModelStatus, Status,
 };
 pub use query::{
-    Citation, Expansion, LanguageChoice, QueryRequest, QueryResponse, QueryRetrieved, QueryRevised,
-    QueryStarted, QueryToken, RetrievalStage, SearchHit, SearchParameters, SearchResponse, Timings,
+    Citation, Expansion, LanguageChoice, Place, QueryRequest, QueryResponse, QueryRetrieved,
+    QueryRevised, QueryStarted, QueryToken, RetrievalStage, SearchHit, SearchParameters,
+    SearchResponse, Timings,
 };
 pub use workspaces::{
     Folder, FolderState, NewFolder, NewWorkspace, Plan, Workspace, WorkspacePatch, WorkspaceStatus,
