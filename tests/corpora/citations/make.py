@@ -221,10 +221,11 @@ def converted():
     columns = OxmlElement("w:cols")
     columns.set(qn("w:num"), "2")
     section._sectPr.append(columns)
-    for heading, paragraphs in (HR + EN) * 3:
-        document.add_heading(heading, 1)
-        for paragraph in paragraphs:
-            document.add_paragraph(paragraph)
+    for number in (1, 2, 3):
+        for heading, paragraphs in HR + EN:
+            document.add_heading(f"{heading} {number}", 1)
+            for paragraph in paragraphs:
+                document.add_paragraph(f"{paragraph} (broj {number})")
     document.add_paragraph("Zadnja vijest: kantina se otvara u ponedjeljak.")
     document.save(os.path.join(work, "vijesti.docx"))
     subprocess.run(

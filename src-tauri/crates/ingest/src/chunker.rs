@@ -502,7 +502,9 @@ fn overlapped(
         return 0..0;
     };
     let size: usize = atoms[range.clone()].iter().map(|atom| atom.tokens).sum();
-    let mut room = options.overlap_tokens.min(options.max_tokens - size);
+    let mut room = options
+        .overlap_tokens
+        .min(options.max_tokens.saturating_sub(size));
     let mut start = atoms[range.start].bytes.start;
     for atom in atoms[..range.start].iter().rev() {
         if atom.tokens > room {
