@@ -2,6 +2,7 @@
 //! that are full, and processes that are killed again and again.
 
 mod bad_input;
+mod citations;
 mod crashes;
 mod full_disk;
 mod program;

@@ -59,7 +59,7 @@ impl From<&Citation> for Passage {
             start: citation.span.start,
             end: citation.span.end,
             page: citation.page,
-            place: citation.place,
+            place: citation.place.clone(),
             score: citation.score,
         }
     }

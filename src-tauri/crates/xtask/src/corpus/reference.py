@@ -106,12 +106,8 @@ def pptx(path):
     return "\n".join(words), {"slides": slides, "tables": tables}
 
 
-def shown(value):
-    """Only what doesn't hang on a number format: texts, and whole numbers."""
-    return "" if value is None else str(value)
-
-
 def xlsx(path):
+    """Texts alone, here as in the other spreadsheets: how a number shows hangs on its format."""
     import openpyxl
 
     book = openpyxl.load_workbook(path, data_only=True)
@@ -230,7 +226,7 @@ def from_html(markup):
     soup = BeautifulSoup(markup, "lxml")
     for each in soup(["script", "style", "template", "head", "noscript"]):
         each.decompose()
-    for comment in soup(text=lambda t: isinstance(t, Comment)):
+    for comment in soup(string=lambda text: isinstance(text, Comment)):
         comment.extract()
     # A separator only where a browser breaks the line.
     for block in soup(
@@ -245,8 +241,17 @@ def from_html(markup):
 
 
 def html(path):
+    """Navigation is not what a page says; what the page marks as its content is."""
+    from bs4 import BeautifulSoup
+
     with open(path, "rb") as file:
-        return from_html(file.read())
+        soup = BeautifulSoup(file.read(), "lxml")
+    for each in soup.select(
+        "nav, footer, [role=navigation], [role=contentinfo], [role=search], [role=banner], [role=menu]"
+    ):
+        each.decompose()
+    content = soup.select_one("main, [role=main]") or soup
+    return from_html(str(content))
 
 
 def epub(path):
