@@ -424,7 +424,10 @@ fn cut(bytes: &Range<usize>, text: &Measured<'_>, max: usize) -> Vec<Range<usize
         let earliest = token + (size / 2).max(1);
         let usable = |index: &usize| {
             let at = tokens[*index] as usize;
-            at > start && text.text.is_char_boundary(at)
+            // A token that is only the space before a word begins where the word's next one does;
+            // they stay together, or the rest would count one more than it was taken for.
+            let is_first = tokens[*index - 1] < tokens[*index];
+            is_first && at > start && text.text.is_char_boundary(at)
         };
         let next = (earliest..=latest)
             .rev()
@@ -564,7 +567,8 @@ mod tests {
     use super::*;
     use crate::extracted::Assembler;
 
-    /// Words, and every fourth letter of long ones, as subword tokenizers do.
+    /// Words, and every fourth letter of long ones, as subword tokenizers do. Brackets have the space
+    /// before them as a token of its own, as rare characters have.
     struct Words;
 
     impl Tokens for Words {
@@ -572,6 +576,9 @@ mod tests {
             let mut tokens = Vec::new();
             for word in text.split_whitespace() {
                 let start = word.as_ptr() as usize - text.as_ptr() as usize;
+                if word.starts_with(['(', '«']) {
+                    tokens.push((start.saturating_sub(1), start));
+                }
                 let mut bounds: Vec<usize> =
                     word.char_indices().step_by(4).map(|(at, _)| at).collect();
                 bounds.push(word.len());

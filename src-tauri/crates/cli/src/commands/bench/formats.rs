@@ -192,11 +192,6 @@ async fn of_format(
     Ok(figures)
 }
 
-async fn delete(engine: &std::sync::Arc<Engine>, scope: &WorkspaceScope) -> Result<(), Failure> {
-    engine.delete_workspace(scope).await?;
-    Ok(())
-}
-
 fn count(
     figures: &mut FormatFigures,
     text: &docent_engine::DocumentText,
@@ -285,6 +280,7 @@ fn report(table: BTreeMap<String, FormatFigures>) -> Report {
         "million",
         "cpu s",
         "MB/s",
+        "words",
         "recall",
         "precis",
         "order",
@@ -295,7 +291,7 @@ fn report(table: BTreeMap<String, FormatFigures>) -> Report {
             value.map_or_else(|| "-".to_owned(), |value| format!("{value:.4}"))
         };
         report = report.note(format!(
-            "{name:<6} {:>5} {:>5} {:>7} {:>9} {:>8.2} {:>7.1} {:>7.1}  {:>7} {:>7} {:>6} {:>6} {:>6} {:>6}",
+            "{name:<6} {:>5} {:>5} {:>7} {:>9} {:>8.2} {:>7.1} {:>7.1}  {:>7} {:>6} {:>6} {:>6} {:>6}",
             figures.files,
             figures.read,
             figures.refused.values().sum::<usize>(),
