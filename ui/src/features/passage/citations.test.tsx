@@ -89,6 +89,23 @@ it('marks a quotation in a cell of a row, and nothing else', () => {
   expect(marksOf({ document, passage, quote: 'Odjel' }).quoted).toBe('')
 })
 
+it('scrolls to the mark of a short document when it opens', () => {
+  const scrolled = vi.fn()
+  Element.prototype.scrollIntoView = scrolled
+  const text = 'prvi\n\ndrugi'
+  render(
+    <I18nProvider locale="en">
+      <TextView
+        document={{ title: 'a', format: 'text', text, blocks: [] }}
+        mark={{ start: 6, end: 11 }}
+        quote={null}
+        opened={1}
+      />
+    </I18nProvider>,
+  )
+  expect(scrolled).toHaveBeenCalled()
+})
+
 const file = process.env['DOCENT_CITATIONS']
 
 it.runIf(file)('writes the marks of the golden citations', () => {
