@@ -567,8 +567,7 @@ mod tests {
     use super::*;
     use crate::extracted::Assembler;
 
-    /// Words, and every fourth letter of long ones, as subword tokenizers do. Brackets have the space
-    /// before them as a token of its own, as rare characters have.
+    /// Words, and every fourth letter of long ones, as subword tokenizers do.
     struct Words;
 
     impl Tokens for Words {
@@ -576,9 +575,6 @@ mod tests {
             let mut tokens = Vec::new();
             for word in text.split_whitespace() {
                 let start = word.as_ptr() as usize - text.as_ptr() as usize;
-                if word.starts_with(['(', '«']) {
-                    tokens.push((start.saturating_sub(1), start));
-                }
                 let mut bounds: Vec<usize> =
                     word.char_indices().step_by(4).map(|(at, _)| at).collect();
                 bounds.push(word.len());
@@ -852,6 +848,37 @@ mod tests {
                     covered[index] || char.is_whitespace(),
                     "seed {seed}: {char:?} at {index} is lost"
                 );
+            }
+        }
+    }
+
+    /// The space before a word is a token of its own, as it is before rare characters.
+    struct SpacesApart;
+
+    impl Tokens for SpacesApart {
+        fn token_offsets(&self, text: &str) -> Vec<(usize, usize)> {
+            let words = text.split_whitespace();
+            words
+                .flat_map(|word| {
+                    let start = word.as_ptr() as usize - text.as_ptr() as usize;
+                    [
+                        (start.saturating_sub(1), start),
+                        (start, start + word.len()),
+                    ]
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn tokens_that_begin_together_are_not_cut_apart() {
+        let extracted = document(&[(BlockKind::Paragraph, &"┌ ".repeat(500))]);
+        for max in 2..40 {
+            let chunks = chunk(&extracted, &options(max, 0, 1), &SpacesApart);
+            for chunk in chunks {
+                let count = SpacesApart.token_offsets(&chunk.text).len();
+                assert!(count <= max, "{count} > {max}");
+                assert_eq!(chunk.token_count as usize, count);
             }
         }
     }
