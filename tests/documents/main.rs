@@ -3,6 +3,7 @@
 //! disk of documents that were deleted.
 
 mod bad_input;
+mod citations;
 mod crashes;
 mod deletion;
 mod disk;

@@ -730,6 +730,7 @@ export interface components {
              */
             page: number | null;
             path: string;
+            place: components["schemas"]["Place"] | null;
             /** Format: float */
             score: number;
             span: components["schemas"]["Span"];
@@ -1048,6 +1049,40 @@ export interface components {
             /** Format: float */
             top: number;
         };
+        /** @description Where a passage stands. Pages, slides, rows and columns count from 1; the last one is within. */
+        Place: {
+            /** Format: int32 */
+            first: number;
+            /** @enum {string} */
+            kind: "pages";
+            /** Format: int32 */
+            last: number;
+        } | {
+            /** Format: int32 */
+            first: number;
+            /** @enum {string} */
+            kind: "slides";
+            /** Format: int32 */
+            last: number;
+        } | {
+            /** Format: int32 */
+            first_row: number;
+            /** @enum {string} */
+            kind: "cells";
+            /** Format: int32 */
+            last_row: number;
+            /** @description Such as `A5:F12`; `null` for a document that was read before ranges were kept. */
+            range: string | null;
+            /** @description `null` in CSV. */
+            sheet: string | null;
+        } | {
+            /** @enum {string} */
+            kind: "message";
+        } | {
+            /** @enum {string} */
+            kind: "attachment";
+            name: string;
+        };
         /** @enum {string} */
         Plan: "local" | "free" | "pro";
         /**
@@ -1164,6 +1199,7 @@ export interface components {
             /** Format: int32 */
             page: number | null;
             path: string;
+            place: components["schemas"]["Place"] | null;
             /**
              * Format: int32
              * @description From 1.

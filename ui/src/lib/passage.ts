@@ -4,6 +4,8 @@
  */
 import { createContext, useContext } from 'react'
 
+import type { Place } from './place'
+
 /** In fractions of the page's width and height, origin at the top left; pages count from 1. */
 export interface PageBox {
   page: number
@@ -27,6 +29,7 @@ export interface PassageTarget {
     /** What the answer quotes of it, word for word. */
     quote?: string
     page: number | null
+    place: Place | null
     boxes: readonly PageBox[]
   }
 }
@@ -62,6 +65,7 @@ interface Cited {
   text: string
   span: { start: number; end: number }
   page?: number | null
+  place?: Place | null
   boxes: readonly PageBox[]
 }
 
@@ -77,6 +81,7 @@ export function targetOf(citation: Cited, numbered = true, quote?: string): Pass
       text: citation.text,
       ...(quote && { quote }),
       page: citation.page ?? null,
+      place: citation.place ?? null,
       boxes: citation.boxes,
     },
   }

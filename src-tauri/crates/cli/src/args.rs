@@ -201,6 +201,8 @@ pub enum Benchmark {
     Retrieval,
     /// Comparing a tree of 200,000 files with what is known of it
     Folder,
+    /// Real documents of every format against independent readers; not measured unless named
+    Formats,
 }
 
 #[derive(Debug, Args)]

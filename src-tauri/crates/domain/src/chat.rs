@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ChatId, ChunkKey, DocumentId, Language, MessageId, PageBox, Span, Timestamp, UserId,
+    ChatId, ChunkKey, DocumentId, Language, MessageId, PageBox, Place, Span, Timestamp, UserId,
     WorkspaceId,
 };
 
@@ -105,8 +105,12 @@ pub struct Citation {
     /// Empty once the document was removed.
     pub text: String,
     pub span: Span,
+    /// Of a PDF.
     pub page: Option<u32>,
     pub boxes: Vec<PageBox>,
+    /// Page, slide, cells or part of a message. Answers of earlier versions have none.
+    #[serde(default)]
+    pub place: Option<Place>,
     pub score: f32,
 }
 
@@ -114,6 +118,7 @@ impl Citation {
     /// Leaves what names the document and nothing of what it says.
     pub fn forget_text(&mut self) {
         self.text.clear();
+        self.place = self.place.take().and_then(Place::without_names);
         if let Some((document, _headings)) = self.title.split_once(TITLE_SEPARATOR) {
             self.title = document.to_owned();
         }

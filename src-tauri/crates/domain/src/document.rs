@@ -205,12 +205,25 @@ pub struct NewChunk {
     pub text: String,
     /// Headings above the chunk, outermost first.
     pub heading_path: Vec<String>,
-    /// First page, 1-based, for paged formats.
+    /// First page, slide, sheet or part of a message, 1-based, for formats that have them.
     pub page: Option<u32>,
-    /// Where the chunk stands on its pages, line by line; empty for formats without pages.
+    /// Where the chunk stands on its pages, line by line. Of a presentation, its slides as a whole;
+    /// of a sheet, the cells: first column, first row, last column and last row, 1-based. Empty for
+    /// other formats.
     pub boxes: Vec<PageBox>,
     /// In the embedder's tokens, without the header that goes in front of it.
     pub token_count: u32,
+}
+
+impl NewChunk {
+    /// Leaves `page` and `boxes` to documents with pages that can be drawn; [`crate::Place`] says
+    /// for the others what they stand for.
+    pub fn keep_pages_of(&mut self, format: Option<Format>) {
+        if format != Some(Format::Pdf) {
+            self.page = None;
+            self.boxes.clear();
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -10,6 +10,7 @@ pub mod folder;
 pub mod ids;
 pub mod job;
 pub mod language;
+pub mod place;
 pub mod position;
 pub mod problem;
 pub mod tenancy;
@@ -29,6 +30,7 @@ pub use ids::{
 };
 pub use job::{Job, JobKind, JobState, JobType, Progress, Stage};
 pub use language::Language;
+pub use place::{ATTACHMENT_HEADING, Place, SHEET_HEADING};
 pub use position::{PageBox, Span};
 pub use problem::{Problem, ProblemCount};
 pub use tenancy::{AccessLevel, ChatPermission, FeatureFlag, Limit, Plan, User, UserRole};

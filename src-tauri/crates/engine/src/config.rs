@@ -19,6 +19,9 @@ pub struct Config {
     /// Largest chunk in tokens of the embedder, for documents read from now on. Smaller chunks are
     /// found more precisely, larger ones carry more of their context.
     pub chunk_tokens: usize,
+    /// How much of a chunk's end the next chunk of its section repeats, at most, in the same tokens:
+    /// whole sentences, rows or lines.
+    pub chunk_overlap_tokens: usize,
     /// Context of the local generator in tokens, prompt and answer together. Its memory grows with
     /// it: about 28 KB a token for Qwen2.5-1.5B.
     pub context_tokens: usize,
@@ -85,6 +88,7 @@ impl Default for Config {
             generator: "qwen2.5-coder-1.5b-instruct".into(),
             embedder: "multilingual-e5-small".into(),
             chunk_tokens: 256,
+            chunk_overlap_tokens: 0,
             context_tokens: 6144,
             passage_tokens: 1100,
             follow_up_passage_tokens: 180,
@@ -136,6 +140,9 @@ impl Config {
         let refuse = |what: &str| Err(Error::invalid(format!("{}: {what}", file.display())));
         if self.chunk_tokens < 32 {
             return refuse("chunk_tokens must be at least 32");
+        }
+        if self.chunk_overlap_tokens * 2 > self.chunk_tokens {
+            return refuse("chunk_overlap_tokens must not be more than half of chunk_tokens");
         }
         if !(1024..=131_072).contains(&self.context_tokens) {
             return refuse("context_tokens must be between 1024 and 131072");

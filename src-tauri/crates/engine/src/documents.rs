@@ -252,8 +252,12 @@ impl Engine {
         scope: &WorkspaceScope,
         id: DocumentId,
     ) -> Result<Vec<Chunk>> {
-        self.document(scope, id).await?;
-        Ok(self.store().chunks().of_document(scope, id).await?)
+        let format = self.document(scope, id).await?.format;
+        let mut chunks = self.store().chunks().of_document(scope, id).await?;
+        for chunk in &mut chunks {
+            chunk.content.keep_pages_of(format);
+        }
+        Ok(chunks)
     }
 
     /// The file itself, for a viewer.

@@ -849,12 +849,16 @@ impl Engine {
             }
             Err(refusal) => return self.refuse(scope, claim, document, &refusal).await,
         }
-        let max_tokens = chunk_tokens(self.config().chunk_tokens, open.embedder.as_ref());
+        let options = ChunkOptions {
+            max_tokens: chunk_tokens(self.config().chunk_tokens, open.embedder.as_ref()),
+            overlap_tokens: self.config().chunk_overlap_tokens,
+            ..ChunkOptions::default()
+        };
         let title = own_title(&extracted);
         self.reader()
             .note_live(claim.job, Stage::Chunking, Progress::default());
         let content = blocking("cutting a document into chunks", move || {
-            content_of(extracted, title, format, hash, max_tokens, tokens.as_ref())
+            content_of(extracted, title, format, hash, &options, tokens.as_ref())
         });
         let content = unless(cancel, content).await?;
         let replaced = self
@@ -1507,14 +1511,10 @@ fn content_of(
     title: Option<String>,
     format: Format,
     hash: docent_domain::ContentHash,
-    max_tokens: usize,
+    options: &ChunkOptions,
     tokens: &dyn TokenCounter,
 ) -> Result<DocumentContent> {
-    let options = ChunkOptions {
-        max_tokens,
-        ..ChunkOptions::default()
-    };
-    let chunks = docent_ingest::chunk(&extracted, &options, &CountedBy(tokens));
+    let chunks = docent_ingest::chunk(&extracted, options, &CountedBy(tokens));
     let layout_json = serde_json::to_string(&Layout {
         blocks: extracted.blocks,
     })
@@ -1526,7 +1526,7 @@ fn content_of(
         language: Some(language::of_document(&extracted.text)),
         title,
         format: Some(format),
-        page_count: (!extracted.pages.is_empty()).then_some(extracted.pages.len() as u32),
+        page_count: (format == Format::Pdf).then_some(extracted.pages.len() as u32),
         text: extracted.text,
         layout_json,
         chunks,
@@ -1758,6 +1758,7 @@ mod tests {
                     token_count: 1,
                 }],
                 note: None,
+                problem: None,
             };
             let claim = Claim::from(&job);
             let replaced = documents.replace_content(&scope, document, claim, &content, now);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use docent_domain::{Citation, Language, TITLE_SEPARATOR, WorkspaceScope};
+use docent_domain::{Citation, Language, Place, TITLE_SEPARATOR, WorkspaceScope};
 use docent_inference::EmbedKind;
 use tokio_util::sync::CancellationToken;
 
@@ -191,7 +191,10 @@ impl Engine {
             let Some(passage) = by_key.remove(&scored.key) else {
                 continue;
             };
-            let content = passage.chunk.content;
+            let format = passage.format;
+            let mut content = passage.chunk.content;
+            let place = format.and_then(|format| Place::of(format, &content));
+            content.keep_pages_of(format);
             citations.push(Citation {
                 n: citations.len() as u32 + 1,
                 used: false,
@@ -203,6 +206,7 @@ impl Engine {
                 span: content.span,
                 page: content.page,
                 boxes: content.boxes,
+                place,
                 score: scored.score,
             });
         }

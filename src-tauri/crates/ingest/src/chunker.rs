@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use docent_domain::{NewChunk, Span};
 
-use crate::extracted::{Block, BlockKind, Extracted, boxes_of};
+use crate::extracted::{Block, BlockKind, Extracted, PageLayout, boxes_of};
 use crate::sentences::sentence_starts;
 
 /// Sizes are in tokens of the embedder in use.
@@ -50,12 +50,14 @@ pub fn chunk(extracted: &Extracted, options: &ChunkOptions, tokens: &dyn Tokens)
         ..*options
     };
     let mut chunks = Vec::new();
-    for unit in pack(sections(&pieces, &text), &pieces, &text, options) {
+    let headers = headers(&pieces);
+    let sections = sections(&pieces, &text);
+    for unit in pack(sections, &pieces, &text, &extracted.pages, options) {
         let atoms = atoms(&pieces[unit.pieces.clone()], &text, options);
         for range in partition(&atoms, options) {
-            let bytes = overlapped(&atoms, &range, options);
+            let bytes = overlapped(&atoms, &range, &text, options);
             let mut path = unit.path.clone();
-            path.extend(table_header(&pieces, &bytes, &text));
+            path.extend(table_header(&pieces, &headers, &bytes, &text));
             chunks.extend(make(extracted, &text, bytes, path));
         }
     }
@@ -84,7 +86,11 @@ fn make(
         span,
         text: slice.to_owned(),
         heading_path,
-        page: extracted.pages.get(first).map(|page| page.page),
+        page: extracted
+            .pages
+            .get(first)
+            .filter(|page| page.span.start < span.end)
+            .map(|page| page.page),
         boxes,
         token_count: text.tokens_in(&(start..end)) as u32,
     })
@@ -291,8 +297,18 @@ fn pack(
     sections: Vec<Section>,
     pieces: &[Piece],
     text: &Measured<'_>,
+    pages: &[PageLayout],
     options: &ChunkOptions,
 ) -> Vec<Section> {
+    // Sheets and parts of a message stay apart: a passage is of one of them.
+    let part_of = |section: &Section| -> usize {
+        if pages.first().is_none_or(|page| page.kind.runs_on()) {
+            return 0;
+        }
+        let start = pieces.get(section.pieces.start);
+        let at = start.map_or(0, |piece| text.char_at(piece.bytes.start));
+        pages.partition_point(|page| page.span.end <= at)
+    };
     let size = |range: &Range<usize>| -> usize {
         let (Some(first), Some(last)) = (pieces.get(range.start), pieces.get(range.end - 1)) else {
             return 0;
@@ -306,6 +322,7 @@ fn pack(
             let small = *last_tokens < options.min_tokens || tokens < options.min_tokens;
             let together = last.pieces.start..section.pieces.end;
             if small
+                && part_of(last) == part_of(&section)
                 && *last_tokens + tokens <= options.max_tokens
                 && size(&together) <= options.max_tokens
                 && let Some(shared) = shared_path(&last.path, &section.path)
@@ -407,7 +424,10 @@ fn cut(bytes: &Range<usize>, text: &Measured<'_>, max: usize) -> Vec<Range<usize
         let earliest = token + (size / 2).max(1);
         let usable = |index: &usize| {
             let at = tokens[*index] as usize;
-            at > start && text.text.is_char_boundary(at)
+            // A token that is only the space before a word begins where the word's next one does;
+            // they stay together, or the rest would count one more than it was taken for.
+            let is_first = tokens[*index - 1] < tokens[*index];
+            is_first && at > start && text.text.is_char_boundary(at)
         };
         let next = (earliest..=latest)
             .rev()
@@ -473,38 +493,68 @@ fn partition(atoms: &[Atom], options: &ChunkOptions) -> Vec<Range<usize>> {
     ranges
 }
 
-/// The bytes of a chunk, begun a little earlier if chunks of a section overlap.
-fn overlapped(atoms: &[Atom], range: &Range<usize>, options: &ChunkOptions) -> Range<usize> {
+/// The bytes of a chunk, begun a little earlier if chunks of a section overlap: by whole atoms, and
+/// by the last sentences of the one that is too large.
+fn overlapped(
+    atoms: &[Atom],
+    range: &Range<usize>,
+    text: &Measured<'_>,
+    options: &ChunkOptions,
+) -> Range<usize> {
     let Some(last) = range.end.checked_sub(1).and_then(|index| atoms.get(index)) else {
         return 0..0;
     };
-    let mut size: usize = atoms[range.clone()].iter().map(|atom| atom.tokens).sum();
-    let mut repeated = 0;
-    let mut start = range.start;
-    while start > 0 {
-        let atom = &atoms[start - 1];
-        repeated += atom.tokens;
-        size += atom.tokens;
-        if repeated > options.overlap_tokens || size > options.max_tokens {
+    let size: usize = atoms[range.clone()].iter().map(|atom| atom.tokens).sum();
+    let mut room = options
+        .overlap_tokens
+        .min(options.max_tokens.saturating_sub(size));
+    let mut start = atoms[range.start].bytes.start;
+    for atom in atoms[..range.start].iter().rev() {
+        if atom.tokens > room {
+            let sentences = sentence_starts(&text.text[atom.bytes.clone()]);
+            start = sentences
+                .into_iter()
+                .map(|sentence| atom.bytes.start + sentence)
+                .find(|at| text.tokens_in(&(*at..atom.bytes.end)) <= room)
+                .filter(|_| room > 0)
+                .unwrap_or(start);
             break;
         }
-        start -= 1;
+        room -= atom.tokens;
+        start = atom.bytes.start;
     }
-    atoms[start].bytes.start..last.bytes.end
+    start..last.bytes.end
+}
+
+/// For each piece the one that names the columns of its table, if it stands below one.
+fn headers(pieces: &[Piece]) -> Vec<Option<usize>> {
+    let mut header = None;
+    let of = |(index, piece): (usize, &Piece)| {
+        match piece.kind {
+            BlockKind::TableHeader => header = Some(index),
+            BlockKind::TableRow => {}
+            BlockKind::Heading(_)
+            | BlockKind::Paragraph
+            | BlockKind::ListItem
+            | BlockKind::Code
+            | BlockKind::Quote => header = None,
+        }
+        header
+    };
+    pieces.iter().enumerate().map(of).collect()
 }
 
 /// For a chunk that begins inside a table: the row that names its columns.
-fn table_header(pieces: &[Piece], bytes: &Range<usize>, text: &Measured<'_>) -> Option<String> {
-    /// Rows that are looked back over. A longer table costs its header, not the square of its length.
-    const MOST_ROWS: usize = 2_000;
+fn table_header(
+    pieces: &[Piece],
+    headers: &[Option<usize>],
+    bytes: &Range<usize>,
+    text: &Measured<'_>,
+) -> Option<String> {
     let first = pieces.partition_point(|piece| piece.bytes.end <= bytes.start);
-    let mut rows_above = pieces[..=first.min(pieces.len() - 1)]
-        .iter()
-        .rev()
-        .take(MOST_ROWS)
-        .take_while(|piece| matches!(piece.kind, BlockKind::TableRow | BlockKind::TableHeader));
-    let header = rows_above
-        .find(|piece| piece.kind == BlockKind::TableHeader)
+    let header = headers.get(first).copied().flatten()?;
+    let header = pieces
+        .get(header)
         .filter(|piece| piece.bytes.start < bytes.start)?;
     heading_text(&text.text[header.bytes.clone()])
 }
@@ -638,6 +688,59 @@ mod tests {
     }
 
     #[test]
+    fn every_chunk_of_a_long_table_names_its_columns() {
+        let mut blocks = vec![
+            (BlockKind::Heading(1), "Plaće"),
+            (BlockKind::TableHeader, "Ime | Broj"),
+        ];
+        blocks.extend(std::iter::repeat_n((BlockKind::TableRow, "Ana | 1"), 9_000));
+        let chunks = chunk(&document(&blocks), &options(64, 16, 8), &Words);
+        assert!(chunks.len() > 300, "{}", chunks.len());
+        assert_eq!(chunks[0].heading_path, ["Plaće"]);
+        for chunk in &chunks[1..] {
+            assert_eq!(chunk.heading_path, ["Plaće", "Ime | Broj"]);
+        }
+    }
+
+    #[test]
+    fn small_sheets_stay_apart() {
+        let blocks = [
+            (BlockKind::Heading(1), "Sheet: A"),
+            (BlockKind::TableRow, "a | 1"),
+            (BlockKind::Heading(1), "Sheet: B"),
+            (BlockKind::TableRow, "b | 2"),
+        ];
+        let mut extracted = document(&blocks);
+        let together = chunk(&extracted, &options(64, 0, 32), &Words);
+        assert_eq!(together.len(), 1, "without sheets they are one");
+        let at = |index: usize| extracted.blocks[index].span;
+        extracted.pages = [(1, at(0).start, at(1)), (2, at(2).start, at(3))]
+            .map(|(page, start, row)| PageLayout {
+                kind: crate::PageKind::Sheet,
+                page,
+                width: 0.0,
+                height: 0.0,
+                span: Span::new(start, row.end),
+                lines: vec![crate::LineBox {
+                    span: row,
+                    left: 1.0,
+                    top: 4.0,
+                    right: 2.0,
+                    bottom: 4.0,
+                }],
+            })
+            .to_vec();
+        let apart = chunk(&extracted, &options(64, 0, 32), &Words);
+        let pages: Vec<_> = apart.iter().map(|chunk| chunk.page).collect();
+        assert_eq!(pages, [Some(1), Some(2)]);
+        assert_eq!(apart[1].heading_path, ["Sheet: B"]);
+        assert_eq!(
+            (apart[1].boxes[0].left, apart[1].boxes[0].bottom),
+            (1.0, 4.0)
+        );
+    }
+
+    #[test]
     fn text_outside_of_blocks_is_not_lost() {
         let extracted = Extracted {
             text: "before block after".to_owned(),
@@ -745,6 +848,37 @@ mod tests {
                     covered[index] || char.is_whitespace(),
                     "seed {seed}: {char:?} at {index} is lost"
                 );
+            }
+        }
+    }
+
+    /// The space before a word is a token of its own, as it is before rare characters.
+    struct SpacesApart;
+
+    impl Tokens for SpacesApart {
+        fn token_offsets(&self, text: &str) -> Vec<(usize, usize)> {
+            let words = text.split_whitespace();
+            words
+                .flat_map(|word| {
+                    let start = word.as_ptr() as usize - text.as_ptr() as usize;
+                    [
+                        (start.saturating_sub(1), start),
+                        (start, start + word.len()),
+                    ]
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn tokens_that_begin_together_are_not_cut_apart() {
+        let extracted = document(&[(BlockKind::Paragraph, &"┌ ".repeat(500))]);
+        for max in 2..40 {
+            let chunks = chunk(&extracted, &options(max, 0, 1), &SpacesApart);
+            for chunk in chunks {
+                let count = SpacesApart.token_offsets(&chunk.text).len();
+                assert!(count <= max, "{count} > {max}");
+                assert_eq!(chunk.token_count as usize, count);
             }
         }
     }

@@ -8,7 +8,8 @@ use crate::refusal::Refusal;
 /// A file's text with its structure.
 ///
 /// `blocks` are in order, don't overlap, and cover every character of `text` that is not white
-/// space. `pages` are in order and their spans too; other formats than PDF have none.
+/// space. `pages` are in order and their spans too. They are what a
+/// format is divided in: pages, slides, sheets, parts of a message; most have none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Extracted {
     pub text: String,
@@ -99,12 +100,36 @@ impl BlockKind {
     }
 }
 
+/// What a [`PageLayout`] is in its format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageKind {
+    /// Of a PDF; its lines are lines of text.
+    Page,
+    /// It has no lines: where texts stand on it is not told.
+    Slide,
+    /// Its lines are rows, and their sides cells: first column, row, last column, row, 1-based.
+    Sheet,
+    /// Of a mail message: its text, then each attachment that is read. No lines.
+    Part,
+}
+
+impl PageKind {
+    /// Whether a passage may reach into the next one.
+    pub(crate) const fn runs_on(self) -> bool {
+        match self {
+            Self::Page | Self::Slide => true,
+            Self::Sheet | Self::Part => false,
+        }
+    }
+}
+
 /// One page: its size, the characters on it, and its lines.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PageLayout {
+    pub kind: PageKind,
     /// 1-based.
     pub page: u32,
-    /// In points, as the page is shown (after its rotation).
+    /// In points, as the page is shown (after its rotation); 0 for other than pages.
     pub width: f32,
     pub height: f32,
     pub span: Span,
@@ -163,7 +188,8 @@ pub fn blocks_between(extracted: &Extracted, span: Span) -> &[Block] {
 }
 
 /// Where a span stands on its pages, line by line. The first and the last line are clipped in
-/// proportion to their characters.
+/// proportion to their characters. On a sheet, the cells from its first to its last row; of a slide,
+/// all of it.
 #[must_use]
 pub fn boxes_of(extracted: &Extracted, span: Span) -> Vec<PageBox> {
     let pages = &extracted.pages;
@@ -175,15 +201,50 @@ pub fn boxes_of(extracted: &Extracted, span: Span) -> Vec<PageBox> {
             let from = page
                 .lines
                 .partition_point(|line| line.span.end <= span.start);
-            page.lines[from..]
+            let lines = page.lines[from..]
                 .iter()
-                .take_while(|line| line.span.start < span.end)
-                .map(|line| line.clipped(page.page, span))
+                .take_while(|line| line.span.start < span.end);
+            match page.kind {
+                PageKind::Page => lines.map(|line| line.clipped(page.page, span)).collect(),
+                PageKind::Slide => vec![PageBox {
+                    page: page.page,
+                    left: 0.0,
+                    top: 0.0,
+                    right: 1.0,
+                    bottom: 1.0,
+                }],
+                PageKind::Sheet => lines
+                    .map(|line| line.whole(page.page))
+                    .reduce(around)
+                    .into_iter()
+                    .collect(),
+                PageKind::Part => Vec::new(),
+            }
         })
         .collect()
 }
 
+fn around(one: PageBox, other: PageBox) -> PageBox {
+    PageBox {
+        page: one.page,
+        left: one.left.min(other.left),
+        top: one.top.min(other.top),
+        right: one.right.max(other.right),
+        bottom: one.bottom.max(other.bottom),
+    }
+}
+
 impl LineBox {
+    const fn whole(&self, page: u32) -> PageBox {
+        PageBox {
+            page,
+            left: self.left,
+            top: self.top,
+            right: self.right,
+            bottom: self.bottom,
+        }
+    }
+
     fn clipped(&self, page: u32, span: Span) -> PageBox {
         let width = self.right - self.left;
         let chars = self.span.len().max(1) as f32;
@@ -300,6 +361,23 @@ impl Assembler {
         self.chars
     }
 
+    /// Where the last block stands.
+    pub fn last_block(&self) -> Option<Span> {
+        self.blocks.last().map(|block| block.span)
+    }
+
+    /// The slide or part number `page` that began at character `start` and ends here.
+    pub fn page_since(&self, kind: PageKind, page: u32, start: u32) -> PageLayout {
+        PageLayout {
+            kind,
+            page,
+            width: 0.0,
+            height: 0.0,
+            span: Span::new(start, self.chars),
+            lines: Vec::new(),
+        }
+    }
+
     pub fn finish(self) -> Extracted {
         Extracted {
             text: self.text,
@@ -372,6 +450,7 @@ mod tests {
             text: "x".repeat(30),
             pages: vec![
                 PageLayout {
+                    kind: PageKind::Page,
                     page: 1,
                     width: 600.0,
                     height: 800.0,
@@ -379,6 +458,7 @@ mod tests {
                     lines: vec![line(0, 10, 0.1), line(10, 20, 0.2)],
                 },
                 PageLayout {
+                    kind: PageKind::Page,
                     page: 2,
                     width: 600.0,
                     height: 800.0,

@@ -27,7 +27,7 @@ pub mod worker;
 pub use chunker::{ChunkOptions, Tokens, chunk};
 pub use extract::{Bounds, extract_here};
 pub use extracted::{
-    Block, BlockKind, Extracted, LineBox, PageLayout, Warning, blocks_between, boxes_of,
+    Block, BlockKind, Extracted, LineBox, PageKind, PageLayout, Warning, blocks_between, boxes_of,
 };
 pub use extractor::{ExtractError, ExtractLimits, Extractor};
 pub use format::{Detection, HEAD_BYTES, SUPPORTED_EXTENSIONS, detect_format};

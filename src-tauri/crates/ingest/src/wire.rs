@@ -11,7 +11,7 @@ use docent_domain::{Format, Progress, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::extract::Bounds;
-use crate::extracted::{Block, BlockKind, Extracted, LineBox, PageLayout, Warning};
+use crate::extracted::{Block, BlockKind, Extracted, LineBox, PageKind, PageLayout, Warning};
 use crate::refusal::Refusal;
 
 /// What is sent at once, so that neither end holds a second copy of a large document.
@@ -83,6 +83,7 @@ pub fn encode(extracted: Extracted) -> (Head, Vec<u8>) {
         put_span(&mut body, block.span);
     }
     for page in &extracted.pages {
+        body.push(page_code(page.kind));
         body.extend_from_slice(&page.page.to_le_bytes());
         body.extend_from_slice(&page.width.to_le_bytes());
         body.extend_from_slice(&page.height.to_le_bytes());
@@ -130,6 +131,7 @@ pub fn decode(head: Head, mut body: Vec<u8>) -> Option<Extracted> {
     }
     let mut pages = Vec::with_capacity(head.pages.min(tail.len() / 20));
     for _ in 0..head.pages {
+        let kind = page_kind_of(input.byte()?)?;
         let page = input.number()?;
         let (width, height) = (input.float()?, input.float()?);
         let span = input.span()?;
@@ -145,6 +147,7 @@ pub fn decode(head: Head, mut body: Vec<u8>) -> Option<Extracted> {
             });
         }
         pages.push(PageLayout {
+            kind,
             page,
             width,
             height,
@@ -188,6 +191,25 @@ const fn kind_of(code: [u8; 2]) -> Option<BlockKind> {
         [4, 0] => BlockKind::TableHeader,
         [5, 0] => BlockKind::TableRow,
         [6, 0] => BlockKind::Quote,
+        _ => return None,
+    })
+}
+
+const fn page_code(kind: PageKind) -> u8 {
+    match kind {
+        PageKind::Page => 0,
+        PageKind::Slide => 1,
+        PageKind::Sheet => 2,
+        PageKind::Part => 3,
+    }
+}
+
+const fn page_kind_of(code: u8) -> Option<PageKind> {
+    Some(match code {
+        0 => PageKind::Page,
+        1 => PageKind::Slide,
+        2 => PageKind::Sheet,
+        3 => PageKind::Part,
         _ => return None,
     })
 }
@@ -244,6 +266,7 @@ mod tests {
                 },
             ],
             pages: vec![PageLayout {
+                kind: PageKind::Sheet,
                 page: 1,
                 width: 595.0,
                 height: 842.0,

@@ -79,7 +79,12 @@ enum Command {
         answers: bool,
     },
     /// Fetch the public documents that tests and benchmarks read.
-    Corpus,
+    Corpus {
+        /// Also the documents of every format, and what other programs read in them, for
+        /// `bench formats` (1 GB).
+        #[arg(long)]
+        formats: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -102,6 +107,6 @@ fn run_command() -> Result<()> {
         Command::Models { ids, tests } => models::command(&repo, &ids, tests),
         Command::Bench { names } => bench::bench(&repo, &names),
         Command::Eval { expand, answers } => eval::eval(&repo, expand, answers),
-        Command::Corpus => corpus::command(&repo),
+        Command::Corpus { formats } => corpus::command(&repo, formats),
     }
 }

@@ -1,5 +1,6 @@
 import type { Citation } from '../../api/types'
 import { useI18n } from '../../lib/i18n'
+import { headingsBeside, placeLabel } from '../../lib/place'
 import { testIds } from '../../lib/testids'
 import { splitTitle } from '../../lib/titles'
 import styles from './CitationButton.module.css'
@@ -10,12 +11,13 @@ export function PendingCitation({ n }: { n: number }) {
 }
 
 export function CitationButton({ citation, onOpen }: { citation: Citation; onOpen: () => void }) {
-  const { t } = useI18n()
-  const { n, page } = citation
+  const i18n = useI18n()
+  const { t } = i18n
+  const { n } = citation
   const { document, headings } = splitTitle(citation.title)
-  const title = [document, headings.at(-1)].filter(Boolean).join(', ')
+  const title = [document, headingsBeside(headings, citation.place).at(-1)].filter(Boolean).join(', ')
   const label = t('citation.label', { n, title })
-  const place = page ? `${title}, ${t('sources.page', { page })}` : title
+  const place = [title, placeLabel(i18n, citation)].filter(Boolean).join(', ')
   return (
     <button
       type="button"

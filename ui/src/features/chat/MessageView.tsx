@@ -9,6 +9,7 @@ import { Markdown } from '../../components/Markdown'
 import { quoteFrom } from '../../lib/citations'
 import { useI18n } from '../../lib/i18n'
 import { targetOf, usePassagePanel } from '../../lib/passage'
+import { placeLabel } from '../../lib/place'
 import { testIds } from '../../lib/testids'
 import { CitationButton, PendingCitation } from './CitationButton'
 import { Confidence } from './Confidence'
@@ -204,11 +205,14 @@ function Timing({ answer }: { answer: Answer }) {
 const COPIED_MS = 1_600
 
 function CopyAnswer({ text, citations }: { text: string; citations: readonly Citation[] }) {
-  const { t } = useI18n()
+  const i18n = useI18n()
+  const { t } = i18n
   const [copied, setCopied] = useState(false)
   const copy = async () => {
-    const sources = citations.map(({ n, title, page, path }) =>
-      [`[${n}] ${title}`, page ? t('sources.page', { page }) : '', path].filter(Boolean).join(', '),
+    const sources = citations.map((citation) =>
+      [`[${citation.n}] ${citation.title}`, placeLabel(i18n, citation), citation.path]
+        .filter(Boolean)
+        .join(', '),
     )
     await navigator.clipboard.writeText([text, sources.join('\n')].filter(Boolean).join('\n\n'))
     setCopied(true)

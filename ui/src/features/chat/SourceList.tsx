@@ -5,6 +5,7 @@ import { quoteFrom } from '../../lib/citations'
 import { useI18n } from '../../lib/i18n'
 import { targetOf, usePassagePanel } from '../../lib/passage'
 import { folderOf } from '../../lib/paths'
+import { headingsBeside, placeLabel } from '../../lib/place'
 import { splitTitle } from '../../lib/titles'
 import styles from './SourceList.module.css'
 
@@ -102,8 +103,11 @@ interface SourceItemProps {
 }
 
 function SourceItem({ citation, number, label, onOpen }: SourceItemProps) {
-  const { t } = useI18n()
-  const { document, headings } = splitTitle(citation.title)
+  const i18n = useI18n()
+  const { t } = i18n
+  const { document, headings: all } = splitTitle(citation.title)
+  const headings = headingsBeside(all, citation.place)
+  const place = placeLabel(i18n, citation)
   return (
     <li className={styles.source}>
       <span className={number === undefined ? styles.dot : styles.number} aria-hidden>
@@ -114,9 +118,7 @@ function SourceItem({ citation, number, label, onOpen }: SourceItemProps) {
           <button type="button" className={styles.title} aria-label={label} onClick={onOpen}>
             {document}
           </button>
-          {citation.page !== null && (
-            <span className={styles.page}>{t('sources.page', { page: citation.page })}</span>
-          )}
+          {place !== null && <span className={styles.page}>{place}</span>}
           {headings.length > 0 && (
             <span className={styles.section} title={headings.join(' › ')}>
               {headings.at(-1)}

@@ -15,6 +15,7 @@ import { SegmentedControl } from '../../components/SegmentedControl'
 import { useI18n } from '../../lib/i18n'
 import { useNotices } from '../../lib/notices'
 import type { PassagePanelState, PassageTarget } from '../../lib/passage'
+import { headingsBeside, placeLabel } from '../../lib/place'
 import { testIds } from '../../lib/testids'
 import { splitTitle } from '../../lib/titles'
 import { ChunkView } from './ChunkView'
@@ -36,7 +37,8 @@ interface PassagePanelProps {
 const ZOOMS = [0.75, 1, 1.25, 1.5, 2, 2.5] as const
 
 export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanelProps) {
-  const { t } = useI18n()
+  const i18n = useI18n()
+  const { t } = i18n
   const api = useApi()
   const notices = useNotices()
   const target = state.targets[state.index] as PassageTarget
@@ -63,7 +65,8 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
   useEffect(() => panel.current?.focus({ preventScroll: true }), [state.opened])
 
   const passage = target.passage
-  const title = splitTitle(target.title)
+  const { document: title, headings: all } = splitTitle(target.title)
+  const headings = headingsBeside(all, passage?.place)
   const located = useMemo(
     () => (text.data && passage ? locatePassage(text.data.text, passage) : null),
     [text.data, passage],
@@ -76,7 +79,8 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
     [text.data, located, passage],
   )
   const several = state.targets.length > 1
-  const page = passage?.page
+  const place = passage ? placeLabel(i18n, passage) : null
+  const onOnePage = passage?.place?.kind === 'pages' && passage.place.first === passage.place.last
 
   const copyPath = async () => {
     await navigator.clipboard.writeText(target.path)
@@ -96,9 +100,9 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
         <div className={styles.heading}>
           {passage?.n !== undefined && <span className={styles.number}>{passage.n}</span>}
           <h2 className={styles.title} title={target.title}>
-            {title.document}
-            {title.headings.length > 0 && (
-              <span className={styles.section}>{title.headings.join(' › ')}</span>
+            {title}
+            {headings.length > 0 && (
+              <span className={styles.section}>{headings.join(' › ')}</span>
             )}
           </h2>
           {passage && (
@@ -142,11 +146,11 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
             <bdi>{target.path}</bdi>
             <Copy size={12} aria-hidden />
           </button>
-          {page && (
-            <span className={styles.pageNumber}>
-              {document.data?.page_count
-                ? t('passage.pageOf', { page, total: document.data.page_count })
-                : t('sources.page', { page })}
+          {place && (
+            <span className={styles.pageNumber} title={place}>
+              {onOnePage && passage.page && document.data?.page_count
+                ? t('passage.pageOf', { page: passage.page, total: document.data.page_count })
+                : place}
             </span>
           )}
           {document.isSuccess && !unread && (

@@ -22,6 +22,13 @@ interface TextViewProps {
  */
 const BLOCKS_AROUND = 120
 
+function around(marked: number, length: number): { from: number; to: number } {
+  return {
+    from: Math.max(0, marked - BLOCKS_AROUND),
+    to: Math.min(length, marked + BLOCKS_AROUND),
+  }
+}
+
 export function TextView({ document, mark, quote, opened }: TextViewProps) {
   const { t } = useI18n()
   const scroller = useRef<HTMLDivElement>(null)
@@ -30,13 +37,9 @@ export function TextView({ document, mark, quote, opened }: TextViewProps) {
   const marks = useMemo(() => ({ mark, quote }), [mark, quote])
   const marked = mark ? Math.max(0, blocks.findIndex((block) => block.end > mark.start)) : 0
 
-  const [shown, setShown] = useState({ from: 0, to: 0 })
-  useLayoutEffect(() => {
-    setShown({
-      from: Math.max(0, marked - BLOCKS_AROUND),
-      to: Math.min(blocks.length, marked + BLOCKS_AROUND),
-    })
-  }, [marked, blocks.length])
+  // There from the first render, or the mark would not be there yet when it is scrolled to.
+  const [shown, setShown] = useState(() => around(marked, blocks.length))
+  useLayoutEffect(() => setShown(around(marked, blocks.length)), [marked, blocks.length])
 
   useEffect(() => {
     const element =

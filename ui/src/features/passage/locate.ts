@@ -28,11 +28,20 @@ export function locatePassage(
   return null
 }
 
-/** Where a quotation stands within a range, with white space as the text has it. */
+/**
+ * Where a quotation stands within a range, with white space as the text has it. Only whole words
+ * and a single match count: the passage is marked in any case, and a wrong mark is worse than none.
+ */
 export function locateQuote(text: string, within: Range, quote: string): Range | null {
-  const words = squeeze(quote).split(' ').map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-  const found = new RegExp(words.join('\\s+')).exec(text.slice(within.start, within.end))
-  if (!found) return null
-  const start = within.start + found.index
-  return { start, end: start + found[0].length }
+  const words = squeeze(quote)
+    .split(' ')
+    .map((word) => word.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&'))
+  const whole = (side: string) => (/[\p{L}\p{N}]/u.test(side) ? '[\\p{L}\\p{N}]' : '')
+  const [before, after] = [whole([...quote.trim()][0] ?? ''), whole([...quote.trim()].at(-1) ?? '')]
+  const pattern = `${before && `(?<!${before})`}${words.join('\\s+')}${after && `(?!${after})`}`
+  const found = [...text.slice(within.start, within.end).matchAll(new RegExp(pattern, 'gu'))]
+  const [only] = found
+  if (!only || found.length > 1 || !only[0]) return null
+  const start = within.start + only.index
+  return { start, end: start + only[0].length }
 }

@@ -34,6 +34,19 @@ describe('locateQuote', () => {
   })
 })
 
+describe('a quotation that could be elsewhere', () => {
+  const text = 'Pumps last. | Pump | 60 | Čepovi [x] + y'
+  const whole = { start: 0, end: text.length }
+  const found = (quote: string) => {
+    const range = locateQuote(text, whole, quote)
+    return range && [range.start, text.slice(range.start, range.end)]
+  }
+  it('is marked as a whole word', () => expect(found('Pump')).toEqual([14, 'Pump']))
+  it('is not a part of a word', () => expect(found('epovi')).toBeNull())
+  it('is not marked twice', () => expect(found('|')).toBeNull())
+  it('may hold signs', () => expect(found('[x] + y')).toEqual([33, '[x] + y']))
+})
+
 describe('layOut', () => {
   it('covers all text that has letters, in order', () => {
     const text = '# Naslov\n\nUvod 😀.\n\nBez bloka.\n\n- prva\n- druga\n'

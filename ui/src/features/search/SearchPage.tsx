@@ -12,6 +12,7 @@ import { Progress } from '../../components/Progress'
 import { useI18n } from '../../lib/i18n'
 import { targetOf, usePassagePanel, type PassageTarget } from '../../lib/passage'
 import { folderOf } from '../../lib/paths'
+import { headingsBeside, placeLabel } from '../../lib/place'
 import { splitTitle } from '../../lib/titles'
 import styles from './SearchPage.module.css'
 
@@ -24,7 +25,8 @@ interface SearchPageProps {
 
 /** The passages themselves, without an answer. */
 export function SearchPage({ workspace, q, expand, onSearch }: SearchPageProps) {
-  const { t } = useI18n()
+  const i18n = useI18n()
+  const { t } = i18n
   const api = useApi()
   const { open } = usePassagePanel()
   const [text, setText] = useState(q)
@@ -103,10 +105,12 @@ export function SearchPage({ workspace, q, expand, onSearch }: SearchPageProps) 
               >
                 <span className={styles.line}>
                   <span className={styles.name}>{splitTitle(hit.title).document}</span>
-                  {hit.page !== null && (
-                    <span className={styles.page}>{t('sources.page', { page: hit.page })}</span>
+                  {placeLabel(i18n, hit) !== null && (
+                    <span className={styles.page}>{placeLabel(i18n, hit)}</span>
                   )}
-                  <span className={styles.section}>{splitTitle(hit.title).headings.at(-1)}</span>
+                  <span className={styles.section}>
+                    {headingsBeside(splitTitle(hit.title).headings, hit.place).at(-1)}
+                  </span>
                 </span>
                 <span className={styles.text}>{hit.text}</span>
                 <span className={styles.path}>

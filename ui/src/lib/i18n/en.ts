@@ -150,6 +150,13 @@ export const en = {
     other: '{count} more passages were read',
   },
   'sources.page': 'page {page}',
+  'sources.pages': 'pages {first}–{last}',
+  'sources.slide': 'slide {slide}',
+  'sources.slides': 'slides {first}–{last}',
+  'sources.row': 'row {row}',
+  'sources.rows': 'rows {first}–{last}',
+  'sources.message': 'message',
+  'sources.attachment': 'attachment {name}',
   'sources.open': 'Open passage {n}: {title}',
   'sources.openUnnumbered': 'Open passage: {title}',
 

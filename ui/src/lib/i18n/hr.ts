@@ -165,6 +165,13 @@ export const hr: Catalogue = {
     other: 'Pročitano je još {count} odlomaka',
   },
   'sources.page': '{page}. stranica',
+  'sources.pages': '{first}. – {last}. stranica',
+  'sources.slide': '{slide}. slajd',
+  'sources.slides': '{first}. – {last}. slajd',
+  'sources.row': '{row}. redak',
+  'sources.rows': '{first}. – {last}. redak',
+  'sources.message': 'poruka',
+  'sources.attachment': 'prilog {name}',
   'sources.open': 'Otvori odlomak {n}: {title}',
   'sources.openUnnumbered': 'Otvori odlomak: {title}',
 

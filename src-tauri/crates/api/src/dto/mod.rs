@@ -30,8 +30,9 @@ pub use models::{
     ComponentHealth, Health, HealthStatus, Installed, ModelInfo, ModelState, ModelStatus, Status,
 };
 pub use query::{
-    Citation, Expansion, LanguageChoice, QueryRequest, QueryResponse, QueryRetrieved, QueryRevised,
-    QueryStarted, QueryToken, RetrievalStage, SearchHit, SearchParameters, SearchResponse, Timings,
+    Citation, Expansion, LanguageChoice, Place, QueryRequest, QueryResponse, QueryRetrieved,
+    QueryRevised, QueryStarted, QueryToken, RetrievalStage, SearchHit, SearchParameters,
+    SearchResponse, Timings,
 };
 pub use workspaces::{
     Folder, FolderPatch, FolderPatterns, FolderState, NewFolder, NewWorkspace, Plan, ScanSummary,

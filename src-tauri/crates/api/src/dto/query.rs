@@ -138,6 +138,53 @@ impl From<domain::Timings> for Timings {
     }
 }
 
+/// Where a passage stands. Pages, slides, rows and columns count from 1; the last one is within.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Place {
+    /// Of a PDF.
+    Pages { first: u32, last: u32 },
+    /// Of a presentation.
+    Slides { first: u32, last: u32 },
+    /// Of a spreadsheet.
+    Cells {
+        /// `null` in CSV.
+        #[schema(required)]
+        sheet: Option<String>,
+        /// Such as `A5:F12`; `null` for a document that was read before ranges were kept.
+        #[schema(required)]
+        range: Option<String>,
+        first_row: u32,
+        last_row: u32,
+    },
+    /// The text of a mail message itself.
+    Message,
+    /// A file in a mail message.
+    Attachment { name: String },
+}
+
+impl From<domain::Place> for Place {
+    fn from(place: domain::Place) -> Self {
+        match place {
+            domain::Place::Pages { first, last } => Self::Pages { first, last },
+            domain::Place::Slides { first, last } => Self::Slides { first, last },
+            domain::Place::Cells {
+                sheet,
+                range,
+                first_row,
+                last_row,
+            } => Self::Cells {
+                sheet,
+                range,
+                first_row,
+                last_row,
+            },
+            domain::Place::Message => Self::Message,
+            domain::Place::Attachment { name } => Self::Attachment { name },
+        }
+    }
+}
+
 /// A passage that stood in the prompt under number `n`.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Citation {
@@ -154,6 +201,9 @@ pub struct Citation {
     #[schema(required)]
     pub page: Option<u32>,
     pub boxes: Vec<PageBox>,
+    /// Where the passage stands, in the terms of its format.
+    #[schema(required)]
+    pub place: Option<Place>,
     pub score: f32,
 }
 
@@ -170,6 +220,7 @@ impl From<domain::Citation> for Citation {
             span: citation.span.into(),
             page: citation.page,
             boxes: all(citation.boxes),
+            place: citation.place.map(Place::from),
             score: citation.score,
         }
     }
@@ -303,6 +354,9 @@ pub struct SearchHit {
     #[schema(required)]
     pub page: Option<u32>,
     pub boxes: Vec<PageBox>,
+    /// Where the passage stands, in the terms of its format.
+    #[schema(required)]
+    pub place: Option<Place>,
     pub dense_score: f32,
     pub word_score: f32,
 }
@@ -326,6 +380,7 @@ impl SearchHit {
             end: citation.span.end,
             page: citation.page,
             boxes: all(citation.boxes),
+            place: citation.place.map(Place::from),
             dense_score,
             word_score,
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use docent_api::dto::{Language, Timings};
-use docent_domain::Citation;
+use docent_domain::{Citation, Place};
 use docent_engine::{QueryEvent, QueryOutcome, QueryRequest};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -44,6 +44,7 @@ struct Passage {
     start: u32,
     end: u32,
     page: Option<u32>,
+    place: Option<Place>,
     score: f32,
 }
 
@@ -58,6 +59,7 @@ impl From<&Citation> for Passage {
             start: citation.span.start,
             end: citation.span.end,
             page: citation.page,
+            place: citation.place.clone(),
             score: citation.score,
         }
     }
@@ -165,16 +167,17 @@ fn text(answered: &Answered, was_shown: bool) -> String {
         &answered.citations
     };
     for passage in passages {
-        let page = passage
-            .page
-            .map(|page| format!(", page {page}"))
+        let place = passage
+            .place
+            .as_ref()
+            .map(|place| format!(", {place}"))
             .unwrap_or_default();
         let number = if answered.refused {
             "-".to_owned()
         } else {
             format!("[{}]", passage.n)
         };
-        let _ = writeln!(text, "{number} {}{page}: {}", passage.title, passage.path);
+        let _ = writeln!(text, "{number} {}{place}: {}", passage.title, passage.path);
     }
     let timings = &answered.timings;
     let speed = timings

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use docent_api::dto::{Expansion, Language};
+use docent_domain::Place;
 use docent_engine::{Legs, SearchHit, SearchRequest};
 use serde::Serialize;
 
@@ -37,6 +38,7 @@ struct Hit {
     start: u32,
     end: u32,
     page: Option<u32>,
+    place: Option<Place>,
     dense_score: f32,
     word_score: f32,
 }
@@ -58,6 +60,7 @@ impl Hit {
             start: citation.span.start,
             end: citation.span.end,
             page: citation.page,
+            place: citation.place,
             dense_score,
             word_score,
         }
@@ -103,14 +106,15 @@ fn text(found: &Found) -> String {
         }
     }
     for hit in &found.hits {
-        let page = hit
-            .page
-            .map(|page| format!(", page {page}"))
+        let place = hit
+            .place
+            .as_ref()
+            .map(|place| format!(", {place}"))
             .unwrap_or_default();
         let _ = writeln!(text, "{}. {} ({:.3})", hit.rank, hit.title, hit.score);
         let _ = writeln!(
             text,
-            "   {}{page}, characters {}–{}",
+            "   {}{place}, characters {}–{}",
             hit.path, hit.start, hit.end
         );
         let _ = writeln!(text, "   {}\n", excerpt(&hit.text));

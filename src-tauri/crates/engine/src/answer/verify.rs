@@ -367,6 +367,7 @@ mod tests {
             span: Span { start: 0, end: 10 },
             page: None,
             boxes: Vec::new(),
+            place: None,
             score: 1.0,
         }];
         let checker = Checker {

@@ -18,7 +18,7 @@ pub fn extract(bytes: Vec<u8>, bounds: &Bounds) -> Result<Extracted, Refusal> {
     };
     let mut assembler = Assembler::new(bounds.max_chars);
     let mut tables = Tables::new(&mut assembler, bounds);
-    for record in (Records {
+    for (number, record) in (1..).zip(Records {
         rest: source,
         delimiter,
     }) {
@@ -31,10 +31,11 @@ pub fn extract(bytes: Vec<u8>, bounds: &Bounds) -> Result<Extracted, Refusal> {
                 text,
             })
             .collect();
-        tables.row(cells)?;
+        tables.row(number, cells)?;
     }
-    tables.finish()?;
+    let sheets = tables.finish()?;
     let mut extracted = assembler.finish();
+    extracted.pages = sheets;
     extracted.warnings = decoded.warnings;
     Ok(extracted)
 }

@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use docent_domain::Format;
+use docent_domain::{ATTACHMENT_HEADING, Format};
 use encoding_rs::Encoding;
 
 use super::mime::Part;
 use super::{Context, extract_bytes, html, text};
 use crate::characters::title;
-use crate::extracted::{Assembler, BlockKind, Extracted, Warning};
+use crate::extracted::{Assembler, BlockKind, Extracted, PageKind, PageLayout, Warning};
 use crate::format::{Detection, HEAD_BYTES, detect_format};
 use crate::refusal::Refusal;
 
@@ -45,12 +45,14 @@ pub fn extract(bytes: &[u8], context: &Context<'_>) -> Result<Extracted, Refusal
     let mut reader = Reader {
         context,
         assembler: Assembler::new(context.bounds.max_chars),
+        pages: Vec::new(),
         warnings: Vec::new(),
         parts: MAX_PARTS,
         attachments: MAX_ATTACHMENTS,
     };
     reader.message(&message, 1)?;
     let mut extracted = reader.assembler.finish();
+    extracted.pages = reader.pages;
     extracted.title = message.header("subject").as_deref().and_then(title);
     extracted.warnings = reader.warnings;
     Ok(extracted)
@@ -59,6 +61,8 @@ pub fn extract(bytes: &[u8], context: &Context<'_>) -> Result<Extracted, Refusal
 struct Reader<'c> {
     context: &'c Context<'c>,
     assembler: Assembler,
+    /// The message, and the attachments that are read.
+    pages: Vec<PageLayout>,
     warnings: Vec<Warning>,
     /// How many may still be looked at.
     parts: usize,
@@ -113,10 +117,22 @@ impl Reader<'_> {
             let line = format!("Attachments: {}", names.join(", "));
             self.assembler.push(BlockKind::Paragraph, &line)?;
         }
+        self.end_part(level, 0);
         for (name, part) in &found.attachments {
+            let start = self.assembler.chars();
             self.attachment(name, part, level)?;
+            self.end_part(level, start);
         }
         Ok(())
+    }
+
+    /// Notes what was written since `start` as a part of the outermost message.
+    fn end_part(&mut self, level: u8, start: u32) {
+        if level == 1 && self.assembler.chars() > start {
+            let number = self.pages.len() as u32 + 1;
+            let part = self.assembler.page_since(PageKind::Part, number, start);
+            self.pages.push(part);
+        }
     }
 
     /// Sorts parts into texts and attachments.
@@ -247,7 +263,7 @@ impl Reader<'_> {
             return Ok(());
         }
         self.attachments -= 1;
-        let title = format!("Attachment: {name}");
+        let title = format!("{ATTACHMENT_HEADING}{name}");
         if format == Format::Email {
             self.assembler.push(BlockKind::Heading(heading), &title)?;
             return self.message(&Part::read(&content), heading.saturating_add(1).min(6));

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 
 use quick_xml::events::BytesStart;
 
+use docent_domain::SHEET_HEADING;
+
 use super::Bounds;
 use super::archive::Source;
 use super::opendocument::{CONTENT, META, is_left_out, open, push_special};
@@ -28,6 +30,7 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
         depth: 0,
         hidden: false,
         rows: 1,
+        row: 0,
         column: 0,
         cells: Vec::new(),
         columns: 1,
@@ -36,8 +39,9 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
         paragraphs: 0,
     };
     let outcome = archive.read(CONTENT, &mut content)?;
-    content.tables.finish()?;
+    let sheets = content.tables.finish()?;
     let mut extracted = assembler.finish();
+    extracted.pages = sheets;
     outcome.settle(&mut extracted)?;
     extracted.title = properties.title;
     extracted.language_hint = properties.language;
@@ -54,6 +58,8 @@ struct Content<'a> {
     hidden: bool,
     /// How often the open row stands there.
     rows: u32,
+    /// Rows of the sheet above the open one.
+    row: u32,
     column: u32,
     cells: Vec<Cell>,
     /// How often the open cell stands there.
@@ -84,11 +90,12 @@ impl Part for Content<'_> {
             "table" => {
                 self.depth += 1;
                 if self.depth == 1 {
+                    self.row = 0;
                     let style = attribute(element, "style-name").unwrap_or_default();
                     self.hidden = self.hidden_styles.contains(&style);
                     if !self.hidden {
                         let name = attribute(element, "name").unwrap_or_default();
-                        self.tables.sheet(format!("Sheet: {name}"))?;
+                        self.tables.sheet(format!("{SHEET_HEADING}{name}"))?;
                     }
                 }
             }
@@ -131,11 +138,14 @@ impl Part for Content<'_> {
                 let cells = std::mem::take(&mut self.cells);
                 if !self.hidden {
                     let times = if cells.is_empty() { 1 } else { self.rows };
-                    for _ in 1..times.min(MAX_REPEATED) {
-                        self.tables.row(cells.clone())?;
+                    let times = times.min(MAX_REPEATED);
+                    for index in 1..times {
+                        self.tables
+                            .row(self.row.saturating_add(index), cells.clone())?;
                     }
-                    self.tables.row(cells)?;
+                    self.tables.row(self.row.saturating_add(times), cells)?;
                 }
+                self.row = self.row.saturating_add(self.rows);
             }
             "table" => self.depth = self.depth.saturating_sub(1),
             _ => {}

@@ -10,7 +10,7 @@ use docent_domain::Span;
 use super::pdfium::{Bookmark, Rect, Style, Turn};
 use super::{Bounds, text::division};
 use crate::characters::title;
-use crate::extracted::{Assembler, BlockKind, Extracted, LineBox, PageLayout, Warning};
+use crate::extracted::{Assembler, BlockKind, Extracted, LineBox, PageKind, PageLayout, Warning};
 use crate::refusal::Refusal;
 
 #[derive(Clone, Debug, Default)]
@@ -873,6 +873,7 @@ fn assemble(
     let mut pages: Vec<PageLayout> = (1..)
         .zip(sizes)
         .map(|(page, (width, height, _))| PageLayout {
+            kind: PageKind::Page,
             page,
             width: *width,
             height: *height,

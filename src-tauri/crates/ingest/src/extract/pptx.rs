@@ -7,7 +7,7 @@ use super::Bounds;
 use super::archive::{Archive, Source};
 use super::xml::{Outcome, Part, attribute, prefixed};
 use crate::characters::{collapsed, composed, is_invisible, title};
-use crate::extracted::{Assembler, BlockKind, Extracted, Warning};
+use crate::extracted::{Assembler, BlockKind, Extracted, PageKind, Warning};
 use crate::refusal::Refusal;
 
 /// Titles that PowerPoint itself gives to files.
@@ -29,6 +29,7 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
     let mut assembler = Assembler::new(bounds.max_chars);
     let mut damaged = 0_usize;
     let mut first_title = None;
+    let mut pages = Vec::new();
     for (number, id) in (1..).zip(&presentation.slides) {
         let mut slide = Shapes::default();
         let part = relations.target(id).unwrap_or_default();
@@ -52,6 +53,7 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
         } else {
             format!("Slide {number}: {}", slide.title)
         };
+        let start = assembler.chars();
         first_title = first_title.or_else(|| title(&slide.title));
         assembler.push(BlockKind::Heading(1), &heading)?;
         for block in &slide.blocks {
@@ -63,8 +65,10 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
                 assembler.push(BlockKind::Paragraph, block.text.trim_start_matches("- "))?;
             }
         }
+        pages.push(assembler.page_since(PageKind::Slide, number, start));
     }
     let mut extracted = assembler.finish();
+    extracted.pages = pages;
     if damaged > 0 {
         if extracted.blocks.is_empty() {
             return Err(Refusal::damaged("none of its slides can be read"));

@@ -4,7 +4,7 @@
 
 use super::Bounds;
 use crate::characters::{collapsed, composed};
-use crate::extracted::{Assembler, BlockKind};
+use crate::extracted::{Assembler, BlockKind, LineBox, PageKind, PageLayout};
 use crate::refusal::Refusal;
 
 /// Empty cells in a row that are kept to tell its columns apart. No table has a wider gap, but a
@@ -26,13 +26,17 @@ pub struct Tables<'a> {
     max_cells: u64,
     /// Written when a row follows: a sheet without cells has no heading either.
     heading: Option<String>,
-    /// The row that is not written yet.
-    held: Option<Vec<Cell>>,
+    /// The row that is not written yet, and its number.
+    held: Option<(u32, Vec<Cell>)>,
     /// The table's first column, once a row told it.
     left: Option<u32>,
     in_table: bool,
     /// Whether a row of this sheet named columns.
     has_header: bool,
+    /// The sheets that have rows, with a line for each.
+    sheets: Vec<PageLayout>,
+    /// Of the open one, 1-based; 0 in a format without sheets.
+    number: u32,
 }
 
 impl<'a> Tables<'a> {
@@ -46,6 +50,8 @@ impl<'a> Tables<'a> {
             left: None,
             in_table: false,
             has_header: false,
+            sheets: Vec::new(),
+            number: 0,
         }
     }
 
@@ -53,6 +59,7 @@ impl<'a> Tables<'a> {
     pub fn sheet(&mut self, heading: String) -> Result<(), Refusal> {
         self.gap()?;
         self.heading = Some(heading);
+        self.number += 1;
         self.has_header = false;
         Ok(())
     }
@@ -65,8 +72,8 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 
-    /// Adds a row. Cells without text may be left out.
-    pub fn row(&mut self, mut cells: Vec<Cell>) -> Result<(), Refusal> {
+    /// Adds row `number` of the sheet, 1-based. Cells without text may be left out.
+    pub fn row(&mut self, number: u32, mut cells: Vec<Cell>) -> Result<(), Refusal> {
         self.cells += cells.len() as u64;
         if self.cells > self.max_cells {
             return Err(Refusal::TooManyParts {
@@ -84,20 +91,23 @@ impl<'a> Tables<'a> {
             cells.sort_by_key(|cell| cell.column);
         }
         self.release(Some(&cells))?;
-        self.held = Some(cells);
+        self.held = Some((number, cells));
         Ok(())
     }
 
-    pub fn finish(mut self) -> Result<(), Refusal> {
-        self.release(None)
+    /// Writes what was held back, and says where the rows of each sheet stand.
+    pub fn finish(mut self) -> Result<Vec<PageLayout>, Refusal> {
+        self.release(None)?;
+        Ok(self.sheets)
     }
 
     /// Writes the row that was held back, knowing the `next`.
     fn release(&mut self, next: Option<&[Cell]>) -> Result<(), Refusal> {
-        let Some(cells) = self.held.take() else {
+        let Some((number, cells)) = self.held.take() else {
             return Ok(());
         };
         let kind = self.kind(&cells, next);
+        let start = self.assembler.chars();
         if let Some(heading) = self.heading.take() {
             self.assembler.push(BlockKind::Heading(1), &heading)?;
         }
@@ -105,7 +115,35 @@ impl<'a> Tables<'a> {
             BlockKind::Paragraph => cells[0].column,
             _ => *self.left.get_or_insert(cells[0].column),
         };
-        self.assembler.push(kind, &line(&cells, left))
+        self.assembler.push(kind, &line(&cells, left))?;
+        self.locate(number, &cells, start);
+        Ok(())
+    }
+
+    /// Notes where the row that was written last stands in the sheet.
+    fn locate(&mut self, row: u32, cells: &[Cell], start: u32) {
+        let Some(span) = self.assembler.last_block() else {
+            return;
+        };
+        let number = self.number.max(1);
+        if self.sheets.last().is_none_or(|sheet| sheet.page != number) {
+            self.sheets
+                .push(self.assembler.page_since(PageKind::Sheet, number, start));
+        }
+        let (Some(sheet), Some(first), Some(last)) =
+            (self.sheets.last_mut(), cells.first(), cells.last())
+        else {
+            return;
+        };
+        sheet.span.end = span.end;
+        // Every number up to Excel's last row is exact in 32 bits.
+        sheet.lines.push(LineBox {
+            span,
+            left: (first.column + 1) as f32,
+            top: row as f32,
+            right: (last.column + 1) as f32,
+            bottom: row as f32,
+        });
     }
 
     fn kind(&mut self, cells: &[Cell], next: Option<&[Cell]>) -> BlockKind {
@@ -177,7 +215,7 @@ mod tests {
             &["Napomena", "vidi dolje"],
             &["Još", "nešto"],
         ] {
-            tables.row(row(texts)).unwrap();
+            tables.row(1, row(texts)).unwrap();
         }
         tables.finish().unwrap();
         let extracted = assembler.finish();
@@ -212,9 +250,9 @@ mod tests {
         let mut tables = Tables::new(&mut assembler, &bounds);
         let mut wide = row(&["a", "b"]);
         wide[1].column = 16_383;
-        tables.row(wide).unwrap();
+        tables.row(1, wide).unwrap();
         assert_eq!(
-            tables.row(row(&["c", "d"])),
+            tables.row(2, row(&["c", "d"])),
             Err(Refusal::TooManyParts { max: 3 })
         );
         tables.finish().unwrap();

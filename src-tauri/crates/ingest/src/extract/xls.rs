@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use encoding_rs::{Encoding, WINDOWS_1252};
 
+use docent_domain::SHEET_HEADING;
+
 use super::Bounds;
 use super::archive::Source;
 use super::compound::{Compound, u16_at, u32_at};
@@ -55,7 +57,7 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
     let mut tables = Tables::new(&mut assembler, bounds);
     let mut damaged = Vec::new();
     for (name, at) in &workbook.sheets {
-        tables.sheet(format!("Sheet: {name}"))?;
+        tables.sheet(format!("{SHEET_HEADING}{name}"))?;
         let Some(records) = stream.get(*at..) else {
             damaged.push(name.clone());
             continue;
@@ -66,11 +68,12 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
                 tables.gap()?;
             }
             last = Some(row);
-            tables.row(cells)?;
+            tables.row(u32::from(row) + 1, cells)?;
         }
     }
-    tables.finish()?;
+    let sheets = tables.finish()?;
     let mut extracted = assembler.finish();
+    extracted.pages = sheets;
     if extracted.blocks.is_empty() && !damaged.is_empty() {
         return Err(Refusal::damaged("its sheets are missing"));
     }

@@ -6,6 +6,8 @@ use std::collections::HashMap;
 
 use quick_xml::events::BytesStart;
 
+use docent_domain::SHEET_HEADING;
+
 use super::Bounds;
 use super::archive::{Archive, Source};
 use super::number_format::NumberFormat;
@@ -50,7 +52,7 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
             damaged.push(sheet.name.clone());
             continue;
         };
-        tables.sheet(format!("Sheet: {}", sheet.name))?;
+        tables.sheet(format!("{SHEET_HEADING}{}", sheet.name))?;
         let mut rows = Rows {
             tables: &mut tables,
             strings: &strings.all,
@@ -68,8 +70,9 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
             damaged.push(sheet.name.clone());
         }
     }
-    tables.finish()?;
+    let sheets = tables.finish()?;
     let mut extracted = assembler.finish();
+    extracted.pages = sheets;
     if extracted.blocks.is_empty() && !damaged.is_empty() {
         return Err(Refusal::damaged(format!(
             "the sheet {} cannot be read",
@@ -261,7 +264,7 @@ impl Part for Rows<'_, '_> {
         match name {
             "v" | "t" => self.within = false,
             "c" => self.end_cell(),
-            "row" => self.tables.row(std::mem::take(&mut self.cells))?,
+            "row" => self.tables.row(self.row, std::mem::take(&mut self.cells))?,
             _ => {}
         }
         Ok(())

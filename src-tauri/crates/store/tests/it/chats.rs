@@ -50,6 +50,7 @@ fn citation(document_id: DocumentId, chunk: ChunkKey, text: &str) -> Citation {
         span: Span { start: 0, end: 3 },
         page: None,
         boxes: Vec::new(),
+        place: None,
         score: 1.0,
     }
 }

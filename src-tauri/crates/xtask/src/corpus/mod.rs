@@ -9,6 +9,7 @@
 //! - `natural/{en,hr,manuals}`: the help pages and some of the manuals, under the paths that
 //!   `tests/corpora/questions.jsonl` expects. They are links to the files above.
 
+pub mod formats;
 mod mallard;
 
 use std::collections::BTreeSet;
@@ -85,8 +86,11 @@ const NATURAL_MANUALS: [(&str, &str); 14] = [
 ];
 
 /// `cargo xtask corpus`.
-pub fn command(repo: &Repo) -> Result<()> {
+pub fn command(repo: &Repo, with_formats: bool) -> Result<()> {
     fetch(repo)?;
+    if with_formats {
+        formats::fetch(repo)?;
+    }
     println!("The corpus is in {}", repo.corpus_dir().display());
     Ok(())
 }

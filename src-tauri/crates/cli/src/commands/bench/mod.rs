@@ -6,6 +6,7 @@
 
 mod folder;
 mod follow_up;
+mod formats;
 mod generation;
 mod ingest;
 mod machine;
@@ -90,7 +91,8 @@ pub async fn run(settings: &Settings, output: Output, command: Bench) -> Result<
         )
     })?;
     let names: &[Benchmark] = if command.names.is_empty() {
-        // The one that may take long the first time comes last.
+        // The one that may take long the first time comes last. `formats` wants documents of its
+        // own and is measured on request.
         &[
             Benchmark::Generation,
             Benchmark::FollowUp,
@@ -151,6 +153,7 @@ const fn label(name: Benchmark) -> &'static str {
         Benchmark::FollowUp => "follow-up",
         Benchmark::Retrieval => "retrieval",
         Benchmark::Folder => "folder",
+        Benchmark::Formats => "formats",
     }
 }
 
@@ -163,6 +166,7 @@ async fn measure(stage: &Stage, name: Benchmark) -> Result<Report, Failure> {
         Benchmark::FollowUp => follow_up::measure(stage).await,
         Benchmark::Retrieval => retrieval::measure(stage).await,
         Benchmark::Folder => folder::measure(stage).await,
+        Benchmark::Formats => formats::measure(stage).await,
     }?;
     report.benchmark = label(name);
     report.load_before = load;

@@ -1,8 +1,11 @@
 //! What a benchmark prints: rows of figure, baseline, ratio and target.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+
+use super::formats::FormatFigures;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -13,6 +16,9 @@ pub struct Report {
     pub load_before: Option<f64>,
     pub rows: Vec<Row>,
     pub notes: Vec<String>,
+    /// Of `formats`: figures by extension.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub formats: BTreeMap<String, FormatFigures>,
 }
 
 #[derive(Debug, Serialize)]
@@ -62,7 +68,13 @@ impl Report {
             load_before: None,
             rows,
             notes: Vec::new(),
+            formats: BTreeMap::new(),
         }
+    }
+
+    pub fn with_formats(mut self, formats: BTreeMap<String, FormatFigures>) -> Self {
+        self.formats = formats;
+        self
     }
 
     pub fn note(mut self, note: impl Into<String>) -> Self {
