@@ -242,7 +242,8 @@ fn index_folders(docent: &Docent) -> Result<Vec<PathBuf>> {
 
 /// Some numbers of every vector in an index, as they stand in its file.
 fn vectors(folder: &Path) -> Result<Vec<(ChunkKey, Vec<u8>)>> {
-    let (index, _) = WorkspaceIndex::open_as_stored(folder)?.context("there are vectors")?;
+    let (index, _) = WorkspaceIndex::open_as_stored(folder, docent_index::Generation::FIRST)?
+        .context("there are vectors")?;
     let keys: RoaringBitmap = index.vector_keys()?;
     let stored = index.stored_vectors(&keys)?;
     Ok(stored

@@ -404,6 +404,128 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workspaces/{workspace}/embedder": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["get_embedder"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/change": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begins to make the vectors of another embedder in the background. The old ones answer until the
+         *     new ones are whole, and are kept for a week then.
+         */
+        post: operations["change_embedder"];
+        /** Gives a change up and deletes what was made for it. */
+        delete: operations["cancel_embedder_change"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stops a change for a while; what is made is kept. */
+        post: operations["pause_embedder_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tells what a change would cost. Takes seconds: it embeds a few of the workspace's chunks. */
+        get: operations["plan_embedder_change"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/previous": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Deletes the kept vectors. */
+        delete: operations["discard_previous_vectors"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Has a paused or failed change go on. */
+        post: operations["resume_embedder_change"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/workspaces/{workspace}/embedder/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Has the kept vectors answer again, within seconds, and keeps those that answered until now. */
+        post: operations["roll_back_embedder"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workspaces/{workspace}/folders": {
         parameters: {
             query?: never;
@@ -435,7 +557,11 @@ export interface paths {
         delete: operations["remove_folder"];
         options?: never;
         head?: never;
-        patch: { parameters: { query?: never; header?: never; path: { workspace: string; folder: string }; cookie?: never }; requestBody: { content: { "application/json": { patterns: components["schemas"]["FolderPatterns"] } } }; responses: { 200: { headers: { [name: string]: unknown }; content: { "application/json": components["schemas"]["Folder"] } } } };
+        /**
+         * Changes which files of the folder are mirrored. It is scanned then: what is left out now leaves
+         *     the workspace, however much that is, and what is wanted again comes back.
+         */
+        patch: operations["change_folder"];
         trace?: never;
     };
     "/api/v1/workspaces/{workspace}/folders/{folder}/resume": {
@@ -672,6 +798,8 @@ export interface components {
              */
             workspace_id: string | null;
         };
+        /** @enum {string} */
+        ChangeState: "running" | "paused" | "failed";
         Chat: {
             /** Format: int64 */
             created_at: number;
@@ -820,6 +948,60 @@ export interface components {
             text: string;
             title: string;
         };
+        /** @description A change under way. The old embedder answers until it is done. */
+        EmbedderChange: {
+            /**
+             * Format: int64
+             * @description Chunks that have their new vector.
+             */
+            done: number;
+            /** @description What it waits for, or why it stopped. */
+            reason: string | null;
+            /**
+             * Format: double
+             * @description While nothing else wants the machine.
+             */
+            seconds_left: number | null;
+            /** Format: int64 */
+            size_bytes: number;
+            /** Format: int64 */
+            started_at: number;
+            state: components["schemas"]["ChangeState"];
+            to: string;
+            /** Format: int64 */
+            total: number;
+        };
+        /** @description What it would cost to change a workspace's embedder. */
+        EmbedderPlan: {
+            /** Format: int64 */
+            chunks: number;
+            /**
+             * Format: int64
+             * @description About how much the new vectors take on the disk, beside the old ones.
+             */
+            disk_bytes: number | null;
+            /** Format: int64 */
+            free_bytes: number | null;
+            from: string;
+            installed: boolean;
+            long_passages: components["schemas"]["LongPassages"] | null;
+            /** @description Why it cannot begin, for people. */
+            obstacle: string | null;
+            /**
+             * Format: double
+             * @description As measured just now on a few of the workspace's chunks; null where it cannot be told.
+             */
+            seconds: number | null;
+            to: string;
+        };
+        EmbedderStatus: {
+            change: components["schemas"]["EmbedderChange"] | null;
+            /** @description Catalog id of the one that answers. */
+            embedder: string;
+            previous: components["schemas"]["PreviousVectors"] | null;
+            /** Format: int64 */
+            size_bytes: number;
+        };
         /** @description The body of every response that is not a success. */
         ErrorBody: {
             error: components["schemas"]["ErrorDetail"];
@@ -843,22 +1025,34 @@ export interface components {
             created_at: number;
             /** Format: uuid */
             id: string;
+            last_scan: components["schemas"]["ScanSummary"] | null;
             /** Format: int64 */
             last_scan_at: number | null;
             /** @description Absolute path. */
             path: string;
-            last_scan: components["schemas"]["ScanSummary"] | null;
             patterns: components["schemas"]["FolderPatterns"];
+            /** @description Why it is polled, for people. */
             polling_reason: string | null;
+            /** @description Why the folder is paused or incomplete, or what in it cannot be a document; for people. */
             reason: string | null;
+            /** @description Whether it is being compared with the disk at this moment. */
             scanning: boolean;
             state: components["schemas"]["FolderState"];
-            watched_by: "events" | "polling" | "none";
+            watched_by: components["schemas"]["WatchedBy"];
             /** Format: uuid */
             workspace_id: string;
         };
-        FolderPatterns: { include: string[]; exclude: string[] };
-        ScanSummary: { files: number; excluded: number; not_included: number; hidden: number; temporary: number; special: number; removed: number; took_ms: number };
+        FolderPatch: {
+            /** @description Replaces the folder's patterns as a whole. */
+            patterns: components["schemas"]["FolderPatterns"];
+        };
+        /** @description Which files of a folder are mirrored: patterns as in a `.gitignore` file, relative to the folder. */
+        FolderPatterns: {
+            /** @description Left out whatever `include` says. Folders that match are not walked into. */
+            exclude: string[];
+            /** @description When there are any, only files that they match, or that lie in a folder that they match. */
+            include: string[];
+        };
         /** @enum {string} */
         FolderState: "watching" | "incomplete" | "paused";
         /** @enum {string} */
@@ -977,6 +1171,18 @@ export interface components {
          * @enum {string}
          */
         LanguageChoice: "auto" | "hr" | "en";
+        /**
+         * @description Passages that are longer than what the embedder reads at once: what stands behind that is found
+         *     by its words only.
+         */
+        LongPassages: {
+            /** Format: int64 */
+            longer: number;
+            /** Format: int64 */
+            looked_at: number;
+            /** Format: int64 */
+            max_tokens: number;
+        };
         Message: {
             answer: components["schemas"]["Answer"] | null;
             /** Format: uuid */
@@ -1021,9 +1227,16 @@ export interface components {
             /** @description The first question names the chat when this is absent. */
             title?: string | null;
         };
+        NewEmbedder: {
+            /** @description Begin although some passages are longer than what it reads at once. */
+            accept_long_passages?: boolean;
+            /** @description Catalog id. */
+            to: string;
+        };
         NewFolder: {
             /** @description Absolute path of a folder on the machine that Docent runs on. */
             path: string;
+            patterns?: components["schemas"]["FolderPatterns"] | null;
         };
         NewWorkspace: {
             /** @description Catalog id; the configured one when absent. */
@@ -1085,6 +1298,19 @@ export interface components {
         };
         /** @enum {string} */
         Plan: "local" | "free" | "pro";
+        /** @description Vectors of the embedder before, kept to go back to. */
+        PreviousVectors: {
+            embedder: string;
+            /**
+             * Format: int64
+             * @description They are deleted then.
+             */
+            kept_until: number;
+            /** Format: int64 */
+            replaced_at: number;
+            /** Format: int64 */
+            size_bytes: number;
+        };
         /**
          * @description What keeps a document, or a part of it, from being found.
          * @enum {string}
@@ -1186,6 +1412,49 @@ export interface components {
         RetrievalStage: "first" | "expanded" | "prompt";
         /** @enum {string} */
         Role: "user" | "assistant";
+        /**
+         * @description What a scan saw: files that are mirrored, and what was left out on purpose. What lies in a folder
+         *     that was left out is not counted.
+         */
+        ScanSummary: {
+            /**
+             * Format: int64
+             * @description Files and folders that an exclude pattern matches.
+             */
+            excluded: number;
+            /** Format: int64 */
+            files: number;
+            /**
+             * Format: int64
+             * @description Hidden files and folders, version control and installed packages.
+             */
+            hidden: number;
+            /**
+             * Format: int64
+             * @description Files that no include pattern matches.
+             */
+            not_included: number;
+            /**
+             * Format: int64
+             * @description Files that the user has removed from the workspace.
+             */
+            removed: number;
+            /**
+             * Format: int64
+             * @description Pipes, devices and names that are not Unicode.
+             */
+            special: number;
+            /**
+             * Format: int64
+             * @description Files that programs put beside the real ones while they work.
+             */
+            temporary: number;
+            /**
+             * Format: int64
+             * @description Milliseconds.
+             */
+            took_ms: number;
+        };
         SearchHit: {
             boxes: components["schemas"]["PageBox"][];
             /** Format: int32 */
@@ -1319,6 +1588,11 @@ export interface components {
         };
         /** @enum {string} */
         Visibility: "private" | "tenant_shared";
+        /**
+         * @description How changes in a folder are noticed.
+         * @enum {string}
+         */
+        WatchedBy: "events" | "polling" | "none";
         /**
          * @description How far the background work is. It is counted by batches: a batch lasts from the first job that
          *     meets an empty queue until the queue is empty again.
@@ -2402,6 +2676,261 @@ export interface operations {
             };
         };
     };
+    get_embedder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    change_embedder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEmbedder"];
+            };
+        };
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    cancel_embedder_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pause_embedder_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    plan_embedder_change: {
+        parameters: {
+            query: {
+                /** @description Catalog id. */
+                to: string;
+            };
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderPlan"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    discard_previous_vectors: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    resume_embedder_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    roll_back_embedder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EmbedderStatus"];
+                };
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     list_folders: {
         parameters: {
             query?: never;
@@ -2486,6 +3015,42 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    change_folder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+                folder: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FolderPatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Folder"];
+                };
             };
             /** @description What went wrong; branch on `error.code`. */
             default: {

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use docent_api::error::Code;
 use docent_domain::{Document, DocumentStatus};
-use docent_engine::{AddedFolders, BlockKind, Engine};
+use docent_engine::{AddedFolders, BlockKind, DocumentQuery, Engine};
 use serde::{Deserialize, Serialize};
 
 use super::machine;
@@ -132,7 +132,7 @@ async fn of_format(
         (Some(before), Some(after)) => after.saturating_sub(before).as_secs_f64(),
         _ => begun.elapsed().as_secs_f64(),
     };
-    let known: HashMap<String, Document> = documents::all(engine, &scope, None)
+    let known: HashMap<String, Document> = documents::all(engine, &scope, DocumentQuery::default())
         .await?
         .into_iter()
         .map(|document| (document.path.clone(), document))
