@@ -266,6 +266,6 @@ function PlanFacts({ plan, name }: { plan: EmbedderPlan; name: string }) {
 function time(seconds: number, { t }: I18n): string {
   const minutes = Math.round(seconds / 60)
   if (minutes < 1) return t('time.moment')
-  if (minutes < 90) return t('time.minutes', { count: minutes })
-  return t('time.hours', { count: Math.round(minutes / 60) })
+  if (minutes < 90) return t('time.aboutMinutes', { count: minutes })
+  return t('time.aboutHours', { count: Math.round(minutes / 60) })
 }

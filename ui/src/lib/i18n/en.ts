@@ -72,8 +72,8 @@ export const en = {
   'embedder.discard': 'Delete it now',
   'embedder.discardTitle': 'Delete what {name} made?',
   'embedder.discardBody': 'Going back to it would then mean reading all passages anew.',
-  'time.minutes': { one: 'about {count} minute', other: 'about {count} minutes' },
-  'time.hours': { one: 'about {count} hour', other: 'about {count} hours' },
+  'time.aboutMinutes': { one: 'about {count} minute', other: 'about {count} minutes' },
+  'time.aboutHours': { one: 'about {count} hour', other: 'about {count} hours' },
   'time.moment': 'less than a minute',
 
   'workspace.documents': { one: '{count} document', other: '{count} documents' },

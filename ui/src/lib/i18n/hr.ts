@@ -73,12 +73,12 @@ export const hr: Catalogue = {
   'embedder.discard': 'Izbriši odmah',
   'embedder.discardTitle': 'Izbrisati ono što je izradio {name}?',
   'embedder.discardBody': 'Za povratak na njega tada bi se svi odlomci morali ponovno čitati.',
-  'time.minutes': {
+  'time.aboutMinutes': {
     one: 'oko {count} minutu',
     few: 'oko {count} minute',
     other: 'oko {count} minuta',
   },
-  'time.hours': { one: 'oko {count} sat', few: 'oko {count} sata', other: 'oko {count} sati' },
+  'time.aboutHours': { one: 'oko {count} sat', few: 'oko {count} sata', other: 'oko {count} sati' },
   'time.moment': 'manje od minute',
 
   'workspace.documents': {

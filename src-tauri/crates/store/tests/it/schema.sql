@@ -1,4 +1,4 @@
--- schema 4
+-- schema 7
 CREATE TABLE chat_permissions (
     workspace_id BLOB    NOT NULL,
     id           BLOB    NOT NULL CHECK (length(id) = 16),
@@ -91,9 +91,7 @@ CREATE TABLE documents (
 )), content_problem TEXT CHECK (content_problem IN (
     'scanned', 'empty', 'garbled', 'encoding', 'protected', 'damaged', 'incomplete', 'too_big',
     'unsupported', 'unreachable', 'reader_failed', 'partly_scanned', 'other'
-)),
-)), retitled INTEGER NOT NULL DEFAULT 0,
-)), batch INTEGER NOT NULL DEFAULT 0,
+)), retitled INTEGER NOT NULL DEFAULT 0, batch INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, folder_id) REFERENCES folders (workspace_id, id) ON DELETE CASCADE
 ) STRICT;
@@ -224,8 +222,7 @@ CREATE TABLE workspaces (
     created_at     INTEGER NOT NULL,
     updated_at     INTEGER NOT NULL
 , generation INTEGER NOT NULL DEFAULT 1 CHECK (generation >= 1), last_generation INTEGER NOT NULL DEFAULT 1
-    CHECK (last_generation >= 1)) STRICT;
-, paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)), batch INTEGER NOT NULL DEFAULT 1, batch_started_at INTEGER) STRICT;
+    CHECK (last_generation >= 1), paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)), batch INTEGER NOT NULL DEFAULT 1, batch_started_at INTEGER) STRICT;
 CREATE INDEX chat_permissions_by_granter ON chat_permissions (granted_by);
 CREATE INDEX chat_permissions_of_user ON chat_permissions (user_id);
 CREATE INDEX chats_by_use ON chats (workspace_id, pinned DESC, updated_at DESC, id DESC);
