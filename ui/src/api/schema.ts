@@ -415,7 +415,11 @@ export interface paths {
         delete: operations["remove_folder"];
         options?: never;
         head?: never;
-        patch: { parameters: { query?: never; header?: never; path: { workspace: string; folder: string }; cookie?: never }; requestBody: { content: { "application/json": { patterns: components["schemas"]["FolderPatterns"] } } }; responses: { 200: { headers: { [name: string]: unknown }; content: { "application/json": components["schemas"]["Folder"] } } } };
+        /**
+         * Changes which files of the folder are mirrored. It is scanned then: what is left out now leaves
+         *     the workspace, however much that is, and what is wanted again comes back.
+         */
+        patch: operations["change_folder"];
         trace?: never;
     };
     "/api/v1/workspaces/{workspace}/folders/{folder}/resume": {
@@ -721,22 +725,34 @@ export interface components {
             created_at: number;
             /** Format: uuid */
             id: string;
+            last_scan: components["schemas"]["ScanSummary"] | null;
             /** Format: int64 */
             last_scan_at: number | null;
             /** @description Absolute path. */
             path: string;
-            last_scan: components["schemas"]["ScanSummary"] | null;
             patterns: components["schemas"]["FolderPatterns"];
+            /** @description Why it is polled, for people. */
             polling_reason: string | null;
+            /** @description Why the folder is paused or incomplete, or what in it cannot be a document; for people. */
             reason: string | null;
+            /** @description Whether it is being compared with the disk at this moment. */
             scanning: boolean;
             state: components["schemas"]["FolderState"];
-            watched_by: "events" | "polling" | "none";
+            watched_by: components["schemas"]["WatchedBy"];
             /** Format: uuid */
             workspace_id: string;
         };
-        FolderPatterns: { include: string[]; exclude: string[] };
-        ScanSummary: { files: number; excluded: number; not_included: number; hidden: number; temporary: number; special: number; removed: number; took_ms: number };
+        FolderPatch: {
+            /** @description Replaces the folder's patterns as a whole. */
+            patterns: components["schemas"]["FolderPatterns"];
+        };
+        /** @description Which files of a folder are mirrored: patterns as in a `.gitignore` file, relative to the folder. */
+        FolderPatterns: {
+            /** @description Left out whatever `include` says. Folders that match are not walked into. */
+            exclude: string[];
+            /** @description When there are any, only files that they match, or that lie in a folder that they match. */
+            include: string[];
+        };
         /** @enum {string} */
         FolderState: "watching" | "incomplete" | "paused";
         /** @enum {string} */
@@ -872,6 +888,7 @@ export interface components {
         NewFolder: {
             /** @description Absolute path of a folder on the machine that Docent runs on. */
             path: string;
+            patterns?: components["schemas"]["FolderPatterns"] | null;
         };
         NewWorkspace: {
             /** @description Catalog id; the configured one when absent. */
@@ -985,6 +1002,49 @@ export interface components {
         RetrievalStage: "first" | "expanded" | "prompt";
         /** @enum {string} */
         Role: "user" | "assistant";
+        /**
+         * @description What a scan saw: files that are mirrored, and what was left out on purpose. What lies in a folder
+         *     that was left out is not counted.
+         */
+        ScanSummary: {
+            /**
+             * Format: int64
+             * @description Files and folders that an exclude pattern matches.
+             */
+            excluded: number;
+            /** Format: int64 */
+            files: number;
+            /**
+             * Format: int64
+             * @description Hidden files and folders, version control and installed packages.
+             */
+            hidden: number;
+            /**
+             * Format: int64
+             * @description Files that no include pattern matches.
+             */
+            not_included: number;
+            /**
+             * Format: int64
+             * @description Files that the user has removed from the workspace.
+             */
+            removed: number;
+            /**
+             * Format: int64
+             * @description Pipes, devices and names that are not Unicode.
+             */
+            special: number;
+            /**
+             * Format: int64
+             * @description Files that programs put beside the real ones while they work.
+             */
+            temporary: number;
+            /**
+             * Format: int64
+             * @description Milliseconds.
+             */
+            took_ms: number;
+        };
         SearchHit: {
             boxes: components["schemas"]["PageBox"][];
             /** Format: int32 */
@@ -1117,6 +1177,11 @@ export interface components {
         };
         /** @enum {string} */
         Visibility: "private" | "tenant_shared";
+        /**
+         * @description How changes in a folder are noticed.
+         * @enum {string}
+         */
+        WatchedBy: "events" | "polling" | "none";
         Workspace: {
             counts: components["schemas"]["DocumentCounts"];
             /**
@@ -2212,6 +2277,42 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong; branch on `error.code`. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    change_folder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id or name */
+                workspace: string;
+                folder: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FolderPatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Folder"];
+                };
             };
             /** @description What went wrong; branch on `error.code`. */
             default: {
