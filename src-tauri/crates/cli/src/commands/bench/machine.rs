@@ -62,11 +62,9 @@ pub fn load() -> Option<f64> {
     text.split(' ').next()?.parse().ok()
 }
 
-/// Bytes of memory that this process holds; its peak counts from here on. `None` where the system
-/// does not tell.
-pub fn forget_peak_memory() -> Option<u64> {
-    fs::write("/proc/self/clear_refs", "5").ok()?;
-    memory("VmRSS:")
+/// Has the peak of this process's memory count from here on. `false` where the system cannot.
+pub fn forget_peak_memory() -> bool {
+    fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
 /// The most bytes of memory that this process held since [`forget_peak_memory`].
