@@ -54,11 +54,20 @@ impl Api {
     }
 
     pub async fn open_with(options: ApiOptions) -> Self {
+        Self::open_engine(options, false).await
+    }
+
+    /// With jobs and what else goes on in the background.
+    pub async fn at_work() -> Self {
+        Self::open_engine(ApiOptions::default(), true).await
+    }
+
+    async fn open_engine(options: ApiOptions, run_jobs: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut engine =
             EngineOptions::new(folder.path().join("data"), folder.path().join("models"));
         engine.models = ModelSource::Fakes;
-        engine.run_jobs = false;
+        engine.run_jobs = run_jobs;
         let engine = Engine::open(engine).await.unwrap();
         let router = router_with(Arc::clone(&engine), options.clone());
         Self {

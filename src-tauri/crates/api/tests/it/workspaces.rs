@@ -90,7 +90,7 @@ async fn health_status_and_models() {
 
 #[tokio::test]
 async fn the_embedder_is_changed_and_changed_back() {
-    let api = Api::open().await;
+    let api = Api::at_work().await;
     let workspace = api.workspace("Ured").await;
     let embedder = format!("{workspace}/embedder");
     let before = api.get(&embedder).await.json();

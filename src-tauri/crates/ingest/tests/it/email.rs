@@ -77,7 +77,29 @@ fn the_richest_text_and_the_attachments_that_can_be_read() {
         (BlockKind::Paragraph, "Imate li camac?"),
     ]);
     assert_eq!(blocks(&extracted), expected);
-    assert!(extracted.pages.is_empty());
+    let chars: Vec<char> = extracted.text.chars().collect();
+    let parts: Vec<String> = extracted
+        .pages
+        .iter()
+        .map(|part| {
+            chars[part.span.start as usize..part.span.end as usize]
+                .iter()
+                .collect()
+        })
+        .collect();
+    assert_eq!(
+        parts.len(),
+        4,
+        "the message and three attachments: {parts:?}"
+    );
+    assert!(
+        parts[1].contains("500 €") && parts[2].contains("dvije godine"),
+        "{parts:?}"
+    );
+    assert!(
+        parts[3].contains("camac") && !parts[0].contains("camac"),
+        "{parts:?}"
+    );
     let [Warning::PartLeftOut { part }] = &extracted.warnings[..] else {
         panic!("{:?}", extracted.warnings);
     };

@@ -1,7 +1,7 @@
 //! Small documents of every format, for tests that break them, and what must hold of every document.
 
 use docent_domain::Format;
-use docent_ingest::Extracted;
+use docent_ingest::{Extracted, PageKind};
 
 use crate::fixtures::{PdfOptions, compound, docx, epub, ods, odt, pdf, pptx, text, xls, xlsx};
 
@@ -31,8 +31,18 @@ pub fn check(extracted: &Extracted) {
         at = page.span.end;
         for line in &page.lines {
             assert!(line.span.start >= page.span.start && line.span.end <= page.span.end);
-            for side in [line.left, line.top, line.right, line.bottom] {
-                assert!((0.0..=1.0).contains(&side), "{line:?}");
+            match page.kind {
+                PageKind::Page => {
+                    for side in [line.left, line.top, line.right, line.bottom] {
+                        assert!((0.0..=1.0).contains(&side), "{line:?}");
+                    }
+                }
+                PageKind::Sheet => assert!(
+                    (1.0..=line.right).contains(&line.left)
+                        && (1.0..=line.bottom).contains(&line.top),
+                    "{line:?}"
+                ),
+                PageKind::Slide | PageKind::Part => panic!("{line:?} on a {:?}", page.kind),
             }
         }
     }
