@@ -10,6 +10,8 @@ pub struct Job {
     pub workspace_id: WorkspaceId,
     pub kind: JobKind,
     pub state: JobState,
+    /// Higher first.
+    pub priority: i32,
     pub stage: Option<Stage>,
     pub progress: Progress,
     pub attempts: u32,

@@ -44,6 +44,9 @@ pub struct Config {
     /// How often watched folders are compared with the disk even without a hint of change; less
     /// than 10 counts as 10.
     pub rescan_seconds: u64,
+    /// Whether the text of scanned pages is recognised where Tesseract is installed, after all other
+    /// reading. It takes seconds of one core a page.
+    pub recognise_text: bool,
     /// A server that speaks OpenAI's protocol, for those who have one.
     pub openai: Option<OpenAiConfig>,
 }
@@ -91,6 +94,7 @@ impl Default for Config {
             upload_max_bytes: 2 << 30,
             unload_after_seconds: 600,
             rescan_seconds: 300,
+            recognise_text: true,
             openai: None,
         }
     }

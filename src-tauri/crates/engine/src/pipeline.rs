@@ -20,12 +20,12 @@ use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
 use docent_ingest::{
     Bounds, ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, FileStamp,
-    Refusal, Tokens, Warning,
+    Recogniser, RecogniserMissing, Refusal, Tokens, Warning,
 };
-use docent_store::{Claim, DocumentContent, IndexEntry, JobType};
+use docent_store::{Claim, DocumentContent, IndexEntry, JobType, PRIORITY_FOLDER};
 use docent_worker::Launch;
 use roaring::RoaringBitmap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use crate::documents::Layout;
@@ -39,6 +39,15 @@ use crate::types::Topic;
 
 /// Readers side by side: one waits for its worker process while the other writes rows.
 const READ_LANES: usize = 2;
+
+/// How often the progress of recognising a document is written down.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+/// Key of the setting that names the recogniser which all scanned documents have been queued for.
+const RECOGNISER_SETTING: &str = "recogniser";
+
+/// The reason of a document that waits for recognition.
+const TO_BE_RECOGNISED: &str = "The document is scanned: its pages are pictures. Their text is recognised when all other files have been read.";
 
 /// Chunks embedded between two looks at whether an answer wants the cores.
 pub(crate) const EMBED_BATCH: usize = 16;
@@ -84,7 +93,9 @@ const SLOW_FILE_BYTES: u64 = 1 << 20;
 pub(crate) struct Reader {
     pub(crate) extractor: Extractor,
     running: Mutex<HashMap<JobId, (WorkspaceId, CancellationToken)>>,
-    /// Read jobs that are being run now.
+    /// `None` in it when it is turned off.
+    recogniser: OnceCell<Option<std::result::Result<Recogniser, RecogniserMissing>>>,
+    /// Read jobs that are being run now, without those that recognise scanned pages.
     busy: AtomicUsize,
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
     /// Held while changes are committed: a removal must not overtake the addition it undoes, and an
@@ -147,6 +158,7 @@ impl Reader {
         Ok(Self {
             extractor: Extractor::new(launch, ExtractLimits::default(), Some(pdfium)),
             running: Mutex::default(),
+            recogniser: OnceCell::new(),
             busy: AtomicUsize::new(0),
             words: Mutex::default(),
             committing: tokio::sync::Mutex::default(),
@@ -255,11 +267,16 @@ impl Reader {
 
 impl Engine {
     pub(crate) fn spawn_tasks(self: &Arc<Self>) {
-        for _ in 0..READ_LANES {
-            self.spawn_lane(&[JobType::Read]);
+        // Only one lane takes up scanned pages, so that no file waits until a book is recognised.
+        self.spawn_lane(&[JobType::Read], i32::MIN);
+        for _ in 1..READ_LANES {
+            self.spawn_lane(&[JobType::Read], PRIORITY_FOLDER);
         }
-        self.spawn_lane(&[JobType::Embed]);
-        self.spawn_lane(&[JobType::Scan]);
+        self.spawn_lane(&[JobType::Embed], i32::MIN);
+        self.spawn_lane(&[JobType::Scan], i32::MIN);
+        let engine = Arc::clone(self);
+        self.tasks()
+            .spawn(async move { engine.recognise_scanned().await });
         let engine = Arc::clone(self);
         self.tasks()
             .spawn(async move { engine.flush_words_in_time().await });
@@ -275,7 +292,8 @@ impl Engine {
             .spawn(async move { engine.follow_hints().await });
     }
 
-    fn spawn_lane(self: &Arc<Self>, types: &'static [JobType]) {
+    /// `least` is the lowest priority of jobs that the lane takes.
+    fn spawn_lane(self: &Arc<Self>, types: &'static [JobType], least: i32) {
         let engine = Arc::clone(self);
         self.tasks().spawn(async move {
             let stopping = engine.stopping().clone();
@@ -284,7 +302,7 @@ impl Engine {
                 let ring = engine.jobs_due().notified();
                 tokio::pin!(ring);
                 ring.as_mut().enable();
-                match engine.tick(types).await {
+                match engine.tick(types, least).await {
                     Ok(true) => continue,
                     Ok(false) => {}
                     Err(error) => {
@@ -303,13 +321,13 @@ impl Engine {
         });
     }
 
-    /// Claims one due job of these types, runs it and records what came of it. `false` when there
-    /// was none.
-    pub(crate) async fn tick(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
+    /// Claims one due job of these types and at least this priority, runs it and records what came
+    /// of it. `false` when there was none.
+    pub(crate) async fn tick(self: &Arc<Self>, types: &[JobType], least: i32) -> Result<bool> {
         if types == [JobType::Embed] && self.reads_are_waiting().await? {
             return Ok(false);
         }
-        let outcome = self.tick_claimed(types).await;
+        let outcome = self.tick_claimed(types, least).await;
         if types.contains(&JobType::Read) {
             // Ringing after a fruitless look would wake the other lanes to look and ring in turn,
             // for ever.
@@ -327,15 +345,19 @@ impl Engine {
             return Ok(true);
         }
         let now = Timestamp::now();
-        let due = self.store().jobs().next_due(&[JobType::Read], now).await?;
+        let due = self
+            .store()
+            .jobs()
+            .next_urgent_due(&[JobType::Read], PRIORITY_FOLDER, now)
+            .await?;
         Ok(due.is_some_and(|due| due <= now))
     }
 
-    async fn tick_claimed(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
+    async fn tick_claimed(self: &Arc<Self>, types: &[JobType], least: i32) -> Result<bool> {
         let Some(job) = self
             .store()
             .jobs()
-            .claim_next(self.boot(), types, Timestamp::now())
+            .claim_urgent(self.boot(), types, least, Timestamp::now())
             .await?
         else {
             return Ok(false);
@@ -349,7 +371,7 @@ impl Engine {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(job.id, (job.workspace_id, cancel.clone()));
         self.announce(&scope);
-        let is_read = matches!(job.kind, JobKind::Read { .. });
+        let is_read = matches!(job.kind, JobKind::Read { .. }) && job.priority >= PRIORITY_FOLDER;
         if is_read {
             self.reader().busy.fetch_add(1, Ordering::SeqCst);
         }
@@ -498,7 +520,14 @@ impl Engine {
             }
             Err(refusal) => return self.refuse(scope, claim, &document, &refusal).await,
         };
-        if document.content_hash.as_ref() == Some(&hash) {
+        let is_second = self
+            .store()
+            .documents()
+            .is_to_be_recognised(scope, id)
+            .await?;
+        let recogniser = self.recogniser().await?;
+        let known = document.content_hash.as_ref() == Some(&hash);
+        if known && !(is_second && recogniser.is_some()) {
             self.store()
                 .documents()
                 .mark_unchanged(scope, id, claim, Timestamp::now())
@@ -509,23 +538,43 @@ impl Engine {
             self.progress(scope, claim, Stage::Extracting, Progress::default())
                 .await?;
         }
-        let extracted = match self
-            .reader()
-            .extractor
-            .extract(&path, format, cancel.clone(), |_| {})
-            .await
-        {
+        // Words first: the pages that have a text are searchable before any picture is looked at.
+        let later = !is_second && recogniser.is_some();
+        let extracted = match recogniser.filter(|_| is_second) {
+            Some(recogniser) => {
+                self.recognise(scope, claim, &path, format, recogniser, cancel)
+                    .await?
+            }
+            None => {
+                let extractor = &self.reader().extractor;
+                extractor
+                    .extract(&path, format, cancel.clone(), |_| {})
+                    .await
+            }
+        };
+        let extracted = match extracted {
             Ok(extracted) => extracted,
+            Err(ExtractError::Refused(Refusal::Scanned { .. })) if later => {
+                let documents = self.store().documents();
+                let replaced = documents
+                    .skip_until_recognised(scope, id, claim, TO_BE_RECOGNISED, Timestamp::now())
+                    .await?;
+                self.forget_words(scope, &replaced.removed).await;
+                return Ok(Ran::Recorded);
+            }
             Err(ExtractError::Refused(refusal)) => {
                 return self.refuse(scope, claim, &document, &refusal).await;
             }
             Err(error) => {
-                if matches!(
-                    error,
-                    ExtractError::Crashed { .. }
-                        | ExtractError::TooSlow { .. }
-                        | ExtractError::BadAnswer
-                ) {
+                // What was read of these very bytes without recognition stays.
+                if !known
+                    && matches!(
+                        error,
+                        ExtractError::Crashed { .. }
+                            | ExtractError::TooSlow { .. }
+                            | ExtractError::BadAnswer
+                    )
+                {
                     self.forget_content(scope, id).await?;
                 }
                 let documents = self.store().documents();
@@ -553,10 +602,11 @@ impl Engine {
         }
         let max_tokens = chunk_tokens(self.config().chunk_tokens, open.embedder.as_ref());
         let title = own_title(&extracted);
-        let content = blocking("cutting a document into chunks", move || {
+        let mut content = blocking("cutting a document into chunks", move || {
             content_of(extracted, title, format, hash, max_tokens, tokens.as_ref())
         })
         .await?;
+        content.recognise &= later;
         let replaced = self
             .store()
             .documents()
@@ -636,11 +686,107 @@ impl Engine {
             .documents()
             .skip(scope, id, claim, reason, problem, Timestamp::now())
             .await?;
-        if !replaced.removed.is_empty() {
-            self.queue_words(scope, Vec::new(), &replaced.removed);
+        self.forget_words(scope, &replaced.removed).await;
+        Ok(Ran::Recorded)
+    }
+
+    /// Takes chunks that have no rows any more out of the search.
+    async fn forget_words(&self, scope: &WorkspaceScope, removed: &[ChunkKey]) {
+        if !removed.is_empty() {
+            self.queue_words(scope, Vec::new(), removed);
             self.wipe_removed(scope).await;
         }
-        Ok(Ran::Recorded)
+    }
+
+    /// What recognises the text of pictures here; `None` when there is nothing, or it is turned off.
+    async fn recogniser(&self) -> Result<Option<Recogniser>> {
+        let found = self.recogniser_found().await?;
+        Ok(found.and_then(std::result::Result::ok))
+    }
+
+    /// Looks for a recogniser the first time that it is asked. `None` when it is turned off.
+    pub(crate) async fn recogniser_found(
+        &self,
+    ) -> Result<Option<std::result::Result<Recogniser, RecogniserMissing>>> {
+        let wanted = self.config().recognise_text;
+        self.reader()
+            .recogniser
+            .get_or_try_init(async || {
+                if !wanted {
+                    return Ok(None);
+                }
+                let found = blocking("looking for text recognition", || Ok(Recogniser::find()));
+                found.await.map(Some)
+            })
+            .await
+            .cloned()
+    }
+
+    /// Queues the scanned documents of the time before this recogniser was there, once.
+    async fn recognise_scanned(self: Arc<Self>) {
+        let queued = async {
+            let Some(recogniser) = self.recogniser().await? else {
+                return Ok(0);
+            };
+            let name = format!("{} {}", recogniser.version, recogniser.languages.join("+"));
+            let settings = self.store().settings();
+            if settings.get::<String>(RECOGNISER_SETTING).await?.as_ref() == Some(&name) {
+                return Ok(0);
+            }
+            let now = Timestamp::now();
+            let documents = self.store().documents();
+            let queued = documents.recognise_scanned(TO_BE_RECOGNISED, now).await?;
+            settings.set(RECOGNISER_SETTING, &name, now).await?;
+            Ok::<_, Error>(queued)
+        };
+        match queued.await {
+            Ok(0) => {}
+            Ok(documents) => {
+                tracing::info!(documents, "scanned documents are recognised");
+                self.changed(Topic::Documents, None);
+                self.ring();
+            }
+            Err(error) => tracing::warn!(%error, "scanned documents are not recognised yet"),
+        }
+    }
+
+    /// Reads a file with the text of its scanned pages, and writes down how far it is.
+    async fn recognise(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        path: &Path,
+        format: Format,
+        recogniser: Recogniser,
+        cancel: &CancellationToken,
+    ) -> Result<std::result::Result<Extracted, ExtractError>> {
+        let reached = Mutex::new(None);
+        let reading = self.reader().extractor.recognise(
+            path,
+            format,
+            recogniser,
+            cancel.clone(),
+            |progress| {
+                *reached.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+            },
+        );
+        tokio::pin!(reading);
+        loop {
+            tokio::select! {
+                extracted = &mut reading => return Ok(extracted),
+                () = tokio::time::sleep(PROGRESS_EVERY) => {}
+            }
+            let progress = reached
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(progress) = progress {
+                // Refused when the document is gone or has changed: there is nothing to go on for.
+                self.progress(scope, claim, Stage::Extracting, progress)
+                    .await?;
+                self.changed(Topic::Jobs, Some(scope.workspace()));
+            }
+        }
     }
 
     /// Makes the vectors that a document still lacks, batch by batch, each recorded at once.
@@ -1105,7 +1251,12 @@ fn content_of(
     })
     .map_err(|error| Error::internal("writing a document's structure", error))?;
     let warnings: Vec<String> = extracted.warnings.iter().map(ToString::to_string).collect();
-    let problems: Vec<Problem> = extracted.warnings.iter().map(Warning::problem).collect();
+    let problems: Vec<Problem> = extracted
+        .warnings
+        .iter()
+        .filter_map(Warning::problem)
+        .collect();
+    let recognise = problems.contains(&Problem::PartlyScanned);
     Ok(DocumentContent {
         hash,
         language: Some(language::of_document(&extracted.text)),
@@ -1119,6 +1270,7 @@ fn content_of(
         problem: WORST_FIRST
             .into_iter()
             .find(|problem| problems.contains(problem)),
+        recognise,
     })
 }
 

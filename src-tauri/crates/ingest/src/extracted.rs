@@ -129,6 +129,10 @@ pub enum Warning {
     ReplacedCharacters { count: u64 },
     #[error("the text is not Unicode; it was read as {encoding}")]
     GuessedEncoding { encoding: String },
+    #[error(
+        "the text of {pages} of {total} pages was recognised from pictures and may hold mistakes"
+    )]
+    Recognised { pages: u32, total: u32 },
     #[error("{pages} of {total} pages hold no text (scanned?)")]
     PagesWithoutText { pages: u32, total: u32 },
     #[error("much of the text is garbled: the document's fonts don't say which letters they show")]
@@ -142,13 +146,17 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// `None` when it is worth knowing and there is nothing to be done about it.
     #[must_use]
-    pub const fn problem(&self) -> Problem {
+    pub const fn problem(&self) -> Option<Problem> {
         match self {
-            Self::ReplacedCharacters { .. } | Self::GuessedEncoding { .. } => Problem::Encoding,
-            Self::PagesWithoutText { .. } => Problem::PartlyScanned,
-            Self::Garbled | Self::DoublyEncoded => Problem::Garbled,
-            Self::PartLeftOut { .. } => Problem::Incomplete,
+            Self::ReplacedCharacters { .. } | Self::GuessedEncoding { .. } => {
+                Some(Problem::Encoding)
+            }
+            Self::Recognised { .. } => None,
+            Self::PagesWithoutText { .. } => Some(Problem::PartlyScanned),
+            Self::Garbled | Self::DoublyEncoded => Some(Problem::Garbled),
+            Self::PartLeftOut { .. } => Some(Problem::Incomplete),
         }
     }
 }

@@ -24,6 +24,8 @@ mod wire;
 pub mod worker;
 
 pub use chunker::{ChunkOptions, Tokens, chunk};
+pub use extract::ocr::{Grey, Recogniser, RecogniserMissing};
+pub use extract::pdf::draw_page;
 pub use extract::{Bounds, extract_here};
 pub use extracted::{
     Block, BlockKind, Extracted, LineBox, PageLayout, Warning, blocks_between, boxes_of,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use docent_domain::{Format, Progress, Span};
 use serde::{Deserialize, Serialize};
 
-use crate::extract::Bounds;
+use crate::extract::{Bounds, ocr::Recognition};
 use crate::extracted::{Block, BlockKind, Extracted, LineBox, PageLayout, Warning};
 use crate::refusal::Refusal;
 
@@ -23,6 +23,7 @@ pub struct Request {
     pub format: Format,
     pub bounds: Bounds,
     pub pdfium_dir: Option<PathBuf>,
+    pub recognition: Option<Recognition>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

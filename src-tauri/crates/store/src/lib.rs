@@ -32,7 +32,7 @@ pub use table::flags::Flags;
 pub use table::folders::{FolderRemoved, Folders};
 pub use table::jobs::{
     BootId, Claim, Failed, JobCounts, JobQuery, JobType, Jobs, MAX_ATTEMPTS, MAX_DEATHS,
-    PRIORITY_FOLDER, PRIORITY_HAND_ADDED, Recovery,
+    PRIORITY_FOLDER, PRIORITY_HAND_ADDED, PRIORITY_RECOGNITION, Recovery,
 };
 pub use table::limits::Limits;
 pub use table::settings::Settings;

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_removed_files.sql"),
     include_str!("../migrations/0003_formats.sql"),
     include_str!("../migrations/0004_problems.sql"),
+    include_str!("../migrations/0005_recognition.sql"),
 ];
 
 /// The schema that this version writes.

@@ -6,6 +6,8 @@
 mod documents;
 mod indexes;
 mod models;
+#[cfg(unix)]
+mod recognition;
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +15,13 @@ use std::process::ExitCode;
 
 type Test = (&'static str, fn());
 
-const TESTS: &[&[Test]] = &[documents::TESTS, indexes::TESTS, models::TESTS];
+const TESTS: &[&[Test]] = &[
+    documents::TESTS,
+    indexes::TESTS,
+    models::TESTS,
+    #[cfg(unix)]
+    recognition::TESTS,
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +36,8 @@ fn main() -> ExitCode {
     }
     let orders = tempfile::tempdir().unwrap();
     support::prepare_meddling(orders.path());
+    #[cfg(unix)]
+    recognition::prepare(orders.path());
     let list = args.iter().any(|arg| arg == "--list");
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let mut failed = 0;

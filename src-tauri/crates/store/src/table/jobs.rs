@@ -37,6 +37,9 @@ pub const PRIORITY_HAND_ADDED: i32 = 10;
 /// For what a watched folder brought.
 pub const PRIORITY_FOLDER: i32 = 0;
 
+/// For recognising the text of scanned pages, which takes seconds a page: after all else.
+pub const PRIORITY_RECOGNITION: i32 = -10;
+
 /// Scans are short and tell how much there is to do.
 const PRIORITY_SCAN: i32 = 20;
 
@@ -47,7 +50,7 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(5);
 /// No wait is longer, so a job that seems to be due later has met a clock that jumped, and is due.
 const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
 
-const COLUMNS: &str = "workspace_id, id, kind, document_id, folder_id, state, stage, \
+const COLUMNS: &str = "workspace_id, id, kind, document_id, folder_id, state, priority, stage, \
      progress_done, progress_total, attempts, max_attempts, run_after, reason, fence, created_at, \
      updated_at";
 
@@ -163,16 +166,27 @@ impl<'a> Jobs<'a> {
         types: &[JobType],
         now: Timestamp,
     ) -> Result<Option<Job>> {
+        self.claim_urgent(boot, types, i32::MIN, now).await
+    }
+
+    /// [`Jobs::claim_next`] of those with at least this priority.
+    pub async fn claim_urgent(
+        &self,
+        boot: BootId,
+        types: &[JobType],
+        least: i32,
+        now: Timestamp,
+    ) -> Result<Option<Job>> {
         // Idle workers ask all the time; a glance that finds nothing should not take the writer.
         if self
-            .next_seq(self.store.reader(), types, now)
+            .next_seq(self.store.reader(), types, least, now)
             .await?
             .is_none()
         {
             return Ok(None);
         }
         let mut tx = self.store.write().await?;
-        let Some(seq) = self.next_seq(tx.connection(), types, now).await? else {
+        let Some(seq) = self.next_seq(tx.connection(), types, least, now).await? else {
             tx.commit().await?;
             return Ok(None);
         };
@@ -213,6 +227,7 @@ impl<'a> Jobs<'a> {
         &self,
         executor: impl sqlx::Executor<'e, Database = Sqlite>,
         types: &[JobType],
+        least: i32,
         now: Timestamp,
     ) -> Result<Option<i64>> {
         // The head of each queue comes from the index; only the heads are compared.
@@ -221,7 +236,7 @@ impl<'a> Jobs<'a> {
              JOIN jobs j ON j.seq = (
                  SELECT q.seq FROM jobs q
                  WHERE q.workspace_id = w.id AND q.kind = t.value AND q.state = 'queued'
-                   AND (q.run_after <= ?2 OR q.run_after > ?3)
+                   AND q.priority >= ?4 AND (q.run_after <= ?2 OR q.run_after > ?3)
                  ORDER BY q.priority DESC, q.deaths, q.seq LIMIT 1)
              WHERE w.status = 'active'
              ORDER BY j.priority DESC, w.served, j.deaths, j.seq LIMIT 1",
@@ -229,6 +244,7 @@ impl<'a> Jobs<'a> {
         .bind(serde_json::to_string(types)?)
         .bind(now.0)
         .bind(after(now, LONGEST_BACKOFF).0)
+        .bind(least)
         .fetch_optional(executor)
         .await?;
         Ok(row.as_ref().map(|row| row.try_get("seq")).transpose()?)
@@ -236,15 +252,26 @@ impl<'a> Jobs<'a> {
 
     /// When the next job of these types is due, which may be in the past; `None` when none waits.
     pub async fn next_due(&self, types: &[JobType], now: Timestamp) -> Result<Option<Timestamp>> {
+        self.next_urgent_due(types, i32::MIN, now).await
+    }
+
+    /// [`Jobs::next_due`] of those with at least this priority.
+    pub async fn next_urgent_due(
+        &self,
+        types: &[JobType],
+        least: i32,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>> {
         let row = sqlx::query(
             "SELECT min(CASE WHEN q.run_after > ?3 THEN ?2 ELSE q.run_after END) AS due
              FROM workspaces w CROSS JOIN json_each(?1) t
              JOIN jobs q ON q.workspace_id = w.id AND q.kind = t.value AND q.state = 'queued'
-             WHERE w.status = 'active'",
+             WHERE w.status = 'active' AND q.priority >= ?4",
         )
         .bind(serde_json::to_string(types)?)
         .bind(now.0)
         .bind(after(now, LONGEST_BACKOFF).0)
+        .bind(least)
         .fetch_one(self.store.reader())
         .await?;
         row::opt_time(&row, "due")
@@ -567,7 +594,6 @@ pub(crate) enum OnRunning {
 pub(crate) struct Completed {
     /// As it was while it ran.
     pub job: Job,
-    pub priority: i32,
     /// It has been queued again, because its object changed meanwhile.
     pub requeued: bool,
 }
@@ -587,7 +613,7 @@ pub(crate) async fn complete_in_tx(
              again = 0, deaths = 0, reason = NULL, lease_owner = NULL, run_after = ?4,
              updated_at = ?4
          WHERE workspace_id = ?1 AND id = ?2 AND fence = ?3 AND state = 'running'
-         RETURNING {COLUMNS}, priority"
+         RETURNING {COLUMNS}"
     ))
     .bind(blob(scope.workspace()))
     .bind(blob(claim.job))
@@ -599,7 +625,6 @@ pub(crate) async fn complete_in_tx(
     let job = job(&row)?;
     Ok(Completed {
         requeued: job.state == JobState::Queued,
-        priority: row.try_get("priority")?,
         job,
     })
 }
@@ -787,7 +812,8 @@ async fn revive_in_tx(tx: &mut WriteTx, dead: &Job, now: Timestamp) -> Result<Jo
 
 /// Documents that wait for a job which does not exist, as [`crate::Finding::NoJob`] reports them.
 /// A cancelled embedding is not missing.
-pub(crate) const WITHOUT_JOB: &str = "SELECT d.workspace_id, d.id, d.status FROM documents d
+pub(crate) const WITHOUT_JOB: &str = "SELECT d.workspace_id, d.id, d.status, d.recognise
+     FROM documents d
      WHERE (d.status IN ('queued', 'reading') AND NOT EXISTS (
              SELECT 1 FROM jobs j WHERE j.workspace_id = d.workspace_id AND j.document_id = d.id
                AND j.kind = 'read' AND j.state IN ('queued', 'running')))
@@ -803,12 +829,17 @@ async fn add_missing_in_tx(tx: &mut WriteTx, now: Timestamp) -> Result<u64> {
             "words" => JobType::Embed,
             _ => JobType::Read,
         };
+        let priority = if row.try_get("recognise")? {
+            PRIORITY_RECOGNITION
+        } else {
+            PRIORITY_FOLDER
+        };
         enqueue_document_in_tx(
             tx,
             &scope,
             kind,
             row::id(row, "id")?,
-            PRIORITY_FOLDER,
+            priority,
             OnRunning::Leave,
             now,
         )
@@ -896,6 +927,7 @@ fn job(row: &SqliteRow) -> Result<Job> {
         workspace_id: row::id(row, "workspace_id")?,
         kind,
         state: row::from_word(row, "state")?,
+        priority: row.try_get("priority")?,
         stage: row::opt_word(row, "stage")?,
         progress: Progress {
             done: row::number(row, "progress_done")?,

@@ -10,5 +10,6 @@ mod folders;
 mod isolation;
 mod jobs;
 mod plain;
+mod recognition;
 mod schema;
 mod workspaces;
