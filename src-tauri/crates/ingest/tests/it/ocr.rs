@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use docent_domain::{Format, PageBox, Span};
 use docent_ingest::{
-    ExtractError, ExtractLimits, Extracted, Extractor, Recogniser, RecogniserMissing, Refusal,
-    Warning, boxes_of, draw_page,
+    ExtractError, ExtractLimits, Extracted, Recogniser, RecogniserMissing, Refusal, Warning,
+    boxes_of, draw_page,
 };
 use docent_testkit::scans::{Picture, ScannedPage, scanned_pdf};
 use tempfile::TempDir;
@@ -34,13 +34,21 @@ const LINES: &[&str] = &[
     "Članak 6. Ovaj zakon stupa na snagu osmoga dana od dana objave.",
 ];
 
+/// Of the packages that `cargo xtask test` installs.
+const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";
+
 /// A page of prose with a text layer.
 fn original() -> Vec<u8> {
+    let font = std::fs::read(FONT).unwrap();
     let lines = (0_u8..)
         .zip(LINES)
         .map(|(number, line)| text(70.0, 760.0 - 15.0 * f32::from(number), 11.0, line))
         .collect();
-    pdf(&[lines], &PdfOptions::default())
+    let options = PdfOptions {
+        font: Some(&font),
+        ..PdfOptions::default()
+    };
+    pdf(&[lines], &options)
 }
 
 fn scan(dpi: f32) -> Picture {
@@ -55,8 +63,12 @@ fn scan(dpi: f32) -> Picture {
     }
 }
 
-/// `None`, said aloud, where there is no Tesseract with both languages.
+/// `None`, said aloud, where there is no Tesseract with both languages, or nothing to write with.
 fn tesseract() -> Option<Recogniser> {
+    if !Path::new(FONT).is_file() {
+        println!("skipped: {FONT} is not here");
+        return None;
+    }
     match Recogniser::find() {
         Ok(found) if found.languages == ["hrv", "eng"] => Some(found),
         found => {

@@ -113,10 +113,8 @@ async fn a_partly_scanned_document_is_searchable_while_it_waits() {
     assert_eq!(job.priority, PRIORITY_RECOGNITION);
 
     // It fails for good: what was there stays, and a retry recognises again, as late as before.
-    let failed = f
-        .store
-        .jobs()
-        .fail(&f.scope, Claim::from(&job), "no", false, NOW);
+    let jobs = f.store.jobs();
+    let failed = jobs.fail(&f.scope, Claim::from(&job), "no", false, NOW);
     assert_eq!(failed.await.unwrap(), Failed::Dead);
     let document = f.get(id).await;
     assert_eq!(
