@@ -3,6 +3,7 @@
 use docent_domain::{PageBox, Problem, Span};
 use serde::{Deserialize, Serialize};
 
+pub use crate::extract::pdfium::Turn;
 use crate::refusal::Refusal;
 
 /// A file's text with its structure.
@@ -107,6 +108,8 @@ pub struct PageLayout {
     /// In points, as the page is shown (after its rotation).
     pub width: f32,
     pub height: f32,
+    /// How its lines run.
+    pub turn: Turn,
     pub span: Span,
     pub lines: Vec<LineBox>,
 }
@@ -186,24 +189,43 @@ pub fn boxes_of(extracted: &Extracted, span: Span) -> Vec<PageBox> {
             page.lines[from..]
                 .iter()
                 .take_while(|line| line.span.start < span.end)
-                .map(|line| line.clipped(page.page, span))
+                .map(|line| line.clipped(page, span))
         })
         .collect()
 }
 
 impl LineBox {
-    fn clipped(&self, page: u32, span: Span) -> PageBox {
-        let width = self.right - self.left;
+    fn clipped(&self, page: &PageLayout, span: Span) -> PageBox {
         let chars = self.span.len().max(1) as f32;
-        let at =
-            |char: u32| self.left + width * (char.saturating_sub(self.span.start) as f32 / chars);
-        PageBox {
-            page,
-            left: at(span.start),
+        let share = |char: u32| char.saturating_sub(self.span.start) as f32 / chars;
+        let (from, to) = (share(span.start), share(span.end.min(self.span.end)));
+        let mut clipped = PageBox {
+            page: page.page,
+            left: self.left,
             top: self.top,
-            right: at(span.end.min(self.span.end)),
+            right: self.right,
             bottom: self.bottom,
+        };
+        let (width, height) = (self.right - self.left, self.bottom - self.top);
+        match page.turn {
+            Turn::Upright => {
+                clipped.left = self.left + width * from;
+                clipped.right = self.left + width * to;
+            }
+            Turn::UpsideDown => {
+                clipped.left = self.right - width * to;
+                clipped.right = self.right - width * from;
+            }
+            Turn::Downwards => {
+                clipped.top = self.top + height * from;
+                clipped.bottom = self.top + height * to;
+            }
+            Turn::Upwards => {
+                clipped.top = self.bottom - height * to;
+                clipped.bottom = self.bottom - height * from;
+            }
         }
+        clipped
     }
 }
 
@@ -383,6 +405,7 @@ mod tests {
                     page: 1,
                     width: 600.0,
                     height: 800.0,
+                    turn: Turn::Upright,
                     span: Span::new(0, 20),
                     lines: vec![line(0, 10, 0.1), line(10, 20, 0.2)],
                 },
@@ -390,6 +413,7 @@ mod tests {
                     page: 2,
                     width: 600.0,
                     height: 800.0,
+                    turn: Turn::Upright,
                     span: Span::new(20, 30),
                     lines: vec![line(20, 30, 0.1)],
                 },

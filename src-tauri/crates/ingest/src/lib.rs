@@ -28,7 +28,7 @@ pub use extract::ocr::{Grey, Recogniser, RecogniserMissing};
 pub use extract::pdf::draw_page;
 pub use extract::{Bounds, extract_here};
 pub use extracted::{
-    Block, BlockKind, Extracted, LineBox, PageLayout, Warning, blocks_between, boxes_of,
+    Block, BlockKind, Extracted, LineBox, PageLayout, Turn, Warning, blocks_between, boxes_of,
 };
 pub use extractor::{ExtractError, ExtractLimits, Extractor};
 pub use format::{Detection, HEAD_BYTES, SUPPORTED_EXTENSIONS, detect_format};

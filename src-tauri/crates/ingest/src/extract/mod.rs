@@ -24,7 +24,7 @@ mod odt;
 mod opendocument;
 pub(crate) mod pdf;
 mod pdf_layout;
-mod pdfium;
+pub(crate) mod pdfium;
 mod pptx;
 mod rst;
 mod table;

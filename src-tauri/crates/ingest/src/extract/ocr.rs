@@ -177,8 +177,8 @@ pub fn recognise(
         Err(message) => return Ok(Recognised::Failed(message)),
     };
     let mut best = upright;
-    // Looking for the orientation takes up to twice as long, and pages that read well as they are
-    // need none.
+    // Looking for the orientation takes a tenth longer and errs where there is little text; pages
+    // that read well as they are need none.
     if best.is_doubtful()
         && recogniser.finds_orientation
         && let Ok(turned) = read_page(grey, size, recogniser, Layout::Turned, deadline, cancelled)?
