@@ -47,7 +47,7 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 const RECOGNISER_SETTING: &str = "recogniser";
 
 /// The reason of a document that waits for recognition.
-const TO_BE_RECOGNISED: &str = "The document is scanned: its pages are pictures. Their text is recognised when all other files have been read.";
+const TO_BE_RECOGNISED: &str = "Scanned: its pages are pictures. Their text is recognised when all other files have been read.";
 
 /// Chunks embedded between two looks at whether an answer wants the cores.
 pub(crate) const EMBED_BATCH: usize = 16;
@@ -540,17 +540,14 @@ impl Engine {
         }
         // Words first: the pages that have a text are searchable before any picture is looked at.
         let later = !is_second && recogniser.is_some();
-        let extracted = match recogniser.filter(|_| is_second) {
-            Some(recogniser) => {
-                self.recognise(scope, claim, &path, format, recogniser, cancel)
-                    .await?
-            }
-            None => {
-                let extractor = &self.reader().extractor;
-                extractor
-                    .extract(&path, format, cancel.clone(), |_| {})
-                    .await
-            }
+        let extracted = if let Some(recogniser) = recogniser.filter(|_| is_second) {
+            self.recognise(scope, claim, &path, format, recogniser, cancel)
+                .await?
+        } else {
+            let extractor = &self.reader().extractor;
+            extractor
+                .extract(&path, format, cancel.clone(), |_| {})
+                .await
         };
         let extracted = match extracted {
             Ok(extracted) => extracted,

@@ -48,7 +48,7 @@ impl Default for ExtractLimits {
             data_bytes: 512 << 20,
             stall: Duration::from_secs(30),
             total: Duration::from_mins(10),
-            recognition: Duration::from_mins(60),
+            recognition: Duration::from_hours(1),
             processes: 2,
             files_per_process: 500,
         }

@@ -24,15 +24,15 @@ pub enum Refusal {
     #[error("The document holds no text.")]
     NoText,
     #[error(
-        "The document is scanned: its pages ({pages}) are pictures and hold no text. Install text recognition (on Debian and Ubuntu: apt install tesseract-ocr tesseract-ocr-hrv) and start Docent again, or save it as a searchable PDF."
+        "Scanned: its pages ({pages}) are pictures without text. Install text recognition (Debian, Ubuntu: apt install tesseract-ocr tesseract-ocr-hrv) and start Docent again, or save it as a searchable PDF."
     )]
     Scanned { pages: u32 },
     #[error(
-        "The document is scanned: its pages ({pages}) are pictures, and no text could be recognised in them. Scan it again at 300 dots an inch if there is text to be seen."
+        "Scanned: its pages ({pages}) are pictures, and no text could be recognised in them. Scan it again at 300 dots an inch if there is text to be seen."
     )]
     NothingRecognised { pages: u32 },
     #[error(
-        "The document is scanned: its pages ({pages}) are pictures, and recognising their text failed: {message}. Retry, or save it as a searchable PDF."
+        "Scanned: its pages ({pages}) are pictures, and recognising their text failed: {message}. Retry, or save it as a searchable PDF."
     )]
     RecognitionFailed { pages: u32, message: String },
     #[error(

@@ -160,7 +160,7 @@ async fn scanned_text_is_recognised_where_it_stands() {
         return;
     };
     let original = read_bytes(&original(), Format::Pdf).unwrap();
-    assert_eq!(error_rate("čaša", "časa"), 0.25, "control");
+    assert!(error_rate("čaša", "časa") > 0.2, "control");
     for dpi in [150.0, 300.0] {
         let picture = scan(dpi);
         let scan = write(&[ScannedPage::Picture(&picture)], A4);
