@@ -10,10 +10,10 @@ pub struct Job {
     pub workspace_id: WorkspaceId,
     pub kind: JobKind,
     pub state: JobState,
-    pub stage: Option<Stage>,
-    pub progress: Progress,
     /// Higher first.
     pub priority: i32,
+    pub stage: Option<Stage>,
+    pub progress: Progress,
     pub attempts: u32,
     pub max_attempts: u32,
     /// Not to be claimed before this instant.

@@ -51,6 +51,9 @@ pub struct Config {
     pub quiet_seconds: u64,
     /// A file that has not been quiet for so long (a log) is read as it is.
     pub restless_seconds: u64,
+    /// Whether the text of scanned pages is recognised where Tesseract is installed, after all other
+    /// reading. It takes seconds of one core a page.
+    pub recognise_text: bool,
     /// A server that speaks OpenAI's protocol, for those who have one.
     pub openai: Option<OpenAiConfig>,
 }
@@ -100,6 +103,7 @@ impl Default for Config {
             unload_after_seconds: 600,
             rescan_seconds: 300,
             quiet_seconds: 2,
+            recognise_text: true,
             restless_seconds: 60,
             openai: None,
         }

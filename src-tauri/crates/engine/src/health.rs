@@ -5,6 +5,8 @@ use docent_domain::WorkspaceScope;
 use crate::engine::Engine;
 use crate::types::{ComponentHealth, Health, HealthStatus, ModelState};
 
+const RECOGNITION: &str = "recognition";
+
 impl Engine {
     /// Asks every component. `models_loaded` says that both models are installed and verified, so
     /// that the next question can be answered; `vector_db_connected` that every open index answers.
@@ -15,6 +17,7 @@ impl Engine {
             self.model_health().await,
             self.queue_health().await,
             self.removal_health(),
+            self.recognition_health().await,
         ];
         let of = |name: &str| {
             components
@@ -26,7 +29,12 @@ impl Engine {
             // Only the database is beyond doing without.
             status: match (
                 of("database"),
-                components.iter().map(|component| component.status).max(),
+                // Text recognition is an extra that many do without.
+                components
+                    .iter()
+                    .filter(|component| component.name != RECOGNITION)
+                    .map(|component| component.status)
+                    .max(),
             ) {
                 (Some(HealthStatus::Unhealthy), _) => HealthStatus::Unhealthy,
                 (_, Some(HealthStatus::Healthy) | None) => HealthStatus::Healthy,
@@ -102,6 +110,26 @@ impl Engine {
             HealthStatus::Healthy,
             format!("{} and {}", status.generator.model, status.embedder.model),
         )
+    }
+
+    async fn recognition_health(&self) -> ComponentHealth {
+        let (status, message) = match self.recogniser_found().await {
+            Ok(Some(Ok(recogniser))) => (
+                HealthStatus::Healthy,
+                format!(
+                    "Tesseract {} with {}",
+                    recogniser.version,
+                    recogniser.languages.join(" and ")
+                ),
+            ),
+            Ok(Some(Err(missing))) => (HealthStatus::Degraded, missing.to_string()),
+            Ok(None) => (
+                HealthStatus::Degraded,
+                "turned off by recognise_text in config.toml".to_owned(),
+            ),
+            Err(error) => (HealthStatus::Degraded, error.to_string()),
+        };
+        component(RECOGNITION, status, message)
     }
 
     async fn queue_health(&self) -> ComponentHealth {

@@ -21,12 +21,12 @@ use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
 use docent_inference::{EmbedKind, Embedder, TokenCounter};
 use docent_ingest::{
     Bounds, ChunkOptions, Detection, ExtractError, ExtractLimits, Extracted, Extractor, FileStamp,
-    Refusal, Tokens, Warning,
+    Recogniser, RecogniserMissing, Refusal, Tokens, Warning,
 };
-use docent_store::{Claim, DocumentContent, IndexEntry};
+use docent_store::{Claim, DocumentContent, IndexEntry, PRIORITY_RECOGNITION};
 use docent_worker::Launch;
 use roaring::RoaringBitmap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -43,6 +43,12 @@ use crate::types::Topic;
 
 /// Readers side by side: one waits for its worker process while the other writes rows.
 pub(crate) const READ_LANES: usize = 2;
+
+/// Key of the setting that names the recogniser which all scanned documents have been queued for.
+const RECOGNISER_SETTING: &str = "recogniser";
+
+/// The reason of a document that waits for recognition.
+const TO_BE_RECOGNISED: &str = "Scanned: its pages are pictures. Their text is recognised when all other files have been read.";
 
 /// Chunks embedded between two looks at whether an answer wants the cores.
 pub(crate) const EMBED_BATCH: usize = 16;
@@ -107,6 +113,8 @@ pub(crate) struct Reader {
     pace: Mutex<Pace>,
     /// When the progress of a file was told last.
     progress_told: Mutex<Option<Instant>>,
+    /// `None` in it when it is turned off.
+    recogniser: OnceCell<Option<std::result::Result<Recogniser, RecogniserMissing>>>,
     words: Mutex<HashMap<WorkspaceId, PendingWords>>,
     /// Held while changes are committed: a removal must not overtake the addition it undoes, and an
     /// index must not be emptied between a vector's arrival there and its row's account of it.
@@ -263,6 +271,7 @@ impl Reader {
             ended: Notify::new(),
             pace: Mutex::default(),
             progress_told: Mutex::default(),
+            recogniser: OnceCell::new(),
             words: Mutex::default(),
             committing: tokio::sync::Mutex::default(),
             words_failed: Mutex::default(),
@@ -488,11 +497,16 @@ impl Reader {
 
 impl Engine {
     pub(crate) fn spawn_tasks(self: &Arc<Self>) {
-        for _ in 0..READ_LANES {
-            self.spawn_lane(&[JobType::Read]);
+        // Only one lane takes up scanned pages, so that no file waits until a book is recognised.
+        self.spawn_lane(&[JobType::Read], None);
+        for _ in 1..READ_LANES {
+            self.spawn_lane(&[JobType::Read], Some(PRIORITY_RECOGNITION));
         }
-        self.spawn_lane(&[JobType::Embed]);
-        self.spawn_lane(&[JobType::Scan]);
+        self.spawn_lane(&[JobType::Embed], None);
+        self.spawn_lane(&[JobType::Scan], None);
+        let engine = Arc::clone(self);
+        self.tasks()
+            .spawn(async move { engine.recognise_scanned().await });
         let engine = Arc::clone(self);
         self.tasks()
             .spawn(async move { engine.flush_words_in_time().await });
@@ -514,7 +528,8 @@ impl Engine {
             .spawn(async move { engine.follow_batches().await });
     }
 
-    fn spawn_lane(self: &Arc<Self>, types: &'static [JobType]) {
+    /// The lane takes jobs of a higher priority than `above`.
+    fn spawn_lane(self: &Arc<Self>, types: &'static [JobType], above: Option<i32>) {
         let engine = Arc::clone(self);
         self.tasks().spawn(async move {
             let stopping = engine.stopping().clone();
@@ -523,7 +538,7 @@ impl Engine {
                 let ring = engine.jobs_due().notified();
                 tokio::pin!(ring);
                 ring.as_mut().enable();
-                match engine.tick(types).await {
+                match engine.tick_above(types, above).await {
                     Ok(true) => continue,
                     Ok(false) => {}
                     Err(error) => {
@@ -542,13 +557,19 @@ impl Engine {
         });
     }
 
-    /// Claims one due job of these types, runs it and records what came of it. `false` when there
-    /// was none.
+    /// [`Engine::tick_above`] with jobs of any priority.
+    #[cfg(test)]
     pub(crate) async fn tick(self: &Arc<Self>, types: &[JobType]) -> Result<bool> {
+        self.tick_above(types, None).await
+    }
+
+    /// Claims one due job of these types and of a higher priority than `above`, runs it and records
+    /// what came of it. `false` when there was none.
+    async fn tick_above(self: &Arc<Self>, types: &[JobType], above: Option<i32>) -> Result<bool> {
         let above = if types == [JobType::Embed] {
             self.reads_ahead().await?
         } else {
-            None
+            above
         };
         let outcome = self.tick_claimed(types, above).await;
         if types.contains(&JobType::Read) {
@@ -791,7 +812,14 @@ impl Engine {
             }
             Err(refusal) => return self.refuse(scope, claim, document, &refusal).await,
         };
-        if document.content_hash.as_ref() == Some(&hash) {
+        let is_second = self
+            .store()
+            .documents()
+            .is_to_be_recognised(scope, id)
+            .await?;
+        let recogniser = self.recogniser().await?;
+        let known = document.content_hash.as_ref() == Some(&hash);
+        if known && !(is_second && recogniser.is_some()) {
             self.store()
                 .documents()
                 .mark_unchanged(scope, id, claim, Timestamp::now())
@@ -809,23 +837,39 @@ impl Engine {
                 self.changed(Topic::Jobs, Some(scope.workspace()));
             }
         };
-        let extracted = match self
-            .reader()
-            .extractor
-            .extract(&path, format, cancel.clone(), told)
-            .await
-        {
+        // Words first: the pages that have a text are searchable before any picture is looked at.
+        let later = !is_second && recogniser.is_some();
+        let extractor = &self.reader().extractor;
+        let extracted = if let Some(recogniser) = recogniser.filter(|_| is_second) {
+            extractor
+                .recognise(&path, format, recogniser, cancel.clone(), told)
+                .await
+        } else {
+            extractor.extract(&path, format, cancel.clone(), told).await
+        };
+        let extracted = match extracted {
             Ok(extracted) => extracted,
+            Err(ExtractError::Refused(Refusal::Scanned { .. })) if later => {
+                let documents = self.store().documents();
+                let replaced = documents
+                    .skip_until_recognised(scope, id, claim, TO_BE_RECOGNISED, Timestamp::now())
+                    .await?;
+                self.forget_words(scope, &replaced.removed).await;
+                return Ok(Ran::Recorded);
+            }
             Err(ExtractError::Refused(refusal)) => {
                 return self.refuse(scope, claim, document, &refusal).await;
             }
             Err(error) => {
-                if matches!(
-                    error,
-                    ExtractError::Crashed { .. }
-                        | ExtractError::TooSlow { .. }
-                        | ExtractError::BadAnswer
-                ) {
+                // What was read of these very bytes without recognition stays.
+                if !known
+                    && matches!(
+                        error,
+                        ExtractError::Crashed { .. }
+                            | ExtractError::TooSlow { .. }
+                            | ExtractError::BadAnswer
+                    )
+                {
                     self.forget_content(scope, id).await?;
                 }
                 let documents = self.store().documents();
@@ -860,7 +904,8 @@ impl Engine {
         let content = blocking("cutting a document into chunks", move || {
             content_of(extracted, title, format, hash, &options, tokens.as_ref())
         });
-        let content = unless(cancel, content).await?;
+        let mut content = unless(cancel, content).await?;
+        content.recognise &= later;
         let replaced = self
             .store()
             .documents()
@@ -961,11 +1006,68 @@ impl Engine {
             .documents()
             .skip(scope, id, claim, reason, problem, Timestamp::now())
             .await?;
-        if !replaced.removed.is_empty() {
-            self.queue_words(scope, Vec::new(), &replaced.removed);
+        self.forget_words(scope, &replaced.removed).await;
+        Ok(Ran::Recorded)
+    }
+
+    /// Takes chunks that have no rows any more out of the search.
+    async fn forget_words(&self, scope: &WorkspaceScope, removed: &[ChunkKey]) {
+        if !removed.is_empty() {
+            self.queue_words(scope, Vec::new(), removed);
             self.wipe_removed_rows().await;
         }
-        Ok(Ran::Recorded)
+    }
+
+    /// What recognises the text of pictures here; `None` when there is nothing, or it is turned off.
+    async fn recogniser(&self) -> Result<Option<Recogniser>> {
+        let found = self.recogniser_found().await?;
+        Ok(found.and_then(std::result::Result::ok))
+    }
+
+    /// Looks for a recogniser the first time that it is asked. `None` when it is turned off.
+    pub(crate) async fn recogniser_found(
+        &self,
+    ) -> Result<Option<std::result::Result<Recogniser, RecogniserMissing>>> {
+        let wanted = self.config().recognise_text;
+        self.reader()
+            .recogniser
+            .get_or_try_init(async || {
+                if !wanted {
+                    return Ok(None);
+                }
+                let found = blocking("looking for text recognition", || Ok(Recogniser::find()));
+                found.await.map(Some)
+            })
+            .await
+            .cloned()
+    }
+
+    /// Queues the scanned documents of the time before this recogniser was there, once.
+    async fn recognise_scanned(self: Arc<Self>) {
+        let queued = async {
+            let Some(recogniser) = self.recogniser().await? else {
+                return Ok(0);
+            };
+            let name = format!("{} {}", recogniser.version, recogniser.languages.join("+"));
+            let settings = self.store().settings();
+            if settings.get::<String>(RECOGNISER_SETTING).await?.as_ref() == Some(&name) {
+                return Ok(0);
+            }
+            let now = Timestamp::now();
+            let documents = self.store().documents();
+            let queued = documents.recognise_scanned(TO_BE_RECOGNISED, now).await?;
+            settings.set(RECOGNISER_SETTING, &name, now).await?;
+            Ok::<_, Error>(queued)
+        };
+        match queued.await {
+            Ok(0) => {}
+            Ok(documents) => {
+                tracing::info!(documents, "scanned documents are recognised");
+                self.changed(Topic::Documents, None);
+                self.ring();
+            }
+            Err(error) => tracing::warn!(%error, "scanned documents are not recognised yet"),
+        }
     }
 
     /// Makes the vectors that a document still lacks, batch by batch, each recorded at once.
@@ -1520,7 +1622,12 @@ fn content_of(
     })
     .map_err(|error| Error::internal("writing a document's structure", error))?;
     let warnings: Vec<String> = extracted.warnings.iter().map(ToString::to_string).collect();
-    let problems: Vec<Problem> = extracted.warnings.iter().map(Warning::problem).collect();
+    let problems: Vec<Problem> = extracted
+        .warnings
+        .iter()
+        .filter_map(Warning::problem)
+        .collect();
+    let recognise = problems.contains(&Problem::PartlyScanned);
     Ok(DocumentContent {
         hash,
         language: Some(language::of_document(&extracted.text)),
@@ -1534,6 +1641,7 @@ fn content_of(
         problem: WORST_FIRST
             .into_iter()
             .find(|problem| problems.contains(problem)),
+        recognise,
     })
 }
 
@@ -1759,6 +1867,7 @@ mod tests {
                 }],
                 note: None,
                 problem: None,
+                recognise: false,
             };
             let claim = Claim::from(&job);
             let replaced = documents.replace_content(&scope, document, claim, &content, now);

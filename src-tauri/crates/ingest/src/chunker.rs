@@ -716,6 +716,7 @@ mod tests {
         let at = |index: usize| extracted.blocks[index].span;
         extracted.pages = [(1, at(0).start, at(1)), (2, at(2).start, at(3))]
             .map(|(page, start, row)| PageLayout {
+                turn: crate::extracted::Turn::Upright,
                 kind: crate::PageKind::Sheet,
                 page,
                 width: 0.0,

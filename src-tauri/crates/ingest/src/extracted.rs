@@ -3,6 +3,7 @@
 use docent_domain::{PageBox, Problem, Span};
 use serde::{Deserialize, Serialize};
 
+pub use crate::extract::pdfium::Turn;
 use crate::refusal::Refusal;
 
 /// A file's text with its structure.
@@ -132,6 +133,8 @@ pub struct PageLayout {
     /// In points, as the page is shown (after its rotation); 0 for other than pages.
     pub width: f32,
     pub height: f32,
+    /// How its lines run.
+    pub turn: Turn,
     pub span: Span,
     pub lines: Vec<LineBox>,
 }
@@ -154,6 +157,10 @@ pub enum Warning {
     ReplacedCharacters { count: u64 },
     #[error("the text is not Unicode; it was read as {encoding}")]
     GuessedEncoding { encoding: String },
+    #[error(
+        "the text of {pages} of {total} pages was recognised from pictures and may hold mistakes"
+    )]
+    Recognised { pages: u32, total: u32 },
     #[error("{pages} of {total} pages hold no text (scanned?)")]
     PagesWithoutText { pages: u32, total: u32 },
     #[error("much of the text is garbled: the document's fonts don't say which letters they show")]
@@ -167,13 +174,17 @@ pub enum Warning {
 }
 
 impl Warning {
+    /// `None` when it is worth knowing and there is nothing to be done about it.
     #[must_use]
-    pub const fn problem(&self) -> Problem {
+    pub const fn problem(&self) -> Option<Problem> {
         match self {
-            Self::ReplacedCharacters { .. } | Self::GuessedEncoding { .. } => Problem::Encoding,
-            Self::PagesWithoutText { .. } => Problem::PartlyScanned,
-            Self::Garbled | Self::DoublyEncoded => Problem::Garbled,
-            Self::PartLeftOut { .. } => Problem::Incomplete,
+            Self::ReplacedCharacters { .. } | Self::GuessedEncoding { .. } => {
+                Some(Problem::Encoding)
+            }
+            Self::Recognised { .. } => None,
+            Self::PagesWithoutText { .. } => Some(Problem::PartlyScanned),
+            Self::Garbled | Self::DoublyEncoded => Some(Problem::Garbled),
+            Self::PartLeftOut { .. } => Some(Problem::Incomplete),
         }
     }
 }
@@ -205,7 +216,7 @@ pub fn boxes_of(extracted: &Extracted, span: Span) -> Vec<PageBox> {
                 .iter()
                 .take_while(|line| line.span.start < span.end);
             match page.kind {
-                PageKind::Page => lines.map(|line| line.clipped(page.page, span)).collect(),
+                PageKind::Page => lines.map(|line| line.clipped(page, span)).collect(),
                 PageKind::Slide => vec![PageBox {
                     page: page.page,
                     left: 0.0,
@@ -245,18 +256,37 @@ impl LineBox {
         }
     }
 
-    fn clipped(&self, page: u32, span: Span) -> PageBox {
-        let width = self.right - self.left;
+    fn clipped(&self, page: &PageLayout, span: Span) -> PageBox {
         let chars = self.span.len().max(1) as f32;
-        let at =
-            |char: u32| self.left + width * (char.saturating_sub(self.span.start) as f32 / chars);
-        PageBox {
-            page,
-            left: at(span.start),
+        let share = |char: u32| char.saturating_sub(self.span.start) as f32 / chars;
+        let (from, to) = (share(span.start), share(span.end.min(self.span.end)));
+        let mut clipped = PageBox {
+            page: page.page,
+            left: self.left,
             top: self.top,
-            right: at(span.end.min(self.span.end)),
+            right: self.right,
             bottom: self.bottom,
+        };
+        let (width, height) = (self.right - self.left, self.bottom - self.top);
+        match page.turn {
+            Turn::Upright => {
+                clipped.left = self.left + width * from;
+                clipped.right = self.left + width * to;
+            }
+            Turn::UpsideDown => {
+                clipped.left = self.right - width * to;
+                clipped.right = self.right - width * from;
+            }
+            Turn::Downwards => {
+                clipped.top = self.top + height * from;
+                clipped.bottom = self.top + height * to;
+            }
+            Turn::Upwards => {
+                clipped.top = self.bottom - height * to;
+                clipped.bottom = self.bottom - height * from;
+            }
         }
+        clipped
     }
 }
 
@@ -369,6 +399,7 @@ impl Assembler {
     /// The slide or part number `page` that began at character `start` and ends here.
     pub fn page_since(&self, kind: PageKind, page: u32, start: u32) -> PageLayout {
         PageLayout {
+            turn: Turn::default(),
             kind,
             page,
             width: 0.0,
@@ -454,6 +485,7 @@ mod tests {
                     page: 1,
                     width: 600.0,
                     height: 800.0,
+                    turn: Turn::Upright,
                     span: Span::new(0, 20),
                     lines: vec![line(0, 10, 0.1), line(10, 20, 0.2)],
                 },
@@ -462,6 +494,7 @@ mod tests {
                     page: 2,
                     width: 600.0,
                     height: 800.0,
+                    turn: Turn::Upright,
                     span: Span::new(20, 30),
                     lines: vec![line(20, 30, 0.1)],
                 },

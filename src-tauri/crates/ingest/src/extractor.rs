@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::extract::Bounds;
+use crate::extract::ocr::{Recogniser, Recognition};
 use crate::extracted::Extracted;
 use crate::refusal::Refusal;
 use crate::wire::{self, Request, Response};
@@ -31,6 +32,9 @@ pub struct ExtractLimits {
     pub stall: Duration,
     /// A file that takes longer is given up, whatever its progress.
     pub total: Duration,
+    /// Pages of a scanned document are recognised for so long, on top of that; the rest of them
+    /// stays without text.
+    pub recognition: Duration,
     /// Files that are read at the same time, each by a process of its own.
     pub processes: usize,
     /// A process is replaced after so many files, so that what leaks in a parser stays small.
@@ -44,6 +48,7 @@ impl Default for ExtractLimits {
             data_bytes: 512 << 20,
             stall: Duration::from_secs(30),
             total: Duration::from_mins(10),
+            recognition: Duration::from_hours(1),
             processes: 2,
             files_per_process: 500,
         }
@@ -163,6 +168,35 @@ impl Extractor {
         cancel: CancellationToken,
         progress: impl Fn(Progress),
     ) -> Result<Extracted, ExtractError> {
+        self.read(path, format, None, cancel, progress).await
+    }
+
+    /// [`Extractor::extract`], with the text of scanned pages. Takes seconds a page, and progress is
+    /// told after each.
+    pub async fn recognise(
+        &self,
+        path: &Path,
+        format: Format,
+        recogniser: Recogniser,
+        cancel: CancellationToken,
+        progress: impl Fn(Progress),
+    ) -> Result<Extracted, ExtractError> {
+        let recognition = Recognition {
+            recogniser,
+            time: self.limits.recognition,
+        };
+        self.read(path, format, Some(recognition), cancel, progress)
+            .await
+    }
+
+    async fn read(
+        &self,
+        path: &Path,
+        format: Format,
+        recognition: Option<Recognition>,
+        cancel: CancellationToken,
+        progress: impl Fn(Progress),
+    ) -> Result<Extracted, ExtractError> {
         let mut lease = tokio::select! {
             biased;
             () = cancel.cancelled() => return Err(ExtractError::Cancelled),
@@ -171,7 +205,7 @@ impl Extractor {
         let result = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(ExtractError::Cancelled),
-            result = self.run(&mut lease, path, format, &progress) => result,
+            result = self.run(&mut lease, path, format, recognition, &progress) => result,
         };
         if lease.slot().busy {
             lease.restart().await;
@@ -227,14 +261,20 @@ impl Extractor {
         lease: &mut Lease<'_>,
         path: &Path,
         format: Format,
+        recognition: Option<Recognition>,
         progress: &impl Fn(Progress),
     ) -> Result<Extracted, ExtractError> {
+        let mut total = self.limits.total;
+        if let Some(recognition) = &recognition {
+            total += recognition.time;
+        }
         let request = Request {
             format,
             bounds: self.limits.bounds,
             pdfium_dir: self.pdfium_dir.clone(),
+            recognition,
         };
-        let deadline = Instant::now() + self.limits.total;
+        let deadline = Instant::now() + total;
         let slot = lease.slot();
         slot.files += 1;
         slot.busy = true;
@@ -253,7 +293,7 @@ impl Extractor {
                 .min(deadline.saturating_duration_since(Instant::now()));
             let Ok(next) = tokio::time::timeout(wait, call.next()).await else {
                 let seconds = if wait < self.limits.stall {
-                    self.limits.total
+                    total
                 } else {
                     wait
                 };

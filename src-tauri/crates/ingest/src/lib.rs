@@ -25,9 +25,12 @@ mod wire;
 pub mod worker;
 
 pub use chunker::{ChunkOptions, Tokens, chunk};
+pub use extract::ocr::{Grey, Recogniser, RecogniserMissing};
+pub use extract::pdf::draw_page;
 pub use extract::{Bounds, extract_here};
 pub use extracted::{
-    Block, BlockKind, Extracted, LineBox, PageKind, PageLayout, Warning, blocks_between, boxes_of,
+    Block, BlockKind, Extracted, LineBox, PageKind, PageLayout, Turn, Warning, blocks_between,
+    boxes_of,
 };
 pub use extractor::{ExtractError, ExtractLimits, Extractor};
 pub use format::{Detection, HEAD_BYTES, SUPPORTED_EXTENSIONS, detect_format};

@@ -24,9 +24,17 @@ pub enum Refusal {
     #[error("The document holds no text.")]
     NoText,
     #[error(
-        "The document is scanned: its {pages} pages are pictures and hold no text. Docent does not recognise text in pictures yet."
+        "Scanned: its pages ({pages}) are pictures without text. Install text recognition (Debian, Ubuntu: apt install tesseract-ocr tesseract-ocr-hrv) and start Docent again, or save it as a searchable PDF."
     )]
     Scanned { pages: u32 },
+    #[error(
+        "Scanned: its pages ({pages}) are pictures, and no text could be recognised in them. Scan it again at 300 dots an inch if there is text to be seen."
+    )]
+    NothingRecognised { pages: u32 },
+    #[error(
+        "Scanned: its pages ({pages}) are pictures, and recognising their text failed: {message}. Retry, or save it as a searchable PDF."
+    )]
+    RecognitionFailed { pages: u32, message: String },
     #[error(
         "The document is protected by a password. Save a copy without the password and add that."
     )]
@@ -66,7 +74,12 @@ impl Refusal {
     #[must_use]
     pub const fn is_skip(&self) -> bool {
         match self {
-            Self::Empty | Self::NoText | Self::Scanned { .. } | Self::NotAFile { .. } => true,
+            Self::Empty
+            | Self::NoText
+            | Self::Scanned { .. }
+            | Self::NothingRecognised { .. }
+            | Self::RecognitionFailed { .. }
+            | Self::NotAFile { .. } => true,
             Self::Vanished
             | Self::PermissionDenied
             | Self::Changed
@@ -93,8 +106,8 @@ impl Refusal {
             Self::NotAFile { .. } | Self::WrongContent { .. } | Self::Binary => {
                 Problem::Unsupported
             }
-            Self::Empty | Self::NoText => Problem::Empty,
-            Self::Scanned { .. } => Problem::Scanned,
+            Self::Empty | Self::NoText | Self::NothingRecognised { .. } => Problem::Empty,
+            Self::Scanned { .. } | Self::RecognitionFailed { .. } => Problem::Scanned,
             Self::PasswordProtected => Problem::Protected,
             Self::Damaged { .. } => Problem::Damaged,
             Self::FileTooBig { .. }
@@ -117,6 +130,8 @@ impl Refusal {
             | Self::Empty
             | Self::NoText
             | Self::Scanned { .. }
+            | Self::NothingRecognised { .. }
+            | Self::RecognitionFailed { .. }
             | Self::PasswordProtected
             | Self::Damaged { .. }
             | Self::WrongContent { .. }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use docent_domain::{Format, Progress, Span};
 use serde::{Deserialize, Serialize};
 
-use crate::extract::Bounds;
-use crate::extracted::{Block, BlockKind, Extracted, LineBox, PageKind, PageLayout, Warning};
+use crate::extract::{Bounds, ocr::Recognition};
+use crate::extracted::{Block, BlockKind, Extracted, LineBox, PageKind, PageLayout, Turn, Warning};
 use crate::refusal::Refusal;
 
 /// What is sent at once, so that neither end holds a second copy of a large document.
@@ -23,6 +23,7 @@ pub struct Request {
     pub format: Format,
     pub bounds: Bounds,
     pub pdfium_dir: Option<PathBuf>,
+    pub recognition: Option<Recognition>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -87,6 +88,7 @@ pub fn encode(extracted: Extracted) -> (Head, Vec<u8>) {
         body.extend_from_slice(&page.page.to_le_bytes());
         body.extend_from_slice(&page.width.to_le_bytes());
         body.extend_from_slice(&page.height.to_le_bytes());
+        body.push(page.turn as u8);
         put_span(&mut body, page.span);
         body.extend_from_slice(&(page.lines.len() as u32).to_le_bytes());
         for line in &page.lines {
@@ -134,6 +136,7 @@ pub fn decode(head: Head, mut body: Vec<u8>) -> Option<Extracted> {
         let kind = page_kind_of(input.byte()?)?;
         let page = input.number()?;
         let (width, height) = (input.float()?, input.float()?);
+        let turn = *Turn::ALL.get(usize::from(input.byte()?))?;
         let span = input.span()?;
         let count = input.number()? as usize;
         let mut lines = Vec::with_capacity(count.min(input.bytes.len() / 24));
@@ -151,6 +154,7 @@ pub fn decode(head: Head, mut body: Vec<u8>) -> Option<Extracted> {
             page,
             width,
             height,
+            turn,
             span,
             lines,
         });
@@ -270,6 +274,7 @@ mod tests {
                 page: 1,
                 width: 595.0,
                 height: 842.0,
+                turn: Turn::Upwards,
                 span: Span::new(0, 10),
                 lines: vec![LineBox {
                     span: Span::new(0, 4),

@@ -20,6 +20,7 @@ fn handle(request: &Request, path: &[u8], reply: &Reply<Response>) -> io::Result
     let context = Context {
         bounds: request.bounds,
         pdfium_dir: request.pdfium_dir.as_deref(),
+        recognition: request.recognition.as_ref(),
         progress: &|progress| {
             // A parent that is gone is noticed by the next write that matters.
             let _ = reply.send(&Response::Progress(progress), b"");

@@ -37,7 +37,7 @@ pub use table::generations::{
 };
 pub use table::jobs::{
     BatchEnded, BatchProgress, BootId, Claim, Failed, JobCounts, JobQuery, Jobs, ListedJob,
-    MAX_ATTEMPTS, MAX_DEATHS, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, Recovery,
+    MAX_ATTEMPTS, MAX_DEATHS, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, PRIORITY_RECOGNITION, Recovery,
 };
 pub use table::limits::Limits;
 pub use table::settings::Settings;

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0005_embedder_change.sql"),
     include_str!("../migrations/0006_folder_patterns.sql"),
     include_str!("../migrations/0007_job_control.sql"),
+    include_str!("../migrations/0008_recognition.sql"),
 ];
 
 /// The schema that this version writes.

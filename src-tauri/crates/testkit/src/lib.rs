@@ -1,5 +1,7 @@
 //! Fixtures, fakes and fault points for tests.
 
+pub mod scans;
+
 use std::path::PathBuf;
 
 /// Path of the built `docent` binary, which tests start as a worker or as a server.

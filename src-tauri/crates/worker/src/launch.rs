@@ -70,10 +70,19 @@ impl Launch {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        #[cfg(unix)]
-        unix::confine(&mut command, self.limits);
+        confine(&mut command, self.limits);
         command.spawn()
     }
+}
+
+/// Limits a process that is about to be started, and has it killed when its parent ends. What
+/// [`Launch`] does, for workers that start other programs. The thread that starts the process must
+/// outlive it: Linux delivers the parent-death signal when the starting *thread* ends.
+pub fn confine(command: &mut Command, limits: Limits) {
+    #[cfg(unix)]
+    unix::confine(command, limits);
+    #[cfg(not(unix))]
+    let _ = (command, limits);
 }
 
 #[cfg(unix)]

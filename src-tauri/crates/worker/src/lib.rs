@@ -12,6 +12,6 @@ mod serve;
 mod supervisor;
 
 pub use error::Error;
-pub use launch::{Launch, Limits};
+pub use launch::{Launch, Limits, confine};
 pub use serve::{Reply, serve, serve_concurrently};
 pub use supervisor::{Call, RestartPolicy, Supervisor};

@@ -29,6 +29,9 @@ const BUILD: &[&str] = &[
     // Models of the starter set come as Python packages, fetched with pip.
     "python3",
     "python3-pip",
+    // Reads scanned documents.
+    "tesseract-ocr",
+    "tesseract-ocr-hrv",
     "xdg-utils",
 ];
 
@@ -155,7 +158,9 @@ fn print_elsewhere(purpose: Purpose) {
         NODE.0, NODE.1
     );
     if cfg!(target_os = "macos") {
-        println!("    xcode-select --install && brew install cmake ninja llvm python3");
+        println!(
+            "    xcode-select --install && brew install cmake ninja llvm python3 tesseract tesseract-lang"
+        );
     } else if cfg!(windows) {
         println!(
             "    Visual Studio Build Tools with \"Desktop development with C++\", WebView2 (part of \
@@ -166,10 +171,11 @@ fn print_elsewhere(purpose: Purpose) {
         println!(
             "  Fedora:\n    sudo dnf install @development-tools clang clang-devel cmake ninja-build \
              webkit2gtk4.1-devel libsoup3-devel librsvg2-devel libappindicator-gtk3-devel \
-             libxdo-devel openssl-devel dbus-devel pkgconf patchelf python3 python3-pip\n  \
+             libxdo-devel openssl-devel dbus-devel pkgconf patchelf python3 python3-pip \
+             tesseract tesseract-langpack-hrv\n  \
              Arch:\n    sudo pacman -S --needed base-devel clang cmake ninja webkit2gtk-4.1 \
              libsoup3 librsvg libappindicator-gtk3 xdotool openssl dbus pkgconf patchelf python \
-             python-pip"
+             python-pip tesseract tesseract-data-eng tesseract-data-hrv"
         );
         if purpose == Purpose::Test {
             println!(

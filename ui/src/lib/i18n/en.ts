@@ -278,9 +278,9 @@ export const en = {
   },
   'problem.other': { one: '{count} for another reason', other: '{count} for other reasons' },
   'advice.scanned':
-    'The pages are pictures. Save a copy with recognised text (a searchable PDF), and it is found.',
+    'The pages are pictures. Install text recognition (on Debian and Ubuntu the packages tesseract-ocr and tesseract-ocr-hrv) and start Docent again, or save a copy with recognised text (a searchable PDF), and it is found.',
   'advice.partly_scanned':
-    'Some pages are pictures and cannot be found. A copy with recognised text has them.',
+    'Some pages are pictures whose text is not known. Text recognition reads them when it is installed (on Debian and Ubuntu the packages tesseract-ocr and tesseract-ocr-hrv); what it cannot make out has to be scanned again.',
   'advice.empty': 'There is nothing in it to read.',
   'advice.garbled': 'The letters are not those that are shown. Export it again from its source.',
   'advice.encoding':

@@ -354,9 +354,9 @@ export const hr: Catalogue = {
     other: '{count} iz drugih razloga',
   },
   'advice.scanned':
-    'Stranice su slike. Spremite primjerak s prepoznatim tekstom (pretraživi PDF) i moći će se pronaći.',
+    'Stranice su slike. Instalirajte prepoznavanje teksta (na Debianu i Ubuntuu pakete tesseract-ocr i tesseract-ocr-hrv) i ponovno pokrenite Docent, ili spremite primjerak s prepoznatim tekstom (pretraživi PDF), pa će se moći pronaći.',
   'advice.partly_scanned':
-    'Neke su stranice slike i ne mogu se pronaći. Ima ih primjerak s prepoznatim tekstom.',
+    'Neke su stranice slike čiji tekst nije poznat. Prepoznavanje teksta čita ih kad je instalirano (na Debianu i Ubuntuu paketi tesseract-ocr i tesseract-ocr-hrv); ono što se ne da razabrati treba ponovno skenirati.',
   'advice.empty': 'U njemu nema ničega za čitanje.',
   'advice.garbled': 'Zapisana slova nisu ona koja se vide. Ponovno ga izvezite iz izvornog programa.',
   'advice.encoding':

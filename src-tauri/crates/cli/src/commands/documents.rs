@@ -77,10 +77,10 @@ fn listing(problems: &[Listed]) -> String {
 const fn advice(problem: Problem) -> &'static str {
     match problem {
         Problem::Scanned => {
-            "Scanned, no text in them. Run them through text recognition and save them as searchable PDFs."
+            "Scanned, no text in them. Install text recognition (Debian, Ubuntu: apt install tesseract-ocr tesseract-ocr-hrv) and run Docent again, or save them as searchable PDFs."
         }
         Problem::PartlyScanned => {
-            "Some pages are scanned and cannot be found. Run the files through text recognition."
+            "Some pages are pictures whose text is not known. Install text recognition (Debian, Ubuntu: apt install tesseract-ocr tesseract-ocr-hrv); scan again what it cannot make out."
         }
         Problem::Empty => "Nothing in them to read. Nothing needs to be done.",
         Problem::Garbled => {

@@ -104,6 +104,7 @@ impl Bench {
             chunks: chunks.collect(),
             note: None,
             problem: None,
+            recognise: false,
         };
         let replaced = store
             .documents()

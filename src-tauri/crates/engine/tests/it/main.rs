@@ -9,6 +9,8 @@ mod indexes;
 mod jobs;
 mod mirror;
 mod models;
+#[cfg(unix)]
+mod recognition;
 mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +25,8 @@ const TESTS: &[&[Test]] = &[
     jobs::TESTS,
     mirror::TESTS,
     models::TESTS,
+    #[cfg(unix)]
+    recognition::TESTS,
 ];
 
 fn main() -> ExitCode {
@@ -38,6 +42,8 @@ fn main() -> ExitCode {
     }
     let orders = tempfile::tempdir().unwrap();
     support::prepare_meddling(orders.path());
+    #[cfg(unix)]
+    recognition::prepare(orders.path());
     let list = args.iter().any(|arg| arg == "--list");
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let mut failed = 0;

@@ -19,12 +19,13 @@ mod markdown;
 mod mime;
 mod number_format;
 mod numbering;
+pub(crate) mod ocr;
 mod ods;
 mod odt;
 mod opendocument;
-mod pdf;
+pub(crate) mod pdf;
 mod pdf_layout;
-mod pdfium;
+pub(crate) mod pdfium;
 mod pptx;
 mod rst;
 mod table;
@@ -124,6 +125,8 @@ pub(crate) struct Context<'a> {
     pub bounds: Bounds,
     /// The folder that holds PDFium's library.
     pub pdfium_dir: Option<&'a Path>,
+    /// `None` leaves scanned pages as they are.
+    pub recognition: Option<&'a ocr::Recognition>,
     pub progress: &'a dyn Fn(Progress),
     pub cancelled: &'a dyn Fn() -> bool,
 }
@@ -139,6 +142,7 @@ pub fn extract_here(
     let context = Context {
         bounds,
         pdfium_dir,
+        recognition: None,
         progress: &|_| {},
         cancelled: &|| false,
     };

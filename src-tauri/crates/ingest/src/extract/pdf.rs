@@ -6,9 +6,11 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::time::Instant;
 
 use docent_domain::Progress;
 
+use super::ocr::{self, Grey, Recognised, Recognition};
 use super::pdf_layout::{Cell, Line, Page, lay_out};
 use super::pdfium::{self, Document, OpenError, Rect, Session, Shown, Style, Turn};
 use super::{Context, reopenable};
@@ -22,6 +24,11 @@ const REPORT_EVERY: u32 = 16;
 const MAX_BOOKMARKS: usize = 20_000;
 /// Fewer characters than this on a page are a stamp or a page number, not its text.
 const FEW_CHARS: usize = 4;
+/// What scanned pages are drawn at for recognition, in pixels an inch. Recognition makes no more of
+/// a page at a higher one.
+const SCAN_DPI: f32 = 300.0;
+/// No page is drawn larger: A3 at [`SCAN_DPI`] has 17 million pixels.
+const MAX_PIXELS: f32 = 20e6;
 
 pub fn extract(file: &mut File, path: &Path, context: &Context<'_>) -> Result<Extracted, Refusal> {
     let session = start(context)?;
@@ -57,19 +64,34 @@ fn read(
     let total = document.page_count();
     let mut pages = Vec::new();
     let mut unreadable = 0;
-    let mut pictures = 0;
+    let mut scans = Scans::new(context.recognition);
     let mut chars = 0;
     for index in 0..total {
         if (context.cancelled)() {
             return Err(Refusal::Cancelled);
         }
+        let done = |done: u32| {
+            (context.progress)(Progress {
+                done: u64::from(done),
+                total: u64::from(total),
+            });
+        };
         let page = if let Some(page) = document.page(index) {
-            let read = read_page(&page);
+            let mut read = read_page(&page);
             let found: usize = read.lines.iter().map(Line::chars).sum();
             if found < FEW_CHARS && page.has_image() {
-                pictures += 1;
+                if scans.go_on() {
+                    // Recognising takes as long as a worker may be silent.
+                    done(index);
+                }
+                if let Some(recognised) = scans.read(&page, context)? {
+                    read = recognised;
+                }
+                if scans.go_on() {
+                    done(index + 1);
+                }
             }
-            chars += found as u64;
+            chars += read.lines.iter().map(Line::chars).sum::<usize>() as u64;
             if chars > context.bounds.max_chars {
                 return Err(Refusal::TooMuchText {
                     max_chars: context.bounds.max_chars,
@@ -82,17 +104,14 @@ fn read(
         };
         pages.push(page);
         if (index + 1) % REPORT_EVERY == 0 || index + 1 == total {
-            (context.progress)(Progress {
-                done: u64::from(index + 1),
-                total: u64::from(total),
-            });
+            done(index + 1);
         }
     }
     if total > 0 && unreadable == total {
         return Err(Refusal::damaged("none of its pages can be read"));
     }
-    if pictures > 0 && pictures + unreadable == total {
-        return Err(Refusal::Scanned { pages: total });
+    if scans.pictures > 0 && scans.pictures + unreadable == total && scans.recognised == 0 {
+        return Err(scans.refusal(total));
     }
     let own_title = own_title(&document.information(c"Title"));
     let outline = document.outline(MAX_BOOKMARKS);
@@ -101,18 +120,136 @@ fn read(
     if own_title.is_some() {
         extracted.title = own_title;
     }
-    if pictures > 0 {
-        extracted.warnings.push(Warning::PagesWithoutText {
-            pages: pictures,
-            total,
-        });
-    }
+    extracted.warnings.extend(scans.warnings(total));
     if unreadable > 0 {
         extracted.warnings.push(Warning::PartLeftOut {
             part: format!("{unreadable} pages"),
         });
     }
     Ok(extracted)
+}
+
+/// Pages that are pictures, and what became of them.
+struct Scans<'a> {
+    /// `None` when nothing is to be recognised.
+    recognition: Option<&'a Recognition>,
+    until: Option<Instant>,
+    /// Pages without a text of their own.
+    pictures: u32,
+    recognised: u32,
+    blank: u32,
+    /// Why Tesseract failed, the last time that it did.
+    failure: Option<String>,
+}
+
+impl<'a> Scans<'a> {
+    fn new(recognition: Option<&'a Recognition>) -> Self {
+        Self {
+            recognition,
+            until: recognition.and_then(|recognition| Instant::now().checked_add(recognition.time)),
+            pictures: 0,
+            recognised: 0,
+            blank: 0,
+            failure: None,
+        }
+    }
+
+    /// Whether further pages are to be recognised.
+    fn go_on(&self) -> bool {
+        self.recognition.is_some() && self.until.is_none_or(|until| Instant::now() < until)
+    }
+
+    /// `None` when the page stays as it is.
+    fn read(
+        &mut self,
+        page: &pdfium::Page<'_>,
+        context: &Context<'_>,
+    ) -> Result<Option<Page>, Refusal> {
+        self.pictures += 1;
+        let Some(recognition) = self.recognition.filter(|_| self.go_on()) else {
+            return Ok(None);
+        };
+        let size = page.size();
+        let Some(grey) = picture_of(page, size, SCAN_DPI) else {
+            self.failure = Some("a page could not be drawn".to_owned());
+            return Ok(None);
+        };
+        // A picture that cannot be drawn leaves a white page, which is not the same as a blank one.
+        if grey.is_white() {
+            if page.has_damaged_image() {
+                self.failure = Some("the pictures are damaged".to_owned());
+            } else {
+                self.blank += 1;
+            }
+            return Ok(None);
+        }
+        let recogniser = &recognition.recogniser;
+        match ocr::recognise(&grey, size, recogniser, context.cancelled)? {
+            Recognised::Text(page) => {
+                self.recognised += 1;
+                return Ok(Some(page));
+            }
+            Recognised::Blank => self.blank += 1,
+            Recognised::Illegible => {}
+            Recognised::Failed(message) => self.failure = Some(message),
+        }
+        Ok(None)
+    }
+
+    /// Of a document that is all pictures, of which none gave text.
+    fn refusal(self, pages: u32) -> Refusal {
+        match (self.recognition, self.failure) {
+            (None, _) => Refusal::Scanned { pages },
+            (Some(_), Some(message)) => Refusal::RecognitionFailed { pages, message },
+            (Some(_), None) => Refusal::NothingRecognised { pages },
+        }
+    }
+
+    fn warnings(&self, total: u32) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        if self.recognised > 0 {
+            warnings.push(Warning::Recognised {
+                pages: self.recognised,
+                total,
+            });
+        }
+        // Between scanned pages lie blank ones, and nothing is missing of these.
+        let without = self.pictures - self.recognised - self.blank;
+        if without > 0 {
+            warnings.push(Warning::PagesWithoutText {
+                pages: without,
+                total,
+            });
+        }
+        warnings
+    }
+}
+
+/// Draws a page of a PDF, counted from 0, at so many pixels an inch, or fewer where it would be too
+/// large.
+pub fn draw_page(path: &Path, page: u32, dpi: f32, pdfium_dir: &Path) -> Result<Grey, Refusal> {
+    let session =
+        Session::start(pdfium_dir).map_err(|message| Refusal::ReaderMissing { message })?;
+    let document = session
+        .open(path)
+        .map_err(|_| Refusal::damaged("it is not a whole PDF"))?;
+    document
+        .page(page)
+        .and_then(|page| picture_of(&page, page.size(), dpi))
+        .ok_or_else(|| Refusal::damaged("the page cannot be drawn"))
+}
+
+fn picture_of(page: &pdfium::Page<'_>, (width, height): (f32, f32), dpi: f32) -> Option<Grey> {
+    const POINTS: f32 = 72.0;
+    let most = (MAX_PIXELS / (width * height).max(1.0)).sqrt();
+    let scale = (dpi / POINTS).min(most);
+    let pixels = |points: f32| (points * scale).floor().max(1.0) as u32;
+    let (width, height) = (pixels(width), pixels(height));
+    Some(Grey {
+        width,
+        height,
+        pixels: page.render(width, height)?,
+    })
 }
 
 /// The title in the document's information, unless a program put a file's name there.

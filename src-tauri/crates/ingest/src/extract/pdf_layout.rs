@@ -872,11 +872,12 @@ fn assemble(
     let mut assembler = Assembler::new(bounds.max_chars);
     let mut pages: Vec<PageLayout> = (1..)
         .zip(sizes)
-        .map(|(page, (width, height, _))| PageLayout {
+        .map(|(page, (width, height, turn))| PageLayout {
             kind: PageKind::Page,
             page,
             width: *width,
             height: *height,
+            turn: *turn,
             span: Span::new(0, 0),
             lines: Vec::new(),
         })

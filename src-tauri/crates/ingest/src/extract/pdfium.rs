@@ -1,4 +1,4 @@
-//! The part of PDFium that text extraction needs, bound by hand.
+//! The part of PDFium that text extraction and recognition need, bound by hand.
 //!
 //! Two thousand characters a page and three calls a character make the layers of a general binding
 //! the greater part of the work, so these are plain calls through function pointers. PDFium is not
@@ -76,9 +76,16 @@ functions! {
     FPDF_PageToDevice: fn(
         Handle, c_int, c_int, c_int, c_int, c_int, c_double, c_double, *mut c_int, *mut c_int
     ) -> c_int;
+    FPDFBitmap_CreateEx: fn(c_int, c_int, c_int, *mut c_void, c_int) -> Handle;
+    FPDFBitmap_FillRect: fn(Handle, c_int, c_int, c_int, c_int, c_ulong);
+    FPDFBitmap_Destroy: fn(Handle);
+    FPDF_RenderPageBitmap: fn(Handle, Handle, c_int, c_int, c_int, c_int, c_int, c_int);
     FPDFPage_CountObjects: fn(Handle) -> c_int;
     FPDFPage_GetObject: fn(Handle, c_int) -> Handle;
     FPDFPageObj_GetType: fn(Handle) -> c_int;
+    FPDFImageObj_GetBitmap: fn(Handle) -> Handle;
+    FPDFFormObj_CountObjects: fn(Handle) -> c_int;
+    FPDFFormObj_GetObject: fn(Handle, c_ulong) -> Handle;
     FPDFText_LoadPage: fn(Handle) -> Handle;
     FPDFText_ClosePage: fn(Handle);
     FPDFText_CountChars: fn(Handle) -> c_int;
@@ -442,19 +449,100 @@ impl Page<'_> {
         }
     }
 
-    /// Whether there is a picture among the page's first objects.
+    /// Whether there is a picture on the page.
     pub fn has_image(&self) -> bool {
-        const LOOK_AT: c_int = 200;
+        !self.images(1).is_empty()
+    }
+
+    /// Whether a picture on the page cannot be drawn.
+    pub fn has_damaged_image(&self) -> bool {
+        const LOOK_AT: usize = 16;
+        let f = self.functions;
+        self.images(LOOK_AT).into_iter().any(|image| {
+            // SAFETY: the object is an image of the open page; the bitmap is the caller's.
+            unsafe {
+                let bitmap = (f.FPDFImageObj_GetBitmap)(image);
+                if bitmap.is_null() {
+                    return true;
+                }
+                (f.FPDFBitmap_Destroy)(bitmap);
+            }
+            false
+        })
+    }
+
+    /// At most `max` pictures among the page's first objects, and in the forms among them, which
+    /// some scanners wrap around their pictures.
+    fn images(&self, max: usize) -> Vec<Handle> {
+        const LOOK_AT: usize = 200;
+        const DEEPEST: usize = 3;
         const IMAGE: c_int = 3;
+        const FORM: c_int = 5;
         let f = self.functions;
         let page = self.handle.as_ptr();
-        // SAFETY: the page is open, the indices are below the count, null results are checked.
+        let mut images = Vec::new();
+        // SAFETY: the page is open and objects live as long as it; the indices are below the counts,
+        // and null objects are left out.
         unsafe {
-            (0..(f.FPDFPage_CountObjects)(page).min(LOOK_AT)).any(|index| {
-                let object = (f.FPDFPage_GetObject)(page, index);
-                !object.is_null() && (f.FPDFPageObj_GetType)(object) == IMAGE
-            })
+            let inside = |form: Handle| (0..(f.FPDFFormObj_CountObjects)(form)).take(LOOK_AT);
+            let mut objects: std::collections::VecDeque<(Handle, usize)> =
+                (0..(f.FPDFPage_CountObjects)(page))
+                    .take(LOOK_AT)
+                    .map(|index| ((f.FPDFPage_GetObject)(page, index), 0))
+                    .collect();
+            let mut seen = 0;
+            while let Some((object, depth)) = objects.pop_front() {
+                seen += 1;
+                if seen > LOOK_AT || images.len() >= max {
+                    break;
+                }
+                if object.is_null() {
+                    continue;
+                }
+                match (f.FPDFPageObj_GetType)(object) {
+                    IMAGE => images.push(object),
+                    FORM if depth < DEEPEST => objects.extend(inside(object).map(|index| {
+                        let inner = (f.FPDFFormObj_GetObject)(object, index as c_ulong);
+                        (inner, depth + 1)
+                    })),
+                    _ => {}
+                }
+            }
         }
+        images
+    }
+
+    /// The page as it is shown, in grey on white, a byte a pixel. `None` when there is no room for it.
+    pub fn render(&self, width: u32, height: u32) -> Option<Vec<u8>> {
+        const GREY: c_int = 1;
+        const WHITE: c_ulong = 0xffff_ffff;
+        const ANNOTATIONS: c_int = 0x01;
+        const IN_GREY: c_int = 0x08;
+        let f = self.functions;
+        let (columns, rows) = (c_int::try_from(width).ok()?, c_int::try_from(height).ok()?);
+        let mut pixels = vec![0_u8; width as usize * height as usize];
+        // SAFETY: the buffer has the rows that the bitmap is told of and outlives it; the page is
+        // open.
+        unsafe {
+            let bitmap =
+                (f.FPDFBitmap_CreateEx)(columns, rows, GREY, pixels.as_mut_ptr().cast(), columns);
+            if bitmap.is_null() {
+                return None;
+            }
+            (f.FPDFBitmap_FillRect)(bitmap, 0, 0, columns, rows, WHITE);
+            (f.FPDF_RenderPageBitmap)(
+                bitmap,
+                self.handle.as_ptr(),
+                0,
+                0,
+                columns,
+                rows,
+                0,
+                ANNOTATIONS | IN_GREY,
+            );
+            (f.FPDFBitmap_Destroy)(bitmap);
+        }
+        Some(pixels)
     }
 
     pub fn text(&self) -> Option<TextPage<'_>> {

@@ -22,11 +22,11 @@ fn launch() -> Launch {
     }
 }
 
-fn extractor(limits: ExtractLimits) -> Extractor {
+pub fn extractor(limits: ExtractLimits) -> Extractor {
     Extractor::new(launch(), limits, Some(pdfium_dir()))
 }
 
-fn one_process() -> ExtractLimits {
+pub fn one_process() -> ExtractLimits {
     ExtractLimits {
         processes: 1,
         ..ExtractLimits::default()

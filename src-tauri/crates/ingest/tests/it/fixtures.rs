@@ -407,6 +407,9 @@ pub struct PdfOptions<'a> {
     pub outline: &'a [(&'a str, usize)],
     /// A picture on every page.
     pub picture: bool,
+    /// A monospaced TrueType font in place of font 1, which is PDFium's own otherwise and lacks č, ć
+    /// and đ.
+    pub font: Option<&'a [u8]>,
     /// An `/Encrypt` entry that no empty password opens.
     pub encrypted: bool,
 }
@@ -431,6 +434,26 @@ pub fn pdf(pages: &[Vec<Text<'_>>], options: &PdfOptions<'_>) -> Vec<u8> {
         "/Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray /BitsPerComponent 8",
         "x",
     );
+    if let Some(font) = options.font {
+        let widths = "602 ".repeat(256);
+        objects[3] = format!(
+            "<< /Type /Font /Subtype /TrueType /BaseFont /Mono /FirstChar 0 /LastChar 255 \
+             /Widths [{widths}] /Encoding 3 0 R /FontDescriptor 9 0 R >>"
+        );
+        objects.push(
+            "<< /Type /FontDescriptor /FontName /Mono /Flags 33 /FontBBox [-200 -300 800 1000] \
+             /ItalicAngle 0 /Ascent 900 /Descent -240 /CapHeight 730 /StemV 80 /FontFile2 10 0 R >>"
+                .to_owned(),
+        );
+        let hex = font.iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        });
+        objects.push(stream(
+            &format!("/Filter /ASCIIHexDecode /Length1 {}", font.len()),
+            &hex,
+        ));
+    }
     let mut kids = String::new();
     let mut page_ids = Vec::new();
     for page in pages {

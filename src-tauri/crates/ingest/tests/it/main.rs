@@ -6,6 +6,7 @@ mod email;
 mod epub;
 mod extractor;
 mod fixtures;
+mod ocr;
 mod odt;
 mod pdf;
 mod pptx;

@@ -116,6 +116,14 @@ fn boxes_are_fractions_from_the_top_left() {
         "{found:?}"
     );
     assert!(found.left > 0.8 && found.top < 0.3, "{found:?}");
+    // A part of a line that runs down is a part of its height.
+    let part = boxes_of(&turned, span_of(&turned, "this"))[0];
+    assert_eq!(
+        (part.left, part.right, part.bottom),
+        (found.left, found.right, found.bottom)
+    );
+    let share = (part.bottom - part.top) / (found.bottom - found.top);
+    assert!((share - 4.0 / 9.0).abs() < 0.01, "{share}");
 }
 
 #[test]

@@ -14,7 +14,9 @@ use docent_domain::{
 use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 
-use super::jobs::{self, Claim, Completed, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED};
+use super::jobs::{
+    self, Claim, Completed, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, PRIORITY_RECOGNITION,
+};
 use super::{chats, chunks, removed_files, workspaces};
 use crate::connection::WriteTx;
 use crate::row::{self, blob, word};
@@ -112,6 +114,8 @@ pub struct DocumentContent {
     pub note: Option<String>,
     /// What the note tells of.
     pub problem: Option<Problem>,
+    /// Some pages are pictures, and the document is to be read again for their text.
+    pub recognise: bool,
 }
 
 /// What changed for the indexes.
@@ -581,8 +585,8 @@ impl<'a> Documents<'a> {
         tx.commit().await
     }
 
-    /// Queues the document for reading again, whatever its state, as urgently as one added by hand
-    /// and without waiting any longer after a failure.
+    /// Queues the document for reading again, whatever its state, without waiting any longer after a
+    /// failure: as urgently as one added by hand, unless it is for the text of scanned pages.
     pub async fn retry(
         &self,
         scope: &WorkspaceScope,
@@ -591,12 +595,27 @@ impl<'a> Documents<'a> {
     ) -> Result<JobId> {
         let mut tx = self.store.write().await?;
         get_in_tx(&mut tx, scope, id).await?;
+        // Its scanned pages are what there is to try again.
+        let row = sqlx::query(
+            "UPDATE documents SET recognise =
+                 recognise OR coalesce(content_problem = 'partly_scanned', 0)
+             WHERE workspace_id = ?1 AND id = ?2 RETURNING recognise",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .fetch_one(tx.connection())
+        .await?;
+        let priority = if row.try_get("recognise")? {
+            PRIORITY_RECOGNITION
+        } else {
+            PRIORITY_HAND_ADDED
+        };
         let job = jobs::enqueue_document_in_tx(
             &mut tx,
             scope,
             JobType::Read,
             id,
-            PRIORITY_HAND_ADDED,
+            priority,
             OnRunning::Again,
             now,
         )
@@ -678,6 +697,9 @@ impl<'a> Documents<'a> {
             )
             .await?;
         }
+        if content.recognise && !completed.requeued {
+            recognise_in_tx(&mut tx, scope, id, now).await?;
+        }
         settle_in_tx(&mut tx, scope, id, None, now).await?;
         tx.commit().await?;
         Ok(ContentReplaced { added, removed })
@@ -735,6 +757,68 @@ impl<'a> Documents<'a> {
             added: Vec::new(),
             removed,
         })
+    }
+
+    /// [`Documents::skip`] of a document that is all pictures: it is read again, for their text.
+    pub async fn skip_until_recognised(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        claim: Claim,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<ContentReplaced> {
+        let mut tx = self.store.write().await?;
+        let completed = complete_read_in_tx(&mut tx, scope, id, claim, now).await?;
+        let removed = forget_content_in_tx(&mut tx, scope, id).await?;
+        set_problem_in_tx(&mut tx, scope, id, Problem::Scanned).await?;
+        if !completed.requeued {
+            recognise_in_tx(&mut tx, scope, id, now).await?;
+        }
+        settle_in_tx(&mut tx, scope, id, Some(reason), now).await?;
+        tx.commit().await?;
+        Ok(ContentReplaced {
+            added: Vec::new(),
+            removed,
+        })
+    }
+
+    /// Whether the document's reading is to recognise the text of its scanned pages.
+    pub async fn is_to_be_recognised(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+    ) -> Result<bool> {
+        let row =
+            sqlx::query("SELECT recognise FROM documents WHERE workspace_id = ?1 AND id = ?2")
+                .bind(blob(scope.workspace()))
+                .bind(blob(id))
+                .fetch_optional(self.store.reader())
+                .await?
+                .ok_or(Error::NotFound(Entity::Document))?;
+        Ok(row.try_get("recognise")?)
+    }
+
+    /// Queues all documents of every workspace that have scanned pages without text, for a recogniser
+    /// that was not there when they were read. Returns how many.
+    pub async fn recognise_scanned(&self, reason: &str, now: Timestamp) -> Result<u64> {
+        let mut tx = self.store.write().await?;
+        let rows = sqlx::query(
+            "SELECT workspace_id, id, chunk_count FROM documents
+             WHERE (status = 'skipped' AND problem = 'scanned')
+                OR (status IN ('words', 'ready') AND content_problem = 'partly_scanned')",
+        )
+        .fetch_all(tx.connection())
+        .await?;
+        for row in &rows {
+            let scope = WorkspaceScope::new(row::id(row, "workspace_id")?);
+            let id = row::id(row, "id")?;
+            let chunks: i64 = row.try_get("chunk_count")?;
+            recognise_in_tx(&mut tx, &scope, id, now).await?;
+            settle_in_tx(&mut tx, &scope, id, (chunks == 0).then_some(reason), now).await?;
+        }
+        tx.commit().await?;
+        Ok(rows.len() as u64)
     }
 
     /// Removes what was indexed of a document whose file holds something else by now. Returns the
@@ -1098,7 +1182,7 @@ async fn register_in_tx(
     }
     sqlx::query(
         "UPDATE documents SET size_bytes = ?3, modified_at = ?4, modified_ns = ?5,
-             file_device = ?6, file_inode = ?7
+             file_device = ?6, file_inode = ?7, recognise = 0
          WHERE workspace_id = ?1 AND id = ?2",
     )
     .bind(&workspace)
@@ -1188,11 +1272,40 @@ async fn complete_read_in_tx(
     now: Timestamp,
 ) -> Result<Completed> {
     let completed = jobs::complete_in_tx(tx, scope, claim, now).await?;
-    if completed.job.kind == (JobKind::Read { document: id }) {
-        Ok(completed)
-    } else {
-        Err(Error::StaleFence(claim.job))
+    if completed.job.kind != (JobKind::Read { document: id }) {
+        return Err(Error::StaleFence(claim.job));
     }
+    sqlx::query("UPDATE documents SET recognise = 0 WHERE workspace_id = ?1 AND id = ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .execute(tx.connection())
+        .await?;
+    Ok(completed)
+}
+
+/// Queues a document for the reading that recognises the text of its scanned pages.
+async fn recognise_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+    now: Timestamp,
+) -> Result<()> {
+    sqlx::query("UPDATE documents SET recognise = 1 WHERE workspace_id = ?1 AND id = ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .execute(tx.connection())
+        .await?;
+    jobs::enqueue_document_in_tx(
+        tx,
+        scope,
+        JobType::Read,
+        id,
+        PRIORITY_RECOGNITION,
+        OnRunning::Leave,
+        now,
+    )
+    .await?;
+    Ok(())
 }
 
 /// Gives a document the status that follows from its jobs and its content, and `reason`.

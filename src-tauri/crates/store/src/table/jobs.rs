@@ -39,6 +39,9 @@ pub const PRIORITY_HAND_ADDED: i32 = 10;
 /// For what a watched folder brought.
 pub const PRIORITY_FOLDER: i32 = 0;
 
+/// For recognising the text of scanned pages, which takes seconds a page: after all else.
+pub const PRIORITY_RECOGNITION: i32 = -10;
+
 /// Scans are short and tell how much there is to do.
 const PRIORITY_SCAN: i32 = 20;
 
@@ -1159,7 +1162,8 @@ async fn revive_in_tx(tx: &mut WriteTx, dead: &Job, now: Timestamp) -> Result<Jo
 
 /// Documents that wait for a job which does not exist, as [`crate::Finding::NoJob`] reports them.
 /// A cancelled embedding is not missing.
-pub(crate) const WITHOUT_JOB: &str = "SELECT d.workspace_id, d.id, d.status FROM documents d
+pub(crate) const WITHOUT_JOB: &str = "SELECT d.workspace_id, d.id, d.status, d.recognise
+     FROM documents d
      WHERE (d.status IN ('queued', 'reading') AND NOT EXISTS (
              SELECT 1 FROM jobs j WHERE j.workspace_id = d.workspace_id AND j.document_id = d.id
                AND j.kind = 'read' AND j.state IN ('queued', 'running')))
@@ -1175,12 +1179,17 @@ async fn add_missing_in_tx(tx: &mut WriteTx, now: Timestamp) -> Result<u64> {
             "words" => JobType::Embed,
             _ => JobType::Read,
         };
+        let priority = if row.try_get("recognise")? {
+            PRIORITY_RECOGNITION
+        } else {
+            PRIORITY_FOLDER
+        };
         enqueue_document_in_tx(
             tx,
             &scope,
             kind,
             row::id(row, "id")?,
-            PRIORITY_FOLDER,
+            priority,
             OnRunning::Leave,
             now,
         )
@@ -1277,12 +1286,12 @@ fn job(row: &SqliteRow) -> Result<Job> {
         workspace_id: row::id(row, "workspace_id")?,
         kind,
         state: row::from_word(row, "state")?,
+        priority: row.try_get("priority")?,
         stage: row::opt_word(row, "stage")?,
         progress: Progress {
             done: row::number(row, "progress_done")?,
             total: row::number(row, "progress_total")?,
         },
-        priority: row.try_get("priority")?,
         attempts: row::number(row, "attempts")?,
         max_attempts: row::number(row, "max_attempts")?,
         run_after: row::time(row, "run_after")?,

@@ -224,5 +224,6 @@ pub fn content(texts: &[&str]) -> DocumentContent {
         chunks: texts.iter().map(|text| chunk(text)).collect(),
         note: None,
         problem: None,
+        recognise: false,
     }
 }

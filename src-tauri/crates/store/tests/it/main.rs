@@ -11,5 +11,6 @@ mod generations;
 mod isolation;
 mod jobs;
 mod plain;
+mod recognition;
 mod schema;
 mod workspaces;

@@ -1,0 +1,203 @@
+//! Documents with scanned pages: queued once more, after everything else.
+
+use docent_domain::{DocumentId, DocumentStatus, Problem};
+use docent_store::{
+    Claim, DocumentContent, Failed, JobType, PRIORITY_FOLDER, PRIORITY_RECOGNITION, Registered,
+};
+
+use crate::fixture::{Fixture, NOW, content, file, touched};
+
+const REASON: &str = "Its pages are pictures.";
+
+async fn is_flagged(f: &Fixture, id: DocumentId) -> bool {
+    let documents = f.store.documents();
+    documents.is_to_be_recognised(&f.scope, id).await.unwrap()
+}
+
+/// Ends the next reading as that of a document that is all pictures.
+async fn read_as_scanned(f: &Fixture, id: DocumentId) {
+    let job = f.claim(JobType::Read).await;
+    f.store
+        .documents()
+        .skip_until_recognised(&f.scope, id, Claim::from(&job), REASON, NOW)
+        .await
+        .unwrap();
+}
+
+fn partly() -> DocumentContent {
+    DocumentContent {
+        note: Some("1 of 2 pages hold no text.".into()),
+        problem: Some(Problem::PartlyScanned),
+        recognise: true,
+        ..content(&["jedan"])
+    }
+}
+
+#[tokio::test]
+async fn scanned_documents_are_read_again_after_all_others() {
+    let f = Fixture::new().await;
+    let (jobs, documents) = (f.store.jobs(), f.store.documents());
+    let scan = f.register("/scan.pdf").await.id;
+    read_as_scanned(&f, scan).await;
+    let waiting = f.get(scan).await;
+    assert_eq!(
+        (waiting.status, waiting.reason.as_deref()),
+        (DocumentStatus::Queued, Some(REASON))
+    );
+    assert!(is_flagged(&f, scan).await);
+    let urgent = jobs.most_urgent(&[JobType::Read], NOW).await.unwrap();
+    assert_eq!(urgent, Some(PRIORITY_RECOGNITION), "it holds nothing back");
+
+    let note = f.register("/note.txt").await.id;
+    let urgent = jobs.claim_next_above(f.boot, &[JobType::Read], Some(PRIORITY_RECOGNITION), NOW);
+    let claimed = urgent.await.unwrap().expect("the other file");
+    assert_eq!(f.get(note).await.status, DocumentStatus::Reading);
+    documents
+        .replace_content(
+            &f.scope,
+            note,
+            Claim::from(&claimed),
+            &content(&["dva"]),
+            NOW,
+        )
+        .await
+        .unwrap();
+    let urgent = jobs.claim_next_above(f.boot, &[JobType::Read], Some(PRIORITY_RECOGNITION), NOW);
+    assert_eq!(urgent.await.unwrap(), None);
+
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(job.priority, PRIORITY_RECOGNITION);
+    documents
+        .replace_content(
+            &f.scope,
+            scan,
+            Claim::from(&job),
+            &content(&["pročitano"]),
+            NOW,
+        )
+        .await
+        .unwrap();
+    assert!(!is_flagged(&f, scan).await);
+    assert_eq!(f.get(scan).await.status, DocumentStatus::Words);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn a_partly_scanned_document_is_searchable_while_it_waits() {
+    let mut f = Fixture::new().await;
+    let id = f.register("/mixed.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    let replaced = f
+        .store
+        .documents()
+        .replace_content(&f.scope, id, Claim::from(&job), &partly(), NOW)
+        .await
+        .unwrap();
+    assert_eq!(replaced.added.len(), 1);
+    assert_eq!(f.get(id).await.status, DocumentStatus::Queued);
+    f.embed(id, &replaced.added).await;
+
+    // The process dies in the middle, and the job is gone, as after a restored backup.
+    f.claim(JobType::Read).await;
+    f.restart().await;
+    f.store.jobs().rescue_foreign(f.boot, NOW).await.unwrap();
+    assert!(is_flagged(&f, id).await);
+    sqlx::query("DELETE FROM jobs")
+        .execute(&mut f.raw().await)
+        .await
+        .unwrap();
+    f.store.jobs().rescue_foreign(f.boot, NOW).await.unwrap();
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(job.priority, PRIORITY_RECOGNITION);
+
+    // It fails for good: what was there stays, and a retry recognises again, as late as before.
+    let jobs = f.store.jobs();
+    let failed = jobs.fail(&f.scope, Claim::from(&job), "no", false, NOW);
+    assert_eq!(failed.await.unwrap(), Failed::Dead);
+    let document = f.get(id).await;
+    assert_eq!(
+        (document.status, document.chunk_count),
+        (DocumentStatus::Failed, 1)
+    );
+    f.store.documents().retry(&f.scope, id, NOW).await.unwrap();
+    assert!(is_flagged(&f, id).await);
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(job.priority, PRIORITY_RECOGNITION);
+}
+
+#[tokio::test]
+async fn a_file_that_changes_is_read_like_any_other() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let id = f.register("/scan.pdf").await.id;
+    read_as_scanned(&f, id).await;
+    let again = documents.register(&f.scope, &file("/scan.pdf"), NOW).await;
+    assert_eq!(again.unwrap().1, Registered::Unchanged);
+    assert!(is_flagged(&f, id).await, "control");
+    // While it is recognised.
+    let job = f.claim(JobType::Read).await;
+    let changed = documents
+        .register(&f.scope, &touched(file("/scan.pdf")), NOW)
+        .await;
+    assert_eq!(changed.unwrap().1, Registered::Changed);
+    documents
+        .skip_until_recognised(&f.scope, id, Claim::from(&job), REASON, NOW)
+        .await
+        .unwrap();
+    assert!(!is_flagged(&f, id).await);
+    let job = f.claim(JobType::Read).await;
+    assert!(job.priority >= PRIORITY_FOLDER, "{}", job.priority);
+}
+
+#[tokio::test]
+async fn what_was_scanned_before_there_was_a_recogniser_is_queued() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    f.ready("/good.pdf", &["dobro"]).await;
+    let scan = f.register("/scan.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    documents
+        .skip(
+            &f.scope,
+            scan,
+            Claim::from(&job),
+            "scanned",
+            Problem::Scanned,
+            NOW,
+        )
+        .await
+        .unwrap();
+    let empty = f.register("/empty.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    documents
+        .skip(
+            &f.scope,
+            empty,
+            Claim::from(&job),
+            "empty",
+            Problem::Empty,
+            NOW,
+        )
+        .await
+        .unwrap();
+    let mixed = f.register("/mixed.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    let without = DocumentContent {
+        recognise: false,
+        ..partly()
+    };
+    documents
+        .replace_content(&f.scope, mixed, Claim::from(&job), &without, NOW)
+        .await
+        .unwrap();
+    let queued = documents.recognise_scanned(REASON, NOW).await.unwrap();
+    assert_eq!(queued, 2);
+    for (id, is_queued) in [(scan, true), (mixed, true), (empty, false)] {
+        assert_eq!(is_flagged(&f, id).await, is_queued);
+        let status = f.get(id).await.status;
+        assert_eq!(status == DocumentStatus::Queued, is_queued);
+    }
+    assert_eq!(f.get(scan).await.reason.as_deref(), Some(REASON));
+    let again = documents.recognise_scanned(REASON, NOW).await.unwrap();
+    assert_eq!(again, 0, "they wait already");
+}
