@@ -527,7 +527,7 @@ fn plain(add: Add<'_>) {
         Format::Text,
         format!("a{}", "\u{301}".repeat(2 * MIB)).into_bytes(),
     );
-    add("braces", Format::Code, "{".repeat(16 * MIB).into_bytes());
+    add("braces", Format::Code, "{".repeat(4 * MIB).into_bytes());
 }
 
 fn mail(add: Add<'_>) {
