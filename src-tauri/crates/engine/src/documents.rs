@@ -308,7 +308,9 @@ impl Engine {
             progress(counts);
             let jobs = self.store().jobs().counts(scope).await?;
             let on_the_way = counts.queued + counts.reading + counts.words;
-            if on_the_way == 0 && jobs.queued == 0 && jobs.running == 0 {
+            // A document whose embedding was cancelled stays found by its words, with no job.
+            let unread = counts.queued + counts.reading;
+            if unread == 0 && jobs.queued == 0 && jobs.running == 0 {
                 self.flush_words().await?;
                 return Ok(());
             }

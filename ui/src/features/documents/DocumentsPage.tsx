@@ -9,8 +9,8 @@ import type { DocumentStatus, Job, Problem, Workspace } from '../../api/types'
 import { Button, IconButton } from '../../components/Button'
 import { EmptyState } from '../../components/EmptyState'
 import { ErrorNotice } from '../../components/ErrorNotice'
+import { FilterChip } from '../../components/FilterChip'
 import { Progress } from '../../components/Progress'
-import { classes } from '../../lib/classes'
 import { documentsIn } from '../../lib/counts'
 import { spoken } from '../../lib/durations'
 import { useI18n } from '../../lib/i18n'
@@ -218,28 +218,6 @@ export function DocumentsPage({ workspace, onOpenJobs }: DocumentsPageProps) {
         )}
       </div>
     </div>
-  )
-}
-
-interface FilterChipProps {
-  active: boolean
-  label: string
-  count: number
-  tone?: 'danger' | undefined
-  onClick: () => void
-}
-
-function FilterChip({ active, label, count, tone, onClick }: FilterChipProps) {
-  const { number } = useI18n()
-  return (
-    <button
-      type="button"
-      className={classes(styles.chip, active && styles.active, tone && styles[tone])}
-      aria-pressed={active}
-      onClick={onClick}
-    >
-      {label} <span className={styles.count}>{number(count)}</span>
-    </button>
   )
 }
 

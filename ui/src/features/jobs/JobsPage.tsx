@@ -10,9 +10,9 @@ import { Button } from '../../components/Button'
 import { ConfirmDialog } from '../../components/ConfirmDialog'
 import { EmptyState } from '../../components/EmptyState'
 import { ErrorNotice } from '../../components/ErrorNotice'
+import { FilterChip } from '../../components/FilterChip'
 import { Menu, MenuItem } from '../../components/Menu'
 import { Progress } from '../../components/Progress'
-import { classes } from '../../lib/classes'
 import { spoken } from '../../lib/durations'
 import { useI18n, type I18n } from '../../lib/i18n'
 import { useNotices } from '../../lib/notices'
@@ -167,20 +167,14 @@ export function JobsPage({ workspace, shown, onShow }: JobsPageProps) {
       {counts && (
         <div className={styles.filters} role="group" aria-label={t('jobs.filter')}>
           {LISTED.map((state) => (
-            <button
+            <FilterChip
               key={state}
-              type="button"
-              className={classes(
-                styles.chip,
-                state === shown && styles.active,
-                state === 'dead' && counts.dead > 0 && styles.danger,
-              )}
-              aria-pressed={state === shown}
+              active={state === shown}
+              label={t(`jobs.state.${state}`)}
+              count={counts[state]}
+              tone={state === 'dead' && counts.dead > 0 ? 'danger' : undefined}
               onClick={() => onShow(state)}
-            >
-              {t(`jobs.state.${state}`)}{' '}
-              <span className={styles.count}>{i18n.number(counts[state])}</span>
-            </button>
+            />
           ))}
         </div>
       )}

@@ -1,3 +1,6 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
 import { describe, expect, it, vi } from 'vitest'
 
 import { decodePiece, decodeReply, toBytes, type RequestHead, type ResponseHead } from './framing'
@@ -17,6 +20,11 @@ function pack(head: ResponseHead, body: Uint8Array | string = ''): ArrayBuffer {
 
 const piece = (kind: number, text = '') =>
   new Uint8Array([kind, ...new TextEncoder().encode(text)]).buffer
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc')
+  ;(runInNewContext('gc') as () => void)()
+}
 
 interface Call {
   command: string
@@ -216,11 +224,15 @@ describe('a long answer', () => {
 })
 
 describe('an abort before the answer', () => {
-  it('rejects at once and cancels', async () => {
+  it.each([
+    ['at once', () => undefined],
+    ['also after memory was collected', collectGarbage],
+  ])('rejects and cancels %s', async (_, before) => {
     const { calls, tunnel } = fakeCore({ call: () => new Promise(() => undefined) })
     const abort = new AbortController()
     const asking = tunnel.fetch(`${URL_BASE}/api/v1/x`, { signal: abort.signal })
     await vi.waitFor(() => expect(calls).toHaveLength(1), { timeout: 30_000 })
+    before()
     abort.abort()
     await expect(asking).rejects.toMatchObject({ name: 'AbortError' })
     expect(calls.at(-1)).toEqual({ command: 'api_cancel', id: 'page-1' })

@@ -29,9 +29,13 @@ export interface Tunnel {
 
 export function openTunnel(invoke: Invoke, page: string): Tunnel {
   const bodies = new WeakMap<Request, BodyInit | null>()
+  const signals = new WeakMap<Request, AbortSignal>()
   let count = 0
 
-  /** Remembers the body it was made with, which a request cannot be asked for. */
+  /**
+   * Remembers the body it was made with, which a request cannot be asked for, and the signal: a
+   * request's own one follows it only as long as the request is not collected (undici).
+   */
   class TunnelRequest extends Request {
     constructor(input: RequestInfo | URL, init?: RequestInit) {
       const body = init?.body ?? null
@@ -39,12 +43,15 @@ export function openTunnel(invoke: Invoke, page: string): Tunnel {
       super(input, body === null ? init : { ...init, body: undefined })
       if (body !== null) bodies.set(this, body)
       else if (input instanceof Request) bodies.set(this, bodies.get(input) ?? null)
+      const parent = input instanceof Request ? signals.get(input) : undefined
+      const signal = init?.signal ?? parent
+      if (signal) signals.set(this, signal)
     }
   }
 
   async function call(input: string | Request, init?: RequestInit): Promise<Response> {
     const request = input instanceof TunnelRequest && !init ? input : new TunnelRequest(input, init)
-    const { signal } = request
+    const signal = signals.get(request) ?? request.signal
     signal.throwIfAborted()
 
     const url = new URL(request.url)

@@ -495,7 +495,7 @@ fn plain(add: Add<'_>) {
     add(
         "long-number",
         Format::Json,
-        "9".repeat(8 * MIB).into_bytes(),
+        "9".repeat(4 * MIB).into_bytes(),
     );
     add("row", Format::Csv, "polje;".repeat(MIB).into_bytes());
     add("fields", Format::Csv, ",".repeat(16 * MIB).into_bytes());
@@ -510,7 +510,7 @@ fn plain(add: Add<'_>) {
         Format::Csv,
         format!("{wide}\n{}", "1\n".repeat(200_000)).into_bytes(),
     );
-    add("line", Format::Text, "a".repeat(8 * MIB).into_bytes());
+    add("line", Format::Text, "a".repeat(4 * MIB).into_bytes());
     add("newlines", Format::Text, "\n".repeat(24 * MIB).into_bytes());
     add(
         "paragraphs",
@@ -525,9 +525,9 @@ fn plain(add: Add<'_>) {
     add(
         "marks",
         Format::Text,
-        format!("a{}", "\u{301}".repeat(8 * MIB)).into_bytes(),
+        format!("a{}", "\u{301}".repeat(2 * MIB)).into_bytes(),
     );
-    add("braces", Format::Code, "{".repeat(16 * MIB).into_bytes());
+    add("braces", Format::Code, "{".repeat(4 * MIB).into_bytes());
 }
 
 fn mail(add: Add<'_>) {

@@ -409,8 +409,8 @@ impl<'a> Documents<'a> {
         let mut marked = 0;
         for id in ids {
             let done = sqlx::query(
-                "UPDATE documents SET status = 'failed', reason = ?3, modified_ns = NULL,
-                     updated_at = ?4
+                "UPDATE documents SET status = 'failed', reason = ?3, problem = 'unreachable',
+                     modified_ns = NULL, updated_at = ?4
                  WHERE workspace_id = ?1 AND id = ?2 AND origin = 'file'
                      AND NOT (status = 'failed' AND modified_ns IS NULL)",
             )
@@ -1033,9 +1033,10 @@ async fn adopt_in_tx(
     }
     sqlx::query(
         "UPDATE documents SET (content_hash, format, language, page_count, chunk_count,
-             embedded_count, note, retitled)
+             embedded_count, note, content_problem, retitled)
          = (SELECT CASE WHEN ?4 THEN f.content_hash END, f.format, f.language, f.page_count,
-             f.chunk_count, f.embedded_count, f.note, f.chunk_count > 0 FROM documents f
+             f.chunk_count, f.embedded_count, f.note, f.content_problem, f.chunk_count > 0
+            FROM documents f
             WHERE f.workspace_id = ?1 AND f.id = ?3)
          WHERE workspace_id = ?1 AND id = ?2",
     )

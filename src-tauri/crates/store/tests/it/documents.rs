@@ -568,7 +568,13 @@ async fn a_document_whose_file_is_replaced_gets_the_content_of_the_one_that_move
         .await
         .unwrap();
     let from = f.at("/m/b.pdf").await.id;
-    let keys = f.read(from, &["jedan", "dva"]).await.added;
+    let job = f.claim(JobType::Read).await;
+    let mut found = content(&["jedan", "dva"]);
+    found.note = Some("Some letters were guessed.".into());
+    found.problem = Some(Problem::Encoding);
+    let claim = Claim::from(&job);
+    let replaced = documents.replace_content(&f.scope, from, claim, &found, NOW);
+    let keys = replaced.await.unwrap().added;
     f.embed(from, &keys).await;
 
     let to = touched(in_folder("/m/a.pdf", folder.id));
@@ -579,6 +585,7 @@ async fn a_document_whose_file_is_replaced_gets_the_content_of_the_one_that_move
     assert_eq!(keys_of(&f, there).await, keys);
     assert_eq!((document.chunk_count, document.embedded_count), (2, 2));
     assert_eq!(document.origin, Origin::File, "it stays what it was");
+    assert_eq!(document.problem, Some(Problem::Encoding), "of its content");
     assert_eq!(
         documents.text(&f.scope, there).await.unwrap().text,
         content(&["jedan", "dva"]).text
@@ -609,6 +616,7 @@ async fn a_file_added_by_hand_may_be_gone_and_come_back() {
     assert_eq!(gone().await.unwrap(), 0, "no news");
     let document = f.get(id).await;
     assert_eq!(document.status, DocumentStatus::Failed);
+    assert_eq!(document.problem, Some(Problem::Unreachable));
     assert_eq!(document.chunk_count, 1, "what was read of it is kept");
     let (_, registered) = documents
         .register(&f.scope, &file("/a.pdf"), NOW)

@@ -3,8 +3,8 @@
 //! They are the test fixtures and the documentation of other programs, taken from Debian's source
 //! packages (which hold what readers of a format were found to stumble over) and documentation
 //! packages, and from two packages of npm. What no package holds enough of, Croatian office files
-//! and spreadsheets of OpenDocument, LibreOffice and python-pptx make from real texts; those files
-//! begin with `made-`. `reference.py` writes what independent readers make of each file into
+//! and spreadsheets of OpenDocument, LibreOffice makes from real texts; those files begin with
+//! `made-`. `reference.py` writes what independent readers make of each file into
 //! `formats-reference`; they run in a virtual environment of their own and nothing else needs them.
 
 use std::collections::BTreeMap;
