@@ -1,4 +1,4 @@
--- schema 7
+-- schema 8
 CREATE TABLE chat_permissions (
     workspace_id BLOB    NOT NULL,
     id           BLOB    NOT NULL CHECK (length(id) = 16),
@@ -91,7 +91,7 @@ CREATE TABLE documents (
 )), content_problem TEXT CHECK (content_problem IN (
     'scanned', 'empty', 'garbled', 'encoding', 'protected', 'damaged', 'incomplete', 'too_big',
     'unsupported', 'unreachable', 'reader_failed', 'partly_scanned', 'other'
-)), retitled INTEGER NOT NULL DEFAULT 0, batch INTEGER NOT NULL DEFAULT 0,
+)), retitled INTEGER NOT NULL DEFAULT 0, batch INTEGER NOT NULL DEFAULT 0, recognise INTEGER NOT NULL DEFAULT 0 CHECK (recognise IN (0, 1)),
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, folder_id) REFERENCES folders (workspace_id, id) ON DELETE CASCADE
 ) STRICT;
