@@ -402,7 +402,8 @@ fn content_of(
         language: Some(language::of_document(&extracted.text)),
         title,
         format: Some(format),
-        page_count: (format == Format::Pdf).then_some(extracted.pages.len() as u32),
+        page_count: matches!(format, Format::Pdf | Format::Picture)
+            .then_some(extracted.pages.len() as u32),
         text: extracted.text,
         layout_json,
         chunks,
