@@ -89,7 +89,7 @@ pub async fn measure(stage: &Stage) -> Result<Report, Failure> {
                         paired.baseline(per_core),
                         paired.ratio(per_core),
                     )
-                    .at_least(300.0),
+                    .at_least(500.0),
                     Row::new(
                         "per second on the clock",
                         paired.figure(per_second),
