@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use docent_domain::{
-    ContentHash, DocumentId, Folder, FolderId, FolderPatterns, FolderState, JobKind, JobState,
-    JobType, ScanSummary, Timestamp, WorkspaceScope,
+    ChunkKey, ContentHash, DocumentId, Folder, FolderId, FolderPatterns, FolderState, JobKind,
+    JobState, JobType, ScanSummary, Timestamp, WorkspaceScope,
 };
 use docent_ingest::{
     FolderWatcher, FoundFile, Hint, HintCause, LeftOut, Patterns, ScanError, ScanOptions, Seen,
@@ -67,8 +67,6 @@ pub(crate) struct Watching {
     watcher: Mutex<Option<FolderWatcher>>,
     hints: Mutex<Option<mpsc::Receiver<Hint>>>,
     roots: Mutex<HashMap<FolderId, (WorkspaceScope, PathBuf)>>,
-    /// Folders whose next scan may remove however much has vanished, because the user said so.
-    accepting: Mutex<HashSet<FolderId>>,
     /// Folders whose last scan left it to the next one to remove what has vanished.
     deferred: Mutex<HashSet<FolderId>>,
     scanned: Mutex<HashMap<FolderId, LastScan>>,
@@ -244,9 +242,7 @@ impl Engine {
         let folder = self.store().folders().get(scope, id).await?;
         self.watching().remove(id);
         let removed = self.store().folders().remove(scope, id).await?;
-        self.queue_words(scope, Vec::new(), &removed.chunks);
-        self.flush_words_or_later().await;
-        self.wipe_removed(scope).await;
+        self.forget_chunks(scope, &removed.chunks).await;
         self.scan_overlapping(scope, &folder).await?;
         self.changed(Topic::Folders, Some(scope.workspace()));
         self.changed(Topic::Documents, Some(scope.workspace()));
@@ -283,11 +279,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Says that what has vanished from a paused folder may be removed.
+    /// Says that what has vanished from a paused folder may be removed: what was gone when the
+    /// question was put. Much more than that is asked about again.
     pub async fn resume_folder(&self, scope: &WorkspaceScope, id: FolderId) -> Result<()> {
-        self.store().folders().get(scope, id).await?;
-        lock(&self.watching().accepting).insert(id);
-        self.scan_folder(scope, id).await
+        self.store()
+            .folders()
+            .accept(scope, id, Timestamp::now())
+            .await?;
+        self.ring();
+        Ok(())
     }
 
     /// Begins watching all known folders, and scans each: much may have changed while closed.
@@ -378,7 +378,6 @@ impl Engine {
     ) -> Result<Scanned> {
         let begun = Instant::now();
         let folder = self.store().folders().get(scope, id).await?;
-        let accepting = lock(&self.watching().accepting).remove(&id);
         let patterns = Patterns::new(
             Path::new(&folder.path),
             &folder.patterns.include,
@@ -447,7 +446,7 @@ impl Engine {
                 took,
             },
         );
-        let scanned = Some((Timestamp::now(), summary));
+        let scanned = (Timestamp::now(), summary);
         if !seen.complete {
             let reason = match seen.unreadable.first() {
                 Some((path, why)) => format!(
@@ -460,36 +459,50 @@ impl Engine {
                     "it could not be read completely; nothing is removed until it can".to_owned()
                 }
             };
-            self.set_folder_state(scope, id, FolderState::Incomplete, Some(&reason), scanned)
-                .await?;
+            self.set_folder_state(
+                scope,
+                id,
+                FolderState::Incomplete,
+                Some(&reason),
+                Some(scanned),
+            )
+            .await?;
             return Ok(Scanned::Done);
         }
         if vanished.is_empty() {
             lock(&self.watching().deferred).remove(&id);
         } else if let Some(wait) = self.second_look(scope, id).await? {
-            if accepting {
-                lock(&self.watching().accepting).insert(id);
-            }
             return Ok(Scanned::Again(wait));
         }
         let wanted = difference.known - unwanted.len();
-        if vanished.len() >= FEW_FILES && vanished.len() * 2 > wanted && !accepting {
+        // It may have been given while the scan was under way.
+        let accepted = self.store().folders().accepted(scope, id).await?;
+        if is_to_be_asked(vanished.len(), wanted, accepted as usize) {
             let reason = format!(
                 "{} of {wanted} files are gone at once. Nothing was removed. If that is right, \
                  resume the folder; if not, bring the files back.",
                 vanished.len(),
             );
-            self.set_folder_state(scope, id, FolderState::Paused, Some(&reason), scanned)
+            let gone = vanished.len() as u64;
+            self.store()
+                .folders()
+                .ask(scope, id, gone, accepted, &reason, scanned)
                 .await?;
+            self.changed(Topic::Folders, Some(scope.workspace()));
+            self.changed(Topic::Documents, Some(scope.workspace()));
             return Ok(Scanned::Done);
         }
-        self.remove_documents(scope, &vanished).await?;
+        if !vanished.is_empty() {
+            let documents = self.store().documents();
+            let removed = documents.delete_vanished(scope, id, &vanished).await?;
+            self.forget_chunks(scope, &removed).await;
+        }
         self.set_folder_state(
             scope,
             id,
             FolderState::Watching,
             left_out(&seen).as_deref(),
-            scanned,
+            Some(scanned),
         )
         .await?;
         Ok(Scanned::Done)
@@ -695,10 +708,15 @@ impl Engine {
             return Ok(());
         }
         let removed = self.store().documents().delete_all(scope, ids).await?;
-        self.queue_words(scope, Vec::new(), &removed);
+        self.forget_chunks(scope, &removed).await;
+        Ok(())
+    }
+
+    /// Takes what was just removed out of the search and the files.
+    async fn forget_chunks(&self, scope: &WorkspaceScope, removed: &[ChunkKey]) {
+        self.queue_words(scope, Vec::new(), removed);
         self.flush_words_or_later().await;
         self.wipe_removed(scope).await;
-        Ok(())
     }
 
     /// Scans the other folders that hold this one, or lie in it.
@@ -730,6 +748,13 @@ impl Engine {
         self.changed(Topic::Documents, Some(scope.workspace()));
         Ok(())
     }
+}
+
+/// Whether so much of a folder is gone at once that the user is asked first. What was consented to
+/// counts neither as gone nor as wanted.
+fn is_to_be_asked(vanished: usize, wanted: usize, accepted: usize) -> bool {
+    let vanished = vanished.saturating_sub(accepted);
+    vanished >= FEW_FILES && vanished * 2 > wanted.saturating_sub(accepted)
 }
 
 /// How a scan ended.

@@ -44,6 +44,10 @@ pub const TESTS: &[Test] = &[
     ),
     ("a_half_empty_folder_asks", a_half_empty_folder_asks),
     (
+        "a_consent_outlasts_the_process_and_goes_no_further",
+        a_consent_outlasts_the_process_and_goes_no_further,
+    ),
+    (
         "a_thousand_random_changes_are_followed",
         a_thousand_random_changes_are_followed,
     ),
@@ -459,6 +463,63 @@ fn a_file_added_by_hand_stays_when_it_is_deleted() {
             .await
             .unwrap();
         assert_eq!(names(&bench).await, ["moved.txt"]);
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn a_consent_outlasts_the_process_and_goes_no_further() {
+    run(async {
+        let bench = Bench::open().await;
+        for n in 0..20 {
+            bench.write(&format!("{n}.txt"), &format!("Tekst broj {n}."));
+        }
+        bench.add(&[&bench.files()]).await;
+        let root = bench.files();
+        let remove = |range: std::ops::Range<u32>| {
+            for n in range {
+                fs::remove_file(root.join(format!("{n}.txt"))).unwrap();
+            }
+        };
+        let id = the_folder(&bench).await.id;
+        let state = async |bench: &Bench| {
+            let folder = the_folder(bench).await;
+            (folder.state, names(bench).await.len())
+        };
+        remove(0..11);
+        bench.scan().await;
+        assert_eq!(state(&bench).await, (FolderState::Paused, 20));
+
+        // The process ends before the scan that was to carry it out.
+        bench.engine.pause_work(&bench.scope).await.unwrap();
+        bench.engine.resume_folder(&bench.scope, id).await.unwrap();
+        let bench = bench.restart(|_| remove(11..19)).await;
+        bench.engine.resume_work(&bench.scope).await.unwrap();
+        bench.idle().await;
+        assert_eq!(
+            state(&bench).await,
+            (FolderState::Paused, 20),
+            "nobody has consented to as much as that"
+        );
+        bench.engine.pause_work(&bench.scope).await.unwrap();
+        bench.engine.resume_folder(&bench.scope, id).await.unwrap();
+        let bench = bench.restart(|_| {}).await;
+        bench.engine.resume_work(&bench.scope).await.unwrap();
+        bench.idle().await;
+        assert_eq!(
+            state(&bench).await,
+            (FolderState::Watching, 1),
+            "it is not asked again"
+        );
+
+        // Used up.
+        for n in 0..19 {
+            bench.write(&format!("{n}.txt"), &format!("Tekst broj {n}."));
+        }
+        bench.scan().await;
+        remove(0..19);
+        bench.scan().await;
+        assert_eq!(state(&bench).await, (FolderState::Paused, 20));
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });

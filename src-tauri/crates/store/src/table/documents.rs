@@ -931,15 +931,45 @@ impl<'a> Documents<'a> {
         ids: &[DocumentId],
     ) -> Result<Vec<ChunkKey>> {
         let mut tx = self.store.write().await?;
-        let mut removed = Vec::new();
-        for &id in ids {
-            removed.extend(delete_in_tx(&mut tx, scope, id).await?.unwrap_or_default());
-        }
-        let ids = ids.iter().copied().collect();
-        chats::forget_documents_in_tx(&mut tx, scope, &ids).await?;
+        let removed = delete_all_in_tx(&mut tx, scope, ids).await?;
         tx.commit().await?;
         Ok(removed)
     }
+
+    /// [`Documents::delete_all`] of what has vanished from a folder; with it, the user's consent to
+    /// that is used up.
+    pub async fn delete_vanished(
+        &self,
+        scope: &WorkspaceScope,
+        folder: FolderId,
+        ids: &[DocumentId],
+    ) -> Result<Vec<ChunkKey>> {
+        let mut tx = self.store.write().await?;
+        let removed = delete_all_in_tx(&mut tx, scope, ids).await?;
+        sqlx::query(
+            "UPDATE folders SET asked = NULL, accepted = 0 WHERE workspace_id = ?1 AND id = ?2",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(folder))
+        .execute(tx.connection())
+        .await?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+}
+
+async fn delete_all_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    ids: &[DocumentId],
+) -> Result<Vec<ChunkKey>> {
+    let mut removed = Vec::new();
+    for &id in ids {
+        removed.extend(delete_in_tx(tx, scope, id).await?.unwrap_or_default());
+    }
+    let ids = ids.iter().copied().collect();
+    chats::forget_documents_in_tx(tx, scope, &ids).await?;
+    Ok(removed)
 }
 
 /// The paths below a folder: greater than the first, less than the second.

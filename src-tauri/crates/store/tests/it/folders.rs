@@ -319,3 +319,55 @@ async fn scans_of_other_folders_are_waited_for_when_they_are_due() {
         JobKind::Scan { folder: a.id }
     );
 }
+
+#[tokio::test]
+async fn a_consent_is_to_what_was_asked_and_is_used_once() {
+    let mut f = Fixture::new().await;
+    let (folder, _) = f.store.folders().add(&f.scope, "/m", NOW).await.unwrap();
+    let id = folder.id;
+    let accepted = async |f: &Fixture| f.store.folders().accepted(&f.scope, id).await.unwrap();
+    let ask = async |f: &Fixture, gone, known| {
+        let scanned = (NOW, ScanSummary::default());
+        let folders = f.store.folders();
+        let asked = folders.ask(&f.scope, id, gone, known, "gone", scanned);
+        asked.await.unwrap();
+    };
+    let accept = async |f: &Fixture| {
+        let consented = f.store.folders().accept(&f.scope, id, NOW).await;
+        consented.unwrap();
+    };
+    let end = async |f: &Fixture, state| {
+        let folders = f.store.folders();
+        let ended = folders.set_state(&f.scope, id, state, None, None).await;
+        ended.unwrap();
+    };
+    accept(&f).await;
+    assert_eq!(accepted(&f).await, 0, "nothing was asked");
+    ask(&f, 6, 0).await;
+    assert_eq!(accepted(&f).await, 0);
+    accept(&f).await;
+    f.restart().await;
+    assert_eq!(accepted(&f).await, 6);
+    end(&f, FolderState::Incomplete).await;
+    assert_eq!(accepted(&f).await, 6, "until a scan has seen everything");
+    accept(&f).await;
+    assert_eq!(accepted(&f).await, 6);
+    ask(&f, 9, 0).await;
+    assert_eq!(
+        accepted(&f).await,
+        6,
+        "given while a scan was under way that did not know of it"
+    );
+    ask(&f, 9, 6).await;
+    assert_eq!(accepted(&f).await, 0, "more is gone: asked again");
+    accept(&f).await;
+    let documents = f.store.documents();
+    let removed = documents.delete_vanished(&f.scope, id, &[]).await.unwrap();
+    assert_eq!((removed.len(), accepted(&f).await), (0, 0));
+    accept(&f).await;
+    assert_eq!(accepted(&f).await, 0, "answered");
+    ask(&f, 9, 0).await;
+    accept(&f).await;
+    end(&f, FolderState::Watching).await;
+    assert_eq!(accepted(&f).await, 0);
+}

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use docent_domain::{
-    FolderId, FolderPatterns, FolderState, Limit, MessageStatus, Problem, Progress, Role, Stage,
-    WorkspaceScope,
+    FolderId, FolderPatterns, FolderState, Limit, MessageStatus, Problem, Progress, Role,
+    ScanSummary, Stage, WorkspaceScope,
 };
 use docent_store::{
     Claim, DocumentQuery, Error, FileMove, JobQuery, JobType, NewMessage, Result, Store,
@@ -198,6 +198,12 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             .known_elsewhere(foreign, FolderId::generate(), &[100])
             .await,
     );
+    empty(
+        "delete vanished",
+        documents
+            .delete_vanished(foreign, folder.id, &[scanned.id, ready])
+            .await,
+    );
     empty("removed paths", documents.removed_paths(foreign).await);
     let page = documents
         .list(foreign, &DocumentQuery::default())
@@ -285,6 +291,14 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         .unwrap();
     hidden("scan", folders.enqueue_scan(foreign, folder.id, at).await);
     hidden("remove", folders.remove(foreign, folder.id).await);
+    hidden("accepted", folders.accepted(foreign, folder.id).await);
+    hidden("accept", folders.accept(foreign, folder.id, at).await);
+    hidden(
+        "ask",
+        folders
+            .ask(foreign, folder.id, 9, 0, "x", (at, ScanSummary::default()))
+            .await,
+    );
     hidden(
         "state",
         folders
