@@ -20,7 +20,9 @@ use docent_ingest::{
     FolderWatcher, FoundFile, Hint, HintCause, LeftOut, Patterns, ScanError, ScanOptions, Seen,
     WatchedBy,
 };
-use docent_store::{FileMove, JobQuery, KnownFile, NewDocument, Registered};
+use docent_store::{
+    FileMove, JobQuery, KnownFile, NewDocument, Registered, RemovedFile, RemovedMove,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -384,7 +386,16 @@ impl Engine {
             &folder.patterns.exclude,
         )
         .map_err(|error| Error::invalid(error.to_string()))?;
-        let (mut difference, seen) = match self.compare(scope, &folder, &patterns, cancel).await? {
+        let removed: HashMap<String, RemovedFile> = self
+            .store()
+            .documents()
+            .removed_files(scope)
+            .await?
+            .into_iter()
+            .map(|file| (file.path.clone(), file))
+            .collect();
+        let compared = self.compare(scope, &folder, &patterns, &removed, cancel);
+        let (mut difference, seen) = match compared.await? {
             Ok(compared) => compared,
             Err(ScanError::Cancelled) => return Err(Error::new(Code::Internal, "stopped")),
             Err(error) => {
@@ -397,6 +408,8 @@ impl Engine {
         };
         let moved = self
             .move_files(scope, &folder, &mut difference, &seen, cancel)
+            .await?;
+        self.leave_out_removed(scope, &folder, removed, &mut difference)
             .await?;
         let rest = Rest::of(self.config());
         let now = Timestamp::now();
@@ -515,15 +528,9 @@ impl Engine {
         scope: &WorkspaceScope,
         folder: &Folder,
         patterns: &Patterns,
+        removed: &HashMap<String, RemovedFile>,
         cancel: &CancellationToken,
     ) -> Result<std::result::Result<(Difference, Seen), ScanError>> {
-        let removed: HashSet<String> = self
-            .store()
-            .documents()
-            .removed_paths(scope)
-            .await?
-            .into_iter()
-            .collect();
         let (found, mut batches) = mpsc::channel::<Vec<FoundFile>>(2);
         let walk = {
             let root = PathBuf::from(&folder.path);
@@ -540,8 +547,8 @@ impl Engine {
         while let Some(batch) = batches.recv().await {
             for file in batch {
                 let path = file.path.to_string_lossy();
-                if removed.contains(path.as_ref()) {
-                    difference.removed += 1;
+                if let Some(removed) = removed.get(path.as_ref()) {
+                    difference.leave_out(removed, &file);
                     continue;
                 }
                 while let Some(before) = known.next_if(|known| known.path.as_str() < &*path).await?
@@ -649,6 +656,54 @@ impl Engine {
         }
         self.ring();
         Ok(ids.len())
+    }
+
+    /// Takes files that the user has removed, and that stand under another name now, out of what has
+    /// appeared, and notes it. Such a file is known by its identity, size and time, or by its content
+    /// when there is nothing at its path any more and no document holds the same.
+    async fn leave_out_removed(
+        &self,
+        scope: &WorkspaceScope,
+        folder: &Folder,
+        removed: HashMap<String, RemovedFile>,
+        difference: &mut Difference,
+    ) -> Result<()> {
+        let documents = self.store().documents();
+        // What is in a folder that the user has just added is wanted.
+        let is_new_folder = folder.last_scan_at.is_none();
+        let has_new = difference
+            .appeared
+            .iter()
+            .any(|appeared| appeared.instead_of.is_none());
+        let mut moved = Vec::new();
+        if has_new && !removed.is_empty() && !is_new_folder {
+            let sizes: HashSet<u64> = difference
+                .appeared
+                .iter()
+                .map(|appeared| appeared.file.size_bytes)
+                .collect();
+            let mut removed: Vec<RemovedFile> = removed.into_values().collect();
+            removed.sort_by(|a, b| a.path.cmp(&b.path));
+            for file in &mut removed {
+                let Some((bytes, hash)) = &file.content else {
+                    continue;
+                };
+                if !sizes.contains(bytes) || documents.has_content(scope, hash).await? {
+                    file.content = None;
+                }
+            }
+            let roots = self.store().folders().list(scope).await?;
+            let appeared = std::mem::take(&mut difference.appeared);
+            (moved, difference.appeared) = blocking("looking for removed files", move || {
+                Ok(match_removed(removed, &roots, appeared))
+            })
+            .await?;
+        }
+        difference.removed += moved.len() as u64;
+        documents
+            .note_removed_files(scope, &moved, &difference.removed_seen)
+            .await?;
+        Ok(())
     }
 
     /// Files of the workspace's other folders that may be what has appeared here, and that have left
@@ -775,6 +830,8 @@ struct Difference {
     known: usize,
     /// Files that the user has removed.
     removed: u64,
+    /// Those that are not as they were seen last.
+    removed_seen: Vec<(String, docent_store::FileStamp)>,
 }
 
 #[derive(Debug)]
@@ -826,6 +883,14 @@ impl Difference {
                 file,
                 instead_of: Some(known),
             });
+        }
+    }
+
+    fn leave_out(&mut self, removed: &RemovedFile, file: &FoundFile) {
+        self.removed += 1;
+        let stamp = stored_stamp(&file.stamp());
+        if removed.stamp.as_ref().and_then(stamped) != stamped(&stamp) {
+            self.removed_seen.push((removed.path.clone(), stamp));
         }
     }
 
@@ -979,6 +1044,67 @@ fn match_moves(
         }
     }
     (moves, left)
+}
+
+/// Finds the files that the user had removed under another name. Returns them, and what else has
+/// appeared. Blocking.
+fn match_removed(
+    removed: Vec<RemovedFile>,
+    folders: &[Folder],
+    appeared: Vec<Appeared>,
+) -> (Vec<RemovedMove>, Vec<Appeared>) {
+    let is_still_there = |file: &RemovedFile| {
+        docent_ingest::FileStamp::of(Path::new(&file.path)).is_ok_and(|there| {
+            file.stamp.as_ref().and_then(stamped) == stamped(&stored_stamp(&there))
+        })
+    };
+    // Gone from a disk that is there.
+    let is_gone = |path: &Path| {
+        let in_sight =
+            |folder: &Folder| path.starts_with(&folder.path) && Path::new(&folder.path).is_dir();
+        has_left(path) && folders.iter().any(in_sight)
+    };
+    let mut by_identity: HashMap<Stamped, String> = HashMap::new();
+    let mut by_content: HashMap<(u64, ContentHash), String> = HashMap::new();
+    for file in removed {
+        if let Some(content) = &file.content
+            && is_gone(Path::new(&file.path))
+        {
+            by_content.insert(content.clone(), file.path.clone());
+        }
+        if let Some(key) = file.stamp.as_ref().and_then(stamped)
+            && !is_still_there(&file)
+        {
+            by_identity.insert(key, file.path);
+        }
+    }
+    let sizes: HashSet<u64> = by_content.keys().map(|(bytes, _)| *bytes).collect();
+    let mut moved = Vec::new();
+    let mut others = Vec::new();
+    for appeared in appeared {
+        let file = &appeared.file;
+        let stamp = stored_stamp(&file.stamp());
+        let from = if appeared.instead_of.is_some() {
+            None
+        } else if let Some(from) = stamped(&stamp).and_then(|key| by_identity.get(&key)) {
+            Some(from.clone())
+        } else if sizes.contains(&file.size_bytes)
+            && let Ok((hash, read)) = docent_ingest::hash_stable(&file.path)
+        {
+            by_content.get(&(read.size_bytes, hash)).cloned()
+        } else {
+            None
+        };
+        match from {
+            Some(from) => moved.push(RemovedMove {
+                from,
+                to: file.path.to_string_lossy().into_owned(),
+                stamp,
+            }),
+            None => others.push(appeared),
+        }
+    }
+    (moved, others)
 }
 
 /// Whether there is nothing at a path any more.

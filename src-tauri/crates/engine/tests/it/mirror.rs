@@ -42,6 +42,10 @@ pub const TESTS: &[Test] = &[
         "a_file_added_by_hand_stays_when_it_is_deleted",
         a_file_added_by_hand_stays_when_it_is_deleted,
     ),
+    (
+        "what_was_removed_stays_away_under_another_name",
+        what_was_removed_stays_away_under_another_name,
+    ),
     ("a_half_empty_folder_asks", a_half_empty_folder_asks),
     (
         "a_consent_outlasts_the_process_and_goes_no_further",
@@ -520,6 +524,84 @@ fn a_consent_outlasts_the_process_and_goes_no_further() {
         remove(0..19);
         bench.scan().await;
         assert_eq!(state(&bench).await, (FolderState::Paused, 20));
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn what_was_removed_stays_away_under_another_name() {
+    run(async {
+        let bench = Bench::open().await;
+        let root = bench.files();
+        let path = |name: &str| root.join(name);
+        let remove = async |bench: &Bench, name: &str| {
+            let id = bench.document(&path(name)).await.id;
+            bench
+                .engine
+                .delete_document(&bench.scope, id)
+                .await
+                .unwrap();
+        };
+        let copy = |from: &str, to: &str| {
+            fs::copy(path(from), path(to)).unwrap();
+        };
+        for (name, text) in [
+            ("a.txt", "Prvi tekst."),
+            ("b.txt", "Drugi tekst."),
+            ("c.txt", "Treći tekst."),
+            ("d.txt", "Četvrti tekst."),
+            ("e.txt", "Peti tekst."),
+            ("e-twin.txt", "Peti tekst."),
+        ] {
+            bench.write(name, text);
+        }
+        bench.add(&[&root]).await;
+        for name in ["a.txt", "b.txt", "c.txt", "d.txt", "e.txt"] {
+            remove(&bench, name).await;
+        }
+        assert_eq!(names(&bench).await, ["e-twin.txt"], "control");
+        bench.write("d.txt", "Četvrti tekst, promijenjen.");
+        bench.scan().await;
+
+        let bench = bench
+            .restart(|_| {
+                // Renamed; moved as across disks; copied beside it; edited before it is renamed.
+                fs::rename(path("a.txt"), path("a-1.txt")).unwrap();
+                copy("b.txt", "b-1.txt");
+                fs::remove_file(path("b.txt")).unwrap();
+                copy("c.txt", "c-1.txt");
+                fs::rename(path("d.txt"), path("d-1.txt")).unwrap();
+                // A copy of what is wanted, although its twin was removed, and is gone.
+                fs::remove_file(path("e.txt")).unwrap();
+                copy("e-twin.txt", "e-1.txt");
+            })
+            .await;
+        bench.scan().await;
+        let wanted = ["c-1.txt", "e-1.txt", "e-twin.txt"];
+        assert_eq!(names(&bench).await, wanted);
+        let seen = the_folder(&bench).await.last_scan.unwrap();
+        assert_eq!((seen.files, seen.removed), (3, 4), "a-1, b-1, c and d-1");
+        // Again and again, and another file under the old name too.
+        let bench = bench
+            .restart(|_| {
+                fs::rename(path("a-1.txt"), path("a-2.txt")).unwrap();
+                fs::rename(path("b-1.txt"), path("b-2.txt")).unwrap();
+                fs::write(path("a.txt"), "Nešto novo.").unwrap();
+            })
+            .await;
+        bench.scan().await;
+        assert_eq!(names(&bench).await, wanted);
+
+        // What the user adds by hand is wanted under all of its names.
+        bench.add(&[&path("a-2.txt")]).await;
+        fs::rename(path("a-2.txt"), path("a-1.txt")).unwrap();
+        bench.scan().await;
+        assert_eq!(
+            names(&bench).await,
+            ["a-1.txt", "c-1.txt", "e-1.txt", "e-twin.txt"]
+        );
+        bench.add(&[&root]).await;
+        assert_eq!(names(&bench).await.len(), 8, "the folder was added again");
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });

@@ -7,7 +7,8 @@ use docent_domain::{
     ScanSummary, Stage, WorkspaceScope,
 };
 use docent_store::{
-    Claim, DocumentQuery, Error, FileMove, JobQuery, JobType, NewMessage, Result, Store,
+    Claim, DocumentQuery, Error, FileMove, FileStamp, JobQuery, JobType, NewMessage, RemovedMove,
+    Result, Store,
 };
 use serde_json::json;
 use sqlx::Row as _;
@@ -204,7 +205,21 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             .delete_vanished(foreign, folder.id, &[scanned.id, ready])
             .await,
     );
-    empty("removed paths", documents.removed_paths(foreign).await);
+    empty("removed files", documents.removed_files(foreign).await);
+    documents
+        .note_removed_files(
+            foreign,
+            &[RemovedMove {
+                from: "/m/unwanted.pdf".to_owned(),
+                to: "/m/again.pdf".to_owned(),
+                stamp: FileStamp::default(),
+            }],
+            &[("/m/unwanted.pdf".to_owned(), FileStamp::default())],
+        )
+        .await
+        .unwrap();
+    let hash = content(&["jedan"]).hash;
+    empty("has content", documents.has_content(foreign, &hash).await);
     let page = documents
         .list(foreign, &DocumentQuery::default())
         .await
