@@ -138,9 +138,19 @@ struct Restless {
     first_seen: Instant,
     stamp: FileStamp,
     stamp_seen: Instant,
+    looked_at: Instant,
 }
 
 impl Restless {
+    fn new(stamp: FileStamp, at: Instant) -> Self {
+        Self {
+            first_seen: at,
+            stamp,
+            stamp_seen: at,
+            looked_at: at,
+        }
+    }
+
     /// How long the file is to be left alone after a look at it; `None` when it can be read. A time
     /// of change ahead of our clock, or behind it on another machine, says nothing: then it has to
     /// look the same twice.
@@ -154,6 +164,7 @@ impl Restless {
         if self.stamp != stamp {
             (self.stamp, self.stamp_seen) = (stamp, at);
         }
+        self.looked_at = at;
         if rest.is_long_ago(&stamp, now)
             || at.duration_since(self.stamp_seen) >= rest.quiet
             || at.duration_since(self.first_seen) >= rest.longest
@@ -300,11 +311,7 @@ impl Reader {
         if !restless.contains_key(&id) && rest.is_long_ago(&stamp, now) {
             return None;
         }
-        let known = restless.entry(id).or_insert(Restless {
-            first_seen: at,
-            stamp,
-            stamp_seen: at,
-        });
+        let known = restless.entry(id).or_insert(Restless::new(stamp, at));
         known.wait(stamp, now, at, rest)
     }
 
@@ -313,12 +320,17 @@ impl Reader {
     fn wait_after_change(&self, id: DocumentId, stamp: FileStamp, rest: &Rest) -> Option<Duration> {
         let at = Instant::now();
         let mut restless = self.restless();
-        let known = restless.entry(id).or_insert(Restless {
-            first_seen: at,
-            stamp,
-            stamp_seen: at,
-        });
+        let known = restless.entry(id).or_insert(Restless::new(stamp, at));
+        known.looked_at = at;
         (at.duration_since(known.first_seen) < rest.longest).then(|| rest.quiet.max(CHANGED_AGAIN))
+    }
+
+    /// Forgets files that nobody has looked at for longer than one that is still to be read is left
+    /// alone: they have vanished, or their jobs were cancelled.
+    fn forget_restless(&self, now: Instant, rest: &Rest) {
+        let kept = rest.quiet + rest.longest + HOUSEKEEPING;
+        self.restless()
+            .retain(|_, file| now.saturating_duration_since(file.looked_at) < kept);
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Running>> {
@@ -1348,7 +1360,6 @@ impl Engine {
                 move || Ok(index.remove(&removed)?),
             )
             .await?;
-            self.changes().sweep_soon(scope.workspace());
         }
         if !pending.added.is_empty() {
             self.add_words(scope, &open.index, &pending.added).await?;
@@ -1487,7 +1498,8 @@ impl Engine {
         all
     }
 
-    /// Rewrites an index without what was removed. `false` when some of it may still be there.
+    /// Rewrites an index, all its generations of vectors, without what was removed. `false` when some
+    /// of it may still be there.
     async fn wipe_index(&self, scope: &WorkspaceScope) -> Result<bool> {
         // What waits to be removed is to be gone as well.
         self.flush_words().await?;
@@ -1496,6 +1508,11 @@ impl Engine {
             let known = self.store().workspaces().list().await?;
             return Ok(known.iter().all(|known| known.id != scope.workspace()));
         };
+        // Before the note that there is something to wipe goes.
+        let swept = {
+            let mut changing = self.changes().interrupt().await;
+            self.sweep(&mut changing, scope, &index).await?
+        };
         self.indexes().note_write(scope);
         let forget = |index: Arc<WorkspaceIndex>| {
             blocking("wiping what was removed", move || {
@@ -1503,11 +1520,11 @@ impl Engine {
             })
         };
         if forget(Arc::clone(&index)).await? {
-            return Ok(true);
+            return Ok(swept);
         }
         // Commits came in between. Now they wait for it.
         let _committing = self.reader().committing().await;
-        forget(index).await
+        Ok(forget(index).await? && swept)
     }
 
     async fn keep_house(self: Arc<Self>) {
@@ -1523,6 +1540,8 @@ impl Engine {
                     .await;
             }
             self.indexes().release_idle(WRITER_IDLE).await;
+            self.reader()
+                .forget_restless(Instant::now(), &Rest::of(self.config()));
             self.drop_old_vectors(Timestamp::now()).await;
             let finished_before = Timestamp(Timestamp::now().0 - KEEP_FINISHED_MS);
             if let Err(error) = self.store().jobs().prune(finished_before).await {
@@ -1581,7 +1600,7 @@ impl Engine {
                 continue;
             }
             // What the last process did not get to.
-            self.changes().sweep_soon(workspace.id);
+            self.reader().wipe_soon(workspace.id);
         }
     }
 }
@@ -1778,11 +1797,7 @@ mod tests {
             modified_ns: (1_000_000 + ms) * 1_000_000,
             file_id: None,
         };
-        let fresh = |stamp| Restless {
-            first_seen: begun,
-            stamp,
-            stamp_seen: begun,
-        };
+        let fresh = |stamp| Restless::new(stamp, begun);
         let ms = |wait: Option<Duration>| wait.map(|wait| wait.as_millis());
 
         let mut file = fresh(written(0, 1));
@@ -1830,6 +1845,34 @@ mod tests {
         assert_eq!(rest.read_after(&written(0, 1), now(500)), Some(now(2000)));
         assert_eq!(rest.read_after(&ahead(1), now(0)), Some(now(2000)));
         assert_eq!(rest.read_after(&written(-2000, 1), now(0)), None);
+    }
+
+    #[tokio::test]
+    async fn files_that_vanish_before_they_rest_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, _) = at_rest(folder.path()).await;
+        let rest = Rest {
+            quiet: Duration::from_secs(2),
+            longest: Duration::from_mins(1),
+        };
+        let stamp = FileStamp {
+            size_bytes: 1,
+            modified_ns: Timestamp::now().0 * 1_000_000,
+            file_id: None,
+        };
+        let reader = engine.reader();
+        let (vanished, written) = (DocumentId::generate(), DocumentId::generate());
+        for id in [vanished, written] {
+            assert!(reader.wait_for_rest(id, stamp, &rest).is_some());
+        }
+        let later = Instant::now() + Duration::from_mins(2);
+        reader.restless().get_mut(&written).unwrap().looked_at = later;
+        reader.forget_restless(Instant::now(), &rest);
+        assert_eq!(reader.restless().len(), 2, "control");
+        reader.forget_restless(later, &rest);
+        let known: Vec<DocumentId> = reader.restless().keys().copied().collect();
+        assert_eq!(known, [written]);
+        engine.shutdown().await;
     }
 
     #[tokio::test]
