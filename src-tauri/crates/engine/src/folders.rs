@@ -53,6 +53,9 @@ const AFTER_OTHERS: Duration = Duration::from_millis(500);
 /// Scans that are due within this time are waited for by who may have lost files to their folders.
 const SOON_MS: i64 = 1_000;
 
+/// What could not be queued (the disk is full) is queued again after this.
+const QUEUE_AGAIN: Duration = Duration::from_secs(5);
+
 /// A folder is scanned for a hint, for lack of events, and for good measure, only when so many times
 /// as long has passed since as its last scan took: a large tree costs at most a tenth, a twentieth
 /// and a hundredth of one core.
@@ -124,6 +127,15 @@ impl Watching {
             Some(WatchedBy::Events) => Watch::Events,
             Some(WatchedBy::Polling(reason)) => Watch::Polling { reason },
         }
+    }
+
+    /// Whether a folder was scanned from its beginning to its end since then, and nothing is left for
+    /// a second look.
+    pub(crate) fn was_scanned(&self, folder: FolderId, since: Instant) -> bool {
+        let is_after = lock(&self.scanned)
+            .get(&folder)
+            .is_some_and(|last| last.ended.saturating_duration_since(since) >= last.took);
+        is_after && !lock(&self.deferred).contains(&folder)
     }
 
     fn of_root(&self, root: &Path) -> Vec<(FolderId, WorkspaceScope)> {
@@ -312,9 +324,11 @@ impl Engine {
         };
         let every = Duration::from_secs(self.config().rescan_seconds.max(10));
         let mut rescan = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        let mut wanted = HashMap::new();
         loop {
-            let mut wanted = HashMap::new();
             tokio::select! {
+                // On a full disk. Nothing hints at these a second time.
+                () = tokio::time::sleep(QUEUE_AGAIN), if !wanted.is_empty() => {}
                 hint = hints.recv() => match hint {
                     Some(hint) => {
                         // What belongs together is queued together.
@@ -337,17 +351,20 @@ impl Engine {
             }
             let now = Timestamp::now();
             let scans: Vec<_> = wanted
-                .into_iter()
+                .iter()
                 .map(|(folder, (scope, wait))| {
-                    (scope, folder, Timestamp(now.0 + wait.as_millis() as i64))
+                    (*scope, *folder, Timestamp(now.0 + wait.as_millis() as i64))
                 })
                 .collect();
             if scans.is_empty() {
                 continue;
             }
             match self.store().folders().enqueue_scans(&scans, now).await {
-                Ok(()) => self.ring(),
-                Err(error) => tracing::warn!(%error, "scans could not be queued"),
+                Ok(()) => {
+                    wanted.clear();
+                    self.ring();
+                }
+                Err(error) => tracing::warn!(%error, "scans are queued later"),
             }
         }
     }

@@ -139,6 +139,10 @@ struct Restless {
     stamp: FileStamp,
     stamp_seen: Instant,
     looked_at: Instant,
+    /// It may be read as it is, since it does not come to rest.
+    is_overdue: bool,
+    /// When it was last read so.
+    read_as_is: Option<Instant>,
 }
 
 impl Restless {
@@ -148,6 +152,8 @@ impl Restless {
             stamp,
             stamp_seen: at,
             looked_at: at,
+            is_overdue: false,
+            read_as_is: None,
         }
     }
 
@@ -165,10 +171,10 @@ impl Restless {
             (self.stamp, self.stamp_seen) = (stamp, at);
         }
         self.looked_at = at;
-        if rest.is_long_ago(&stamp, now)
-            || at.duration_since(self.stamp_seen) >= rest.quiet
-            || at.duration_since(self.first_seen) >= rest.longest
-        {
+        let rests =
+            rest.is_long_ago(&stamp, now) || at.duration_since(self.stamp_seen) >= rest.quiet;
+        self.is_overdue = !rests && at.duration_since(self.first_seen) >= rest.longest;
+        if rests || self.is_overdue {
             return None;
         }
         let age = now.0.saturating_sub(stamp.modified_at().0).max(0);
@@ -322,7 +328,32 @@ impl Reader {
         let mut restless = self.restless();
         let known = restless.entry(id).or_insert(Restless::new(stamp, at));
         known.looked_at = at;
-        (at.duration_since(known.first_seen) < rest.longest).then(|| rest.quiet.max(CHANGED_AGAIN))
+        known.is_overdue = at.duration_since(known.first_seen) >= rest.longest;
+        (!known.is_overdue).then(|| rest.quiet.max(CHANGED_AGAIN))
+    }
+
+    /// A file was read. One that did not come to rest is given as long again.
+    fn note_read(&self, id: DocumentId) {
+        let mut restless = self.restless();
+        match restless.get_mut(&id) {
+            Some(known) if known.is_overdue => {
+                let at = Instant::now();
+                known.first_seen = at;
+                known.read_as_is = Some(at);
+            }
+            _ => {
+                restless.remove(&id);
+            }
+        }
+    }
+
+    /// Files that were read as they were since then, because they did not come to rest.
+    pub(crate) fn read_as_they_were(&self, since: Instant) -> HashSet<DocumentId> {
+        let restless = self.restless();
+        let read = restless
+            .iter()
+            .filter(|(_, file)| file.read_as_is.is_some_and(|at| at >= since));
+        read.map(|(id, _)| *id).collect()
     }
 
     /// Forgets files that nobody has looked at for longer than one that is still to be read is left
@@ -789,7 +820,7 @@ impl Engine {
             .read_at_rest(scope, claim, &document, path, open, tokens, cancel)
             .await?;
         if let Ran::Recorded = ran {
-            self.reader().restless().remove(&id);
+            self.reader().note_read(id);
         }
         Ok(ran)
     }

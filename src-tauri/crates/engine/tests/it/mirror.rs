@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use docent_domain::{
     ChunkKey, DocumentStatus, Folder, FolderId, FolderPatterns, FolderState, Origin,
@@ -37,6 +41,10 @@ pub const TESTS: &[Test] = &[
     (
         "a_file_that_never_rests_is_read_as_it_is",
         a_file_that_never_rests_is_read_as_it_is,
+    ),
+    (
+        "a_file_that_never_rests_is_not_waited_for",
+        a_file_that_never_rests_is_not_waited_for,
     ),
     (
         "a_file_added_by_hand_stays_when_it_is_deleted",
@@ -421,6 +429,46 @@ fn a_file_that_never_rests_is_read_as_it_is() {
         let file = bench.write("a.log", "Zapis do sada.");
         bench.add(&[&file]).await;
         assert_eq!(bench.document(&file).await.status, DocumentStatus::Ready);
+        bench.engine.shutdown().await;
+    });
+}
+
+fn a_file_that_never_rests_is_not_waited_for() {
+    run(async {
+        // What was written in this century is fresh, and read as it is.
+        let bench = Bench::configured(|config| {
+            config.quiet_seconds = 1_000_000_000;
+            config.restless_seconds = 0;
+        })
+        .await;
+        let log = bench.write("a.log", "Zapis do sada.");
+        let still = bench.write("b.txt", "Nešto drugo.");
+        make_old(&still);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let writer = std::thread::spawn({
+            let (is_over, log) = (Arc::clone(&is_over), log.clone());
+            move || {
+                let mut file = fs::OpenOptions::new().append(true).open(log).unwrap();
+                while !is_over.load(Ordering::SeqCst) {
+                    writeln!(file, "Još jedan zapis.").unwrap();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        let added = vec![bench.files()];
+        let engine = &bench.engine;
+        engine
+            .add_paths(&bench.scope, added, docent_engine::AddedFolders::Watch)
+            .await
+            .unwrap();
+        let waited = engine.wait_idle(&bench.scope, |_| {});
+        let waited = tokio::time::timeout(Duration::from_mins(2), waited).await;
+        is_over.store(true, Ordering::SeqCst);
+        writer.join().unwrap();
+        let changing = waited.expect("it ends").unwrap();
+        assert_eq!(changing, [bench.document(&log).await.id].into());
+        let document = bench.document(&still).await;
+        assert_eq!(document.status, DocumentStatus::Ready, "what rests is read");
         bench.engine.shutdown().await;
     });
 }
