@@ -23,6 +23,10 @@ pub const TESTS: &[Test] = &[
         what_an_outer_folder_leaves_out_an_inner_one_may_want,
     ),
     (
+        "folders_that_overlap_have_what_one_of_them_wants",
+        folders_that_overlap_have_what_one_of_them_wants,
+    ),
+    (
         "moved_files_are_not_read_again",
         moved_files_are_not_read_again,
     ),
@@ -183,6 +187,42 @@ fn what_an_outer_folder_leaves_out_an_inner_one_may_want() {
         let outer = folders.iter().find(|folder| !folder.path.ends_with("in"));
         set_patterns(&bench, outer.unwrap().id, &patterns(&[], &["/in/"])).await;
         assert_eq!(names(&bench).await, ["a.txt", "in/b.txt"]);
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn folders_that_overlap_have_what_one_of_them_wants() {
+    run(async {
+        let bench = Bench::open().await;
+        let inner = bench.files().join("in");
+        for (name, text) in [
+            ("a.log", "Vani."),
+            ("in/b.log", "Unutra."),
+            ("in/c.txt", "I ovo."),
+        ] {
+            bench.write(name, text);
+        }
+        // Its patterns are relative to itself, and nobody else's.
+        bench.add(&[&inner]).await;
+        let id = the_folder(&bench).await.id;
+        set_patterns(&bench, id, &patterns(&["/*.log"], &[])).await;
+        assert_eq!(names(&bench).await, ["in/b.log"]);
+        bench.add(&[&bench.files()]).await;
+        let all = ["a.log", "in/b.log", "in/c.txt"];
+        assert_eq!(names(&bench).await, all, "the outer one wants them");
+        set_patterns(&bench, id, &patterns(&[], &["*.log"])).await;
+        assert_eq!(names(&bench).await, all, "still");
+        let ids = async || {
+            let documents = bench.documents().await;
+            let mut ids: Vec<_> = documents.iter().map(|document| document.id).collect();
+            ids.sort();
+            ids
+        };
+        let before = ids().await;
+        bench.scan().await;
+        bench.scan().await;
+        assert_eq!(ids().await, before, "they do not take turns at it");
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });
