@@ -56,7 +56,15 @@ impl Engine {
                 }
                 Found::Folder(path) => match self.add_folder(scope, &path).await {
                     Ok(folder) => added.folders.push(folder.id),
-                    Err(error) if error.code() == Code::Internal => return Err(error),
+                    // No fault of the folder's.
+                    Err(error)
+                        if matches!(
+                            error.code(),
+                            Code::Internal | Code::InsufficientStorage | Code::Overloaded
+                        ) =>
+                    {
+                        return Err(error);
+                    }
                     Err(error) => {
                         added.skipped.push(SkippedPath {
                             path,

@@ -364,7 +364,12 @@ impl Engine {
                     wanted.clear();
                     self.ring();
                 }
-                Err(error) => tracing::warn!(%error, "scans are queued later"),
+                Err(error) => {
+                    tracing::warn!(%error, "scans are queued later");
+                    if Error::from(error).code() == Code::InsufficientStorage {
+                        self.reader().note_disk_full(true);
+                    }
+                }
             }
         }
     }

@@ -475,7 +475,7 @@ impl Reader {
         self.disk_full.load(Ordering::SeqCst)
     }
 
-    fn note_disk_full(&self, is_full: bool) {
+    pub(crate) fn note_disk_full(&self, is_full: bool) {
         let was_full = self.disk_full.swap(is_full, Ordering::SeqCst);
         if is_full && !was_full {
             tracing::error!("the disk is full; work goes on when there is room");
