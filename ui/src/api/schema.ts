@@ -1056,7 +1056,7 @@ export interface components {
         /** @enum {string} */
         FolderState: "watching" | "incomplete" | "paused";
         /** @enum {string} */
-        Format: "text" | "markdown" | "html" | "pdf" | "docx" | "xlsx" | "ods" | "csv" | "email" | "pptx" | "odt" | "epub" | "rst" | "json" | "code" | "xls";
+        Format: "text" | "markdown" | "html" | "pdf" | "docx" | "xlsx" | "ods" | "csv" | "email" | "pptx" | "odt" | "epub" | "rst" | "json" | "code" | "xls" | "picture";
         Health: {
             components: components["schemas"]["ComponentHealth"][];
             models_loaded: boolean;

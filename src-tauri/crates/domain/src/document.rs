@@ -131,6 +131,8 @@ pub enum Format {
     Code,
     /// Excel's older, binary format.
     Xls,
+    /// PNG, JPEG or TIFF, whose text is recognised.
+    Picture,
 }
 
 impl Format {
@@ -153,6 +155,7 @@ impl Format {
             Self::Json => "json",
             Self::Code => "code",
             Self::Xls => "xls",
+            Self::Picture => "picture",
         }
     }
 
@@ -175,6 +178,7 @@ impl Format {
             Self::Epub => "application/epub+zip",
             Self::Json => "application/json",
             Self::Xls => "application/vnd.ms-excel",
+            Self::Picture => "application/octet-stream",
         }
     }
 }
@@ -219,7 +223,7 @@ impl NewChunk {
     /// Leaves `page` and `boxes` to documents with pages that can be drawn; [`crate::Place`] says
     /// for the others what they stand for.
     pub fn keep_pages_of(&mut self, format: Option<Format>) {
-        if format != Some(Format::Pdf) {
+        if !matches!(format, Some(Format::Pdf | Format::Picture)) {
             self.page = None;
             self.boxes.clear();
         }

@@ -51,7 +51,7 @@ impl Place {
         let first = chunk.page;
         let last = chunk.boxes.iter().map(|each| each.page).max().or(first);
         match format {
-            Format::Pdf => Some(Self::Pages {
+            Format::Pdf | Format::Picture => Some(Self::Pages {
                 first: first?,
                 last: last?,
             }),

@@ -163,6 +163,8 @@ pub enum Warning {
     Recognised { pages: u32, total: u32 },
     #[error("{pages} of {total} pages hold no text (scanned?)")]
     PagesWithoutText { pages: u32, total: u32 },
+    #[error("the attachment {name} is scanned, and its text is not known")]
+    AttachmentScanned { name: String },
     #[error("much of the text is garbled: the document's fonts don't say which letters they show")]
     Garbled,
     #[error(
@@ -182,7 +184,9 @@ impl Warning {
                 Some(Problem::Encoding)
             }
             Self::Recognised { .. } => None,
-            Self::PagesWithoutText { .. } => Some(Problem::PartlyScanned),
+            Self::PagesWithoutText { .. } | Self::AttachmentScanned { .. } => {
+                Some(Problem::PartlyScanned)
+            }
             Self::Garbled | Self::DoublyEncoded => Some(Problem::Garbled),
             Self::PartLeftOut { .. } => Some(Problem::Incomplete),
         }

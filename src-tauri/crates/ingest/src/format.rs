@@ -134,6 +134,11 @@ pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
     ("bib", Format::Code),
     ("xls", Format::Xls),
     ("xlt", Format::Xls),
+    ("png", Format::Picture),
+    ("jpg", Format::Picture),
+    ("jpeg", Format::Picture),
+    ("tif", Format::Picture),
+    ("tiff", Format::Picture),
 ];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +158,7 @@ enum Content {
     Zip,
     /// The container of old Office files, and of encrypted new ones.
     OldOffice,
+    Picture,
     Html,
     Text,
     Binary,
@@ -175,6 +181,7 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
         return match content {
             Content::Pdf => Detection::Supported(Format::Pdf),
             Content::Html => Detection::Supported(Format::Html),
+            Content::Picture => Detection::Supported(Format::Picture),
             Content::Text => Detection::Supported(Format::Text),
             Content::Empty | Content::Zip | Content::OldOffice | Content::Binary => {
                 unsupported("Docent does not know what kind of file this is.")
@@ -194,6 +201,7 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
         )
         | (Format::Csv | Format::Email | Format::Json, Content::Text)
         | (Format::Pdf, Content::Pdf)
+        | (Format::Picture, Content::Picture)
         // What a zip holds is seen when its table of contents is read, and so is whether an old
         // Office file is the wrapping of an encrypted new one.
         | (Format::Docx | Format::Xlsx | Format::Pptx | Format::Ods | Format::Odt | Format::Epub, Content::Zip)
@@ -201,6 +209,7 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
         (_, Content::Pdf) => misnamed(&extension, "a PDF"),
         (_, Content::Zip) => misnamed(&extension, "a zip archive"),
         (_, Content::OldOffice) => misnamed(&extension, "an old Office file"),
+        (_, Content::Picture) => misnamed(&extension, "a picture"),
         (_, Content::Html) => misnamed(&extension, "a web page"),
         (_, Content::Text) => misnamed(&extension, "plain text"),
         (_, Content::Binary) => misnamed(&extension, "binary data"),
@@ -220,6 +229,16 @@ fn unsupported(reason: impl Into<String>) -> Detection {
     }
 }
 
+/// How PNG, JPEG, and TIFF of both byte orders and of both sizes of offsets begin.
+const PICTURES: [&[u8]; 6] = [
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    b"II\x2a\0",
+    b"MM\0\x2a",
+    b"II\x2b\0",
+    b"MM\0\x2b",
+];
+
 fn content_of(head: &[u8]) -> Content {
     // Readers accept a PDF header anywhere in the first kilobyte.
     const PDF_HEADER_WITHIN: usize = 1024;
@@ -237,6 +256,9 @@ fn content_of(head: &[u8]) -> Content {
     }
     if head.starts_with(&[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1]) {
         return Content::OldOffice;
+    }
+    if PICTURES.iter().any(|start| head.starts_with(start)) {
+        return Content::Picture;
     }
     if is_binary(head) {
         return Content::Binary;

@@ -59,6 +59,10 @@ pub enum Refusal {
         "The document has more than {max_chars} characters of text. Split it into smaller documents."
     )]
     TooMuchText { max_chars: u64 },
+    #[error(
+        "The picture is too big: {width} by {height} pixels, and Docent reads pictures of up to {max}. Save it smaller."
+    )]
+    PictureTooBig { width: u32, height: u32, max: u64 },
     #[error("The document has more than {max} parts. Split it into smaller documents.")]
     TooManyParts { max: u64 },
     #[error(
@@ -89,6 +93,7 @@ impl Refusal {
             | Self::WrongContent { .. }
             | Self::Binary
             | Self::FileTooBig { .. }
+            | Self::PictureTooBig { .. }
             | Self::UnpacksTooBig { .. }
             | Self::TooMuchText { .. }
             | Self::TooManyParts { .. }
@@ -111,6 +116,7 @@ impl Refusal {
             Self::PasswordProtected => Problem::Protected,
             Self::Damaged { .. } => Problem::Damaged,
             Self::FileTooBig { .. }
+            | Self::PictureTooBig { .. }
             | Self::UnpacksTooBig { .. }
             | Self::TooMuchText { .. }
             | Self::TooManyParts { .. } => Problem::TooBig,
@@ -137,6 +143,7 @@ impl Refusal {
             | Self::WrongContent { .. }
             | Self::Binary
             | Self::FileTooBig { .. }
+            | Self::PictureTooBig { .. }
             | Self::UnpacksTooBig { .. }
             | Self::TooMuchText { .. }
             | Self::TooManyParts { .. }

@@ -1,6 +1,6 @@
 /**
- * The document beside the page, opened at a passage. A PDF is drawn page by page, everything else
- * is shown as the text that was read from it, with the passage marked.
+ * The document beside the page, opened at a passage. A PDF is drawn page by page, a picture as it is,
+ * everything else is shown as the text that was read from it, with the passage marked.
  */
 import { useQuery } from '@tanstack/react-query'
 import { ChevronLeft, ChevronRight, Copy, LocateFixed, Minus, Plus, X } from 'lucide-react'
@@ -21,6 +21,7 @@ import { splitTitle } from '../../lib/titles'
 import { ChunkView } from './ChunkView'
 import { DocumentFacts } from './DocumentFacts'
 import { locatePassage, locateQuote } from './locate'
+import { PictureView } from './PictureView'
 import { TextView } from './TextView'
 import styles from './PassagePanel.module.css'
 
@@ -34,6 +35,9 @@ interface PassagePanelProps {
   onClose: () => void
 }
 
+/** Webviews draw no TIFF. */
+const DRAWN_PICTURE = /\.(png|jpe?g)$/i
+
 const ZOOMS = [0.75, 1, 1.25, 1.5, 2, 2.5] as const
 
 export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanelProps) {
@@ -45,13 +49,16 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
   const panel = useRef<HTMLElement>(null)
   const [view, setView] = useState<'page' | 'text' | 'chunks'>('page')
   const [zoom, setZoom] = useState(1)
-  const [pdfBroken, setPdfBroken] = useState<string | null>(null)
+  const [brokenId, setBrokenId] = useState<string | null>(null)
 
   const document = useQuery(queries.document(api, workspace, target.documentId))
   const unread = document.data?.status === 'failed' || document.data?.status === 'skipped'
   const isPdf = document.data?.format === 'pdf' && !unread
+  const isPicture =
+    document.data?.format === 'picture' && !unread && DRAWN_PICTURE.test(document.data.path)
   const showChunks = view === 'chunks' && document.isSuccess && !unread
-  const showPdf = isPdf && view === 'page' && pdfBroken !== target.documentId
+  const hasPages = isPdf || isPicture
+  const showPages = hasPages && view === 'page' && brokenId !== target.documentId
   const text = useQuery({
     ...queries.documentText(
       api,
@@ -59,7 +66,7 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
       target.documentId,
       document.data?.content_hash ?? null,
     ),
-    enabled: document.isSuccess && !unread && !showPdf && !showChunks,
+    enabled: document.isSuccess && !unread && !showPages && !showChunks,
   })
 
   useEffect(() => panel.current?.focus({ preventScroll: true }), [state.opened])
@@ -156,16 +163,16 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
           {document.isSuccess && !unread && (
             <SegmentedControl
               label={t('passage.view')}
-              value={showPdf ? 'page' : showChunks ? 'chunks' : 'text'}
+              value={showPages ? 'page' : showChunks ? 'chunks' : 'text'}
               onChange={setView}
               options={[
-                ...(isPdf ? [{ value: 'page' as const, label: t('passage.page') }] : []),
+                ...(hasPages ? [{ value: 'page' as const, label: t('passage.page') }] : []),
                 { value: 'text', label: t('passage.text') },
                 { value: 'chunks', label: t('chunks.view') },
               ]}
             />
           )}
-          {showPdf && (
+          {showPages && (
             <span className={styles.group}>
               <IconButton
                 size="s"
@@ -205,7 +212,7 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
           </Notice>
         </div>
       )}
-      {showPdf && (
+      {showPages && isPdf && (
         <Suspense fallback={<p className={styles.loading}>{t('common.loading')}</p>}>
           <PdfView
             key={target.documentId}
@@ -215,9 +222,21 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
             passage={passage}
             opened={state.opened}
             zoom={zoom}
-            onBroken={() => setPdfBroken(target.documentId)}
+            onBroken={() => setBrokenId(target.documentId)}
           />
         </Suspense>
+      )}
+      {showPages && isPicture && (
+        <PictureView
+          key={target.documentId}
+          workspace={workspace}
+          documentId={target.documentId}
+          contentHash={document.data?.content_hash ?? null}
+          passage={passage}
+          opened={state.opened}
+          zoom={zoom}
+          onBroken={() => setBrokenId(target.documentId)}
+        />
       )}
       {showChunks && (
         <ChunkView
@@ -229,9 +248,9 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
           opened={state.opened}
         />
       )}
-      {!showPdf && !showChunks && !unread && document.isSuccess && (
+      {!showPages && !showChunks && !unread && document.isSuccess && (
         <>
-          {pdfBroken === target.documentId && (
+          {brokenId === target.documentId && (
             <div className={styles.message}>
               <Notice kind="caution" title={t('passage.pdfFailed')} />
             </div>

@@ -6,9 +6,9 @@ import { isAbort } from '../../api/errors'
 import { useApi } from '../../api/queries'
 import { useI18n } from '../../lib/i18n'
 import type { PageBox, PassageTarget } from '../../lib/passage'
-import { testIds } from '../../lib/testids'
+import { Marks, useScrollToMark } from './marks'
 import { openPdf, type OpenPdf } from './pdf'
-import styles from './PdfView.module.css'
+import styles from './PageView.module.css'
 
 interface PdfViewProps {
   workspace: string
@@ -26,11 +26,7 @@ interface Size {
   height: number
 }
 
-const PAGE_GAP_PX = 14
 const MARGIN_PX = 18
-
-/** Where a passage comes to stand when it is scrolled to, from the top of the view. */
-const MARK_AT = 0.22
 
 export default function PdfView({
   workspace,
@@ -83,15 +79,7 @@ export default function PdfView({
     return () => observer.disconnect()
   }, [])
 
-  const box = passage?.boxes[0]
-  const page = box?.page ?? passage?.page ?? 1
-  useEffect(() => {
-    const element = scroller.current
-    const target = element?.querySelector<HTMLElement>(`[data-page="${page}"]`)
-    if (!element || !target) return
-    const top = target.offsetTop + (box?.top ?? 0) * target.offsetHeight
-    element.scrollTo({ top: box ? top - element.clientHeight * MARK_AT : top - PAGE_GAP_PX })
-  }, [opened, page, box, pdf, width > 0, zoom])
+  useScrollToMark(scroller, passage, opened, [pdf, width > 0, zoom])
 
   const shown = Math.max(0, width) * zoom
   return (
@@ -202,22 +190,7 @@ function Page({ pdf, number, width, expected, boxes, root }: PageProps) {
           <div ref={layer} className={styles.textLayer} />
         </>
       )}
-      {boxes.length > 0 && (
-        <div className={styles.boxes} data-testid={testIds.passageMark}>
-          {boxes.map((box, index) => (
-            <div
-              key={index}
-              className={styles.box}
-              style={{
-                left: `${box.left * 100}%`,
-                top: `${box.top * 100}%`,
-                width: `${(box.right - box.left) * 100}%`,
-                height: `${(box.bottom - box.top) * 100}%`,
-              }}
-            />
-          ))}
-        </div>
-      )}
+      <Marks boxes={boxes} />
     </div>
   )
 }

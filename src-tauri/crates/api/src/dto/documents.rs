@@ -61,6 +61,7 @@ mirrored! {
         Json = "json",
         Code = "code",
         Xls = "xls",
+        Picture = "picture",
     }
 }
 mirrored! {

@@ -949,7 +949,7 @@ impl World {
     fn make_unreadable(&mut self) -> Option<&'static str> {
         use std::os::unix::fs::PermissionsExt as _;
         let any = self.target(&self.files())?;
-        fs::set_permissions(self.at(&any), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(self.at(&any), fs::Permissions::from_mode(0o000)).unwrap();
         Some("make unreadable")
     }
 

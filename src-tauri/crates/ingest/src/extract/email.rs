@@ -189,8 +189,8 @@ impl Reader<'_> {
             "text/plain" | "text/html" if !is_attachment && name.is_none() => {
                 found.texts.push(part);
             }
-            // Pictures in the text.
-            image if image.starts_with("image/") && !is_attachment => {}
+            // Pictures in the text, which refers to them.
+            image if image.starts_with("image/") && !is_attachment && part.has("content-id") => {}
             "message/rfc822" => {
                 let nested = part.content();
                 let subject = Part::read(&nested).header("subject");
@@ -283,6 +283,12 @@ impl Reader<'_> {
                 self.warnings.extend(extracted.warnings);
             }
             Err(Refusal::Cancelled) => return Err(Refusal::Cancelled),
+            // Signatures have logos.
+            Err(Refusal::NoText | Refusal::NothingRecognised { .. })
+                if format == Format::Picture => {}
+            Err(Refusal::Scanned { .. }) => self.warnings.push(Warning::AttachmentScanned {
+                name: name.to_owned(),
+            }),
             Err(refusal) => self.leave_out(format!("the attachment {name} ({refusal})")),
         }
         Ok(())

@@ -26,8 +26,10 @@ mod opendocument;
 pub(crate) mod pdf;
 mod pdf_layout;
 pub(crate) mod pdfium;
+mod picture;
 mod pptx;
 mod rst;
+mod scans;
 mod table;
 mod text;
 mod xls;
@@ -54,6 +56,10 @@ pub struct Bounds {
     pub html_bytes: u64,
     /// PDFs. They are read in place; the bound keeps out disk images with the wrong name.
     pub pdf_bytes: u64,
+    /// Pictures. They are read in place, too.
+    pub picture_bytes: u64,
+    /// Pixels of one picture: a telephone's have 50 million at most.
+    pub picture_pixels: u64,
     /// Messages with their attachments.
     pub email_bytes: u64,
     /// Zip-based documents, packed.
@@ -74,6 +80,8 @@ impl Default for Bounds {
             text_bytes: 64 * MIB,
             html_bytes: 16 * MIB,
             pdf_bytes: 2048 * MIB,
+            picture_bytes: 1024 * MIB,
+            picture_pixels: 50_000_000,
             email_bytes: 128 * MIB,
             packed_bytes: 256 * MIB,
             unpacked_bytes: 128 * MIB,
@@ -103,6 +111,7 @@ impl Bounds {
             | Format::Odt
             | Format::Epub => self.packed_bytes,
             Format::Pdf => self.pdf_bytes,
+            Format::Picture => self.picture_bytes,
         }
     }
 
@@ -245,6 +254,7 @@ fn extract_source(
         Format::Odt => odt::extract(source, bounds),
         Format::Epub => epub::extract(source, bounds),
         Format::Pdf => pdf::extract_bytes(&whole(source)?, context),
+        Format::Picture => picture::extract(source, context),
     }
 }
 
@@ -271,6 +281,7 @@ const fn name_of(format: Format) -> &'static str {
         Format::Rst => "reStructuredText",
         Format::Json => "JSON",
         Format::Code => "source code",
+        Format::Picture => "picture",
     }
 }
 

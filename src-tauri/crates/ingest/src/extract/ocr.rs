@@ -51,6 +51,9 @@ const HARDLY: f32 = 40.0;
 /// Resolutions that Tesseract takes for true.
 const RESOLUTIONS: std::ops::RangeInclusive<f32> = 70.0..=2400.0;
 
+/// No page is given larger: A3 at 300 pixels an inch has 17 million.
+pub const MAX_PIXELS: f32 = 20e6;
+
 /// Leaves the cores to whoever reads, embeds or answers meanwhile.
 const NICENESS: i32 = 10;
 

@@ -6,13 +6,13 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::time::Instant;
 
 use docent_domain::Progress;
 
-use super::ocr::{self, Grey, Recognised, Recognition};
+use super::ocr::{Grey, MAX_PIXELS};
 use super::pdf_layout::{Cell, Line, Page, lay_out};
 use super::pdfium::{self, Document, OpenError, Rect, Session, Shown, Style, Turn};
+use super::scans::Scans;
 use super::{Context, reopenable};
 use crate::characters::{is_invisible, title};
 use crate::extracted::{Extracted, Warning};
@@ -27,8 +27,6 @@ const FEW_CHARS: usize = 4;
 /// What scanned pages are drawn at for recognition, in pixels an inch. Recognition makes no more of
 /// a page at a higher one.
 const SCAN_DPI: f32 = 300.0;
-/// No page is drawn larger: A3 at [`SCAN_DPI`] has 17 million pixels.
-const MAX_PIXELS: f32 = 20e6;
 
 pub fn extract(file: &mut File, path: &Path, context: &Context<'_>) -> Result<Extracted, Refusal> {
     let session = start(context)?;
@@ -84,7 +82,7 @@ fn read(
                     // Recognising takes as long as a worker may be silent.
                     done(index);
                 }
-                if let Some(recognised) = scans.read(&page, context)? {
+                if let Some(recognised) = scans.read(page.size(), context, || draw_scan(&page))? {
                     read = recognised;
                 }
                 if scans.go_on() {
@@ -129,100 +127,15 @@ fn read(
     Ok(extracted)
 }
 
-/// Pages that are pictures, and what became of them.
-struct Scans<'a> {
-    /// `None` when nothing is to be recognised.
-    recognition: Option<&'a Recognition>,
-    until: Option<Instant>,
-    /// Pages without a text of their own.
-    pictures: u32,
-    recognised: u32,
-    blank: u32,
-    /// Why Tesseract failed, the last time that it did.
-    failure: Option<String>,
-}
-
-impl<'a> Scans<'a> {
-    fn new(recognition: Option<&'a Recognition>) -> Self {
-        Self {
-            recognition,
-            until: recognition.and_then(|recognition| Instant::now().checked_add(recognition.time)),
-            pictures: 0,
-            recognised: 0,
-            blank: 0,
-            failure: None,
-        }
+/// Draws a scanned page for recognition, or says why it cannot be.
+fn draw_scan(page: &pdfium::Page<'_>) -> Result<Grey, String> {
+    let drawn = picture_of(page, page.size(), SCAN_DPI);
+    let grey = drawn.ok_or_else(|| "a page could not be drawn".to_owned())?;
+    // A picture that cannot be drawn leaves a white page, which is not the same as a blank one.
+    if grey.is_white() && page.has_damaged_image() {
+        return Err("the pictures are damaged".to_owned());
     }
-
-    /// Whether further pages are to be recognised.
-    fn go_on(&self) -> bool {
-        self.recognition.is_some() && self.until.is_none_or(|until| Instant::now() < until)
-    }
-
-    /// `None` when the page stays as it is.
-    fn read(
-        &mut self,
-        page: &pdfium::Page<'_>,
-        context: &Context<'_>,
-    ) -> Result<Option<Page>, Refusal> {
-        self.pictures += 1;
-        let Some(recognition) = self.recognition.filter(|_| self.go_on()) else {
-            return Ok(None);
-        };
-        let size = page.size();
-        let Some(grey) = picture_of(page, size, SCAN_DPI) else {
-            self.failure = Some("a page could not be drawn".to_owned());
-            return Ok(None);
-        };
-        // A picture that cannot be drawn leaves a white page, which is not the same as a blank one.
-        if grey.is_white() {
-            if page.has_damaged_image() {
-                self.failure = Some("the pictures are damaged".to_owned());
-            } else {
-                self.blank += 1;
-            }
-            return Ok(None);
-        }
-        let recogniser = &recognition.recogniser;
-        match ocr::recognise(&grey, size, recogniser, context.cancelled)? {
-            Recognised::Text(page) => {
-                self.recognised += 1;
-                return Ok(Some(page));
-            }
-            Recognised::Blank => self.blank += 1,
-            Recognised::Illegible => {}
-            Recognised::Failed(message) => self.failure = Some(message),
-        }
-        Ok(None)
-    }
-
-    /// Of a document that is all pictures, of which none gave text.
-    fn refusal(self, pages: u32) -> Refusal {
-        match (self.recognition, self.failure) {
-            (None, _) => Refusal::Scanned { pages },
-            (Some(_), Some(message)) => Refusal::RecognitionFailed { pages, message },
-            (Some(_), None) => Refusal::NothingRecognised { pages },
-        }
-    }
-
-    fn warnings(&self, total: u32) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        if self.recognised > 0 {
-            warnings.push(Warning::Recognised {
-                pages: self.recognised,
-                total,
-            });
-        }
-        // Between scanned pages lie blank ones, and nothing is missing of these.
-        let without = self.pictures - self.recognised - self.blank;
-        if without > 0 {
-            warnings.push(Warning::PagesWithoutText {
-                pages: without,
-                total,
-            });
-        }
-        warnings
-    }
+    Ok(grey)
 }
 
 /// Draws a page of a PDF, counted from 0, at so many pixels an inch, or fewer where it would be too

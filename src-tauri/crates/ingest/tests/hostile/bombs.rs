@@ -6,6 +6,7 @@ use std::io::{Cursor, Read as _, Write as _};
 use std::path::Path;
 
 use docent_domain::Format;
+use image::{DynamicImage, ImageFormat};
 use zip::write::SimpleFileOptions;
 
 use crate::Hostile;
@@ -28,6 +29,7 @@ pub fn write_all(folder: &Path) -> Vec<Hostile> {
     plain(&mut add);
     mail(&mut add);
     pdfs(&mut add);
+    pictures(&mut add);
     files
 }
 
@@ -598,6 +600,56 @@ fn mail(add: Add<'_>) {
         Format::Email,
         format!("\r\n{}", (">".repeat(1000) + " a\r\n").repeat(5000)).into_bytes(),
     );
+}
+
+fn pictures(add: Add<'_>) {
+    let encoded = |picture: DynamicImage, format: ImageFormat| {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    };
+    // As large as a picture may be; its colors take 16 bits in one of them.
+    let (width, height) = (7000, 7000);
+    let black = DynamicImage::new_rgba8(width, height);
+    add(
+        "black.png",
+        Format::Picture,
+        encoded(black, ImageFormat::Png),
+    );
+    let deep = DynamicImage::new_rgba16(width, height);
+    add("deep.png", Format::Picture, encoded(deep, ImageFormat::Png));
+    let grey = DynamicImage::new_rgb8(width, height);
+    let jpeg = encoded(grey.clone(), ImageFormat::Jpeg);
+    // Baseline said to be progressive, which wants all of it in memory at once.
+    let mut progressive = jpeg.clone();
+    let frame = jpeg.windows(2).position(|two| two == [0xff, 0xc0]).unwrap();
+    progressive[frame + 1] = 0xc2;
+    add("grey.jpg", Format::Picture, jpeg);
+    add("progressive.jpg", Format::Picture, progressive);
+    add(
+        "grey.tif",
+        Format::Picture,
+        encoded(grey, ImageFormat::Tiff)[..4096].to_vec(),
+    );
+    let mut wide = encoded(DynamicImage::new_luma8(60_000, 200), ImageFormat::Png);
+    add("wide.png", Format::Picture, wide.clone());
+    wide.truncate(60);
+    add("cut.png", Format::Picture, wide);
+    // Directories that follow each other in a circle.
+    let mut circle = encoded(DynamicImage::new_luma8(300, 300), ImageFormat::Tiff);
+    let first = u32::from_le_bytes(circle[4..8].try_into().unwrap());
+    let at = first as usize;
+    let entries = u16::from_le_bytes(circle[at..at + 2].try_into().unwrap());
+    let next = at + 2 + 12 * usize::from(entries);
+    circle[next..next + 4].copy_from_slice(&first.to_le_bytes());
+    add("circle.tif", Format::Picture, circle.clone());
+    // One strip of all the bytes that there can be.
+    for entry in circle[at + 2..next].chunks_exact_mut(12) {
+        if entry[..2] == 279_u16.to_le_bytes() {
+            entry[8..].fill(0xff);
+        }
+    }
+    add("strip.tif", Format::Picture, circle);
 }
 
 fn pdfs(add: Add<'_>) {

@@ -123,7 +123,7 @@ pub fn write_all(folder: &Path, count: usize) -> Vec<Hostile> {
             files.push(crate::write(folder, name, *format, &bytes));
         }
     }
-    assert_eq!(done.len(), 16, "every format");
+    assert_eq!(done.len(), 17, "every format");
     files
 }
 

@@ -98,6 +98,8 @@ fn good_documents_keep_the_promises() {
         match read_bytes(&bytes, format) {
             Ok(extracted) => check(&extracted),
             Err(Refusal::PasswordProtected) => {}
+            // Nothing is recognised here.
+            Err(Refusal::Scanned { .. }) if format == Format::Picture => {}
             Err(refusal) => panic!("{format:?}: {refusal}"),
         }
     }

@@ -9,6 +9,7 @@ mod fixtures;
 mod ocr;
 mod odt;
 mod pdf;
+mod pictures;
 mod pptx;
 mod seeds;
 mod spreadsheets;

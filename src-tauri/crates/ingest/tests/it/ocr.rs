@@ -38,7 +38,7 @@ const LINES: &[&str] = &[
 const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf";
 
 /// A page of prose with a text layer.
-fn original() -> Vec<u8> {
+pub fn original() -> Vec<u8> {
     let font = std::fs::read(FONT).unwrap();
     let lines = (0_u8..)
         .zip(LINES)
@@ -51,7 +51,7 @@ fn original() -> Vec<u8> {
     pdf(&[lines], &options)
 }
 
-fn scan(dpi: f32) -> Picture {
+pub fn scan(dpi: f32) -> Picture {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("original.pdf");
     std::fs::write(&path, original()).unwrap();
@@ -64,7 +64,7 @@ fn scan(dpi: f32) -> Picture {
 }
 
 /// `None`, said aloud, where there is no Tesseract with both languages, or nothing to write with.
-fn tesseract() -> Option<Recogniser> {
+pub fn tesseract() -> Option<Recogniser> {
     if !Path::new(FONT).is_file() {
         println!("skipped: {FONT} is not here");
         return None;
@@ -106,7 +106,7 @@ async fn recognise(path: &Path, recogniser: Recogniser) -> Result<Extracted, Ext
 }
 
 /// Characters to change per character, white space aside.
-fn error_rate(wanted: &str, found: &str) -> f64 {
+pub fn error_rate(wanted: &str, found: &str) -> f64 {
     let words = |text: &str| -> Vec<char> {
         let words: Vec<_> = text.split_whitespace().collect();
         words.join(" ").chars().collect()
@@ -125,7 +125,7 @@ fn error_rate(wanted: &str, found: &str) -> f64 {
     row[found.len()] as f64 / wanted.len() as f64
 }
 
-fn boxes(extracted: &Extracted, part: &str) -> Vec<PageBox> {
+pub fn boxes(extracted: &Extracted, part: &str) -> Vec<PageBox> {
     let byte = extracted
         .text
         .find(part)
@@ -138,7 +138,7 @@ fn boxes(extracted: &Extracted, part: &str) -> Vec<PageBox> {
 }
 
 /// Intersection over union.
-fn overlap(a: &PageBox, b: &PageBox) -> f32 {
+pub fn overlap(a: &PageBox, b: &PageBox) -> f32 {
     let area = |left: f32, top: f32, right: f32, bottom: f32| {
         (right - left).max(0.0) * (bottom - top).max(0.0)
     };

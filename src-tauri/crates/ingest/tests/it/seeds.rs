@@ -2,6 +2,7 @@
 
 use docent_domain::Format;
 use docent_ingest::{Extracted, PageKind};
+use image::{ImageFormat, RgbImage};
 
 use crate::fixtures::{PdfOptions, compound, docx, epub, ods, odt, pdf, pptx, text, xls, xlsx};
 
@@ -46,6 +47,15 @@ pub fn check(extracted: &Extracted) {
             }
         }
     }
+}
+
+fn picture(format: ImageFormat) -> Vec<u8> {
+    let stripes = RgbImage::from_fn(320, 60, |x, y| {
+        image::Rgb([(x / 8 * 60) as u8, 200, y as u8])
+    });
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    stripes.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
 }
 
 /// A small document of every format, with much of what a format can hold.
@@ -141,6 +151,9 @@ pub fn seeds() -> Vec<(Format, Vec<u8>)> {
                 .as_bytes()
                 .to_vec(),
         ),
+        (Format::Picture, picture(ImageFormat::Png)),
+        (Format::Picture, picture(ImageFormat::Jpeg)),
+        (Format::Picture, picture(ImageFormat::Tiff)),
         (Format::Code, "fn č() {\r\n\r\n    a();\n}\n\n\tb\n".as_bytes().to_vec()),
         (Format::Json, "{\"č\": [{\"a\": 1}, [true, \"x\\ny\"]], \"b\": {\"c\": \"\\u010d \"}}".as_bytes().to_vec()),
         (Format::Markdown, "# Č\n\n- a\n  1. b\n\n| x | y |\n|---|---|\n| 1 |\n\n```\ncode\n```\n> q[^1]\n\n[^1]: f\n".as_bytes().to_vec()),

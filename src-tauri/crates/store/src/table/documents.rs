@@ -656,7 +656,8 @@ impl<'a> Documents<'a> {
 
     /// Ends a `Read` job with the content it found: the old chunks go, the new ones come with keys
     /// never used before, the document is searchable by words, and the `Embed` job is queued. A
-    /// content without chunks makes the document `Skipped`, with the note as the reason.
+    /// content without chunks makes the document `Skipped`, with the note as the reason. Where a
+    /// second reading of the same bytes gives the same text, the chunks stay.
     pub async fn replace_content(
         &self,
         scope: &WorkspaceScope,
@@ -671,6 +672,25 @@ impl<'a> Documents<'a> {
         let title = content.title.as_deref();
         let title = title.unwrap_or_else(|| title_by_name(&known));
         let workspace = blob(scope.workspace());
+        if known.chunk_count > 0
+            && known.content_hash.as_ref() == Some(&content.hash)
+            && has_text_in_tx(&mut tx, scope, id, &content.text).await?
+        {
+            sqlx::query(
+                "UPDATE documents SET note = ?3, content_problem = ?4
+                 WHERE workspace_id = ?1 AND id = ?2",
+            )
+            .bind(&workspace)
+            .bind(blob(id))
+            .bind(content.note.as_deref())
+            .bind(content.problem.map(word))
+            .execute(tx.connection())
+            .await?;
+            embed_rest_in_tx(&mut tx, scope, &known, completed.job.priority, now).await?;
+            settle_in_tx(&mut tx, scope, id, None, now).await?;
+            tx.commit().await?;
+            return Ok(ContentReplaced::default());
+        }
         let removed = chunks::delete_of_document_in_tx(&mut tx, scope, id).await?;
         let added = chunks::insert_in_tx(&mut tx, scope, id, &content.chunks).await?;
         let (note, problem) = match &content.note {
@@ -749,18 +769,7 @@ impl<'a> Documents<'a> {
         if document.content_hash.is_none() {
             return Err(Error::NotFound(Entity::Content));
         }
-        if document.embedded_count < document.chunk_count {
-            jobs::enqueue_document_in_tx(
-                &mut tx,
-                scope,
-                JobType::Embed,
-                id,
-                completed.job.priority,
-                OnRunning::Leave,
-                now,
-            )
-            .await?;
-        }
+        embed_rest_in_tx(&mut tx, scope, &document, completed.job.priority, now).await?;
         settle_in_tx(&mut tx, scope, id, None, now).await?;
         tx.commit().await
     }
@@ -1343,6 +1352,48 @@ async fn complete_read_in_tx(
         .execute(tx.connection())
         .await?;
     Ok(completed)
+}
+
+/// Has embedding go on where chunks still lack vectors.
+async fn embed_rest_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    document: &Document,
+    priority: i32,
+    now: Timestamp,
+) -> Result<()> {
+    if document.embedded_count == document.chunk_count {
+        return Ok(());
+    }
+    jobs::enqueue_document_in_tx(
+        tx,
+        scope,
+        JobType::Embed,
+        document.id,
+        priority,
+        OnRunning::Leave,
+        now,
+    )
+    .await?;
+    Ok(())
+}
+
+/// Whether this is the text that was read of a document.
+async fn has_text_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+    text: &str,
+) -> Result<bool> {
+    let row = sqlx::query(
+        "SELECT text = ?3 AS same FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(id))
+    .bind(text)
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(row.is_some_and(|row| row.get("same")))
 }
 
 /// Queues a document for the reading that recognises the text of its scanned pages.

@@ -201,3 +201,48 @@ async fn what_was_scanned_before_there_was_a_recogniser_is_queued() {
     let again = documents.recognise_scanned(REASON, NOW).await.unwrap();
     assert_eq!(again, 0, "they wait already");
 }
+
+#[tokio::test]
+async fn a_second_reading_that_finds_nothing_new_keeps_the_chunks() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let id = f.register("/mail.eml").await.id;
+    let job = f.claim(JobType::Read).await;
+    let first = documents
+        .replace_content(&f.scope, id, Claim::from(&job), &partly(), NOW)
+        .await
+        .unwrap();
+    f.embed(id, &first.added).await;
+    let same = DocumentContent {
+        note: None,
+        problem: None,
+        recognise: false,
+        ..partly()
+    };
+    let job = f.claim(JobType::Read).await;
+    let second = documents
+        .replace_content(&f.scope, id, Claim::from(&job), &same, NOW)
+        .await
+        .unwrap();
+    assert_eq!((second.added, second.removed), (Vec::new(), Vec::new()));
+    let document = f.get(id).await;
+    assert_eq!(
+        (document.status, document.problem, document.reason),
+        (DocumentStatus::Ready, None, None)
+    );
+    assert_eq!((document.chunk_count, document.embedded_count), (1, 1));
+
+    // Control: other text of the same bytes.
+    documents.retry(&f.scope, id, NOW).await.unwrap();
+    let job = f.claim(JobType::Read).await;
+    let more = DocumentContent {
+        hash: same.hash.clone(),
+        ..content(&["jedan", "s privitka"])
+    };
+    let third = documents
+        .replace_content(&f.scope, id, Claim::from(&job), &more, NOW)
+        .await
+        .unwrap();
+    assert_eq!((third.added.len(), third.removed), (2, first.added));
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}

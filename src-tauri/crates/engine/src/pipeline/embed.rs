@@ -1,0 +1,232 @@
+//! Vectors: made batch by batch, each recorded at once, or copied from equal content.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use docent_domain::{ChunkKey, DocumentId, Language, Progress, Stage, Timestamp, WorkspaceScope};
+use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
+use docent_inference::EmbedKind;
+use docent_store::{Claim, IndexEntry};
+use roaring::RoaringBitmap;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ran, stopped, unless};
+use crate::engine::Engine;
+use crate::error::{Code, Error, Result};
+use crate::indexes::{OpenIndex, blocking};
+use crate::search::header;
+
+/// Chunks embedded between two looks at whether an answer wants the cores.
+pub(crate) const EMBED_BATCH: usize = 16;
+
+/// Vectors of equal content copied in one commit.
+const COPY_BATCH: usize = 1000;
+
+impl Engine {
+    /// Makes the vectors that a document still lacks, batch by batch, each recorded at once.
+    pub(crate) async fn embed(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        cancel: &CancellationToken,
+    ) -> Result<Ran> {
+        loop {
+            let open = self.open_index(scope).await?;
+            match self.embed_with(&open, scope, claim, id, cancel).await {
+                // Another embedder has taken over; what is missing now is missing from its vectors.
+                Err(_) if !self.indexes().is_live(scope, &open.index).await => {}
+                ran => return ran,
+            }
+        }
+    }
+
+    pub(crate) async fn embed_with(
+        self: &Arc<Self>,
+        open: &OpenIndex,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        cancel: &CancellationToken,
+    ) -> Result<Ran> {
+        let mut pending = self
+            .store()
+            .chunks()
+            .unembedded(scope, Some(id), u32::MAX)
+            .await?;
+        if pending.is_empty() {
+            return Ok(Ran::Finished);
+        }
+        let copied = self.copy_vectors(scope, claim, id, &open.index).await?;
+        if copied == pending.len() as u64 {
+            return Ok(Ran::Recorded);
+        }
+        let chunks = self.store().chunks();
+        if copied > 0 {
+            pending = chunks.unembedded(scope, Some(id), u32::MAX).await?;
+        }
+        // Of the document, not of this attempt: one that was stopped goes on where it was.
+        let document = self.store().documents().get(scope, id).await?;
+        let total = u64::from(document.chunk_count);
+        let mut done = total.saturating_sub(pending.len() as u64);
+        for batch in pending.chunks(EMBED_BATCH) {
+            if cancel.is_cancelled() {
+                return Err(stopped());
+            }
+            if total > EMBED_BATCH as u64 {
+                self.progress(scope, claim, Stage::Embedding, Progress { done, total })
+                    .await?;
+            }
+            let texts = batch.iter().map(embedded_text).collect();
+            let cores = unless(cancel, async { Ok(self.cores().background().await) }).await?;
+            let begun = Instant::now();
+            let wanted = &self.reader().embedded;
+            wanted.fetch_add(batch.len() as u64, Ordering::SeqCst);
+            // Given up in the middle where that is wanted: a batch takes seconds.
+            let embedded = async { Ok(open.embedder.embed(EmbedKind::Passage, texts).await?) };
+            let vectors = unless(cancel, embedded).await?;
+            drop(cores);
+            let vectors = batch
+                .iter()
+                .zip(vectors)
+                .map(|(entry, vector)| {
+                    let vector = StoredVector {
+                        key: entry.key,
+                        dense: vector.dense,
+                        sparse: vector.sparse,
+                    };
+                    (entry.language, vector)
+                })
+                .collect();
+            self.add_vectors(scope, claim, id, &open.index, vectors)
+                .await?;
+            let took = begun.elapsed();
+            self.reader().pace().note_embedded(batch.len(), took);
+            done += batch.len() as u64;
+        }
+        Ok(Ran::Recorded)
+    }
+
+    /// Gives a document's chunks the vectors that equal content has already; returns how many.
+    async fn copy_vectors(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        index: &Arc<WorkspaceIndex>,
+    ) -> Result<u64> {
+        let mut copied = 0;
+        let twins = self.store().chunks().embedded_twins(scope, id).await?;
+        for batch in twins.chunks(COPY_BATCH) {
+            let keys: Vec<ChunkKey> = batch.iter().map(|(without, _)| *without).collect();
+            let languages: HashMap<ChunkKey, Language> = self
+                .store()
+                .chunks()
+                .entries_for_keys(scope, &keys)
+                .await?
+                .into_iter()
+                .map(|entry| (entry.key, entry.language))
+                .collect();
+            let stored = {
+                let index = Arc::clone(index);
+                let wanted: RoaringBitmap = batch.iter().map(|(_, with)| with.0).collect();
+                blocking(
+                    "reading vectors",
+                    move || Ok(index.stored_vectors(&wanted)?),
+                )
+                .await?
+            };
+            let stored: HashMap<ChunkKey, StoredVector> = stored
+                .into_iter()
+                .map(|vector| (vector.key, vector))
+                .collect();
+            let vectors: Vec<(Language, StoredVector)> = batch
+                .iter()
+                .filter_map(|(without, with)| {
+                    let vector = StoredVector {
+                        key: *without,
+                        ..stored.get(with)?.clone()
+                    };
+                    Some((*languages.get(without)?, vector))
+                })
+                .collect();
+            if vectors.is_empty() {
+                continue;
+            }
+            copied += vectors.len() as u64;
+            self.add_vectors(scope, claim, id, index, vectors).await?;
+        }
+        Ok(copied)
+    }
+
+    /// Puts vectors into the index, and records it.
+    async fn add_vectors(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        id: DocumentId,
+        index: &Arc<WorkspaceIndex>,
+        vectors: Vec<(Language, StoredVector)>,
+    ) -> Result<()> {
+        let keys: Vec<ChunkKey> = vectors.iter().map(|(_, vector)| vector.key).collect();
+        let index = Arc::clone(index);
+        let committing = self.reader().committing().await;
+        // The rows speak of the vectors that answer.
+        if !self.indexes().is_live(scope, &index).await {
+            return Err(Error::new(
+                Code::Overloaded,
+                "another embedder has taken over meanwhile",
+            ));
+        }
+        blocking("indexing vectors", move || {
+            let entries: Vec<VectorEntry<'_>> = vectors
+                .iter()
+                .map(|(language, vector)| VectorEntry {
+                    key: vector.key,
+                    language: *language,
+                    dense: &vector.dense,
+                    sparse: vector.sparse.as_deref(),
+                })
+                .collect();
+            Ok(index.add_vectors(&entries)?)
+        })
+        .await?;
+        let marked = self
+            .store()
+            .chunks()
+            .mark_embedded(scope, id, &keys, claim, Timestamp::now())
+            .await;
+        drop(committing);
+        if let Err(error) = marked {
+            // The document was deleted or read again meanwhile; its vectors go with it.
+            self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Those of the keys that no row has any more.
+    pub(super) async fn gone(
+        &self,
+        scope: &WorkspaceScope,
+        keys: &[ChunkKey],
+    ) -> Result<Vec<ChunkKey>> {
+        let there = self.store().chunks().entries_for_keys(scope, keys).await?;
+        Ok(keys
+            .iter()
+            .filter(|key| !there.iter().any(|entry| entry.key == **key))
+            .copied()
+            .collect())
+    }
+}
+
+/// What the embedder reads of a chunk: where it stands, then its text.
+pub(crate) fn embedded_text(entry: &IndexEntry) -> String {
+    format!(
+        "{}\n{}",
+        header(&entry.title, &entry.heading_path),
+        entry.text
+    )
+}
