@@ -389,7 +389,8 @@ impl Engine {
         if documents.is_empty() {
             return Ok(false);
         }
-        for state in [JobState::Running, JobState::Queued] {
+        // In this order, so that one that is claimed in between is not missed.
+        for state in [JobState::Queued, JobState::Running] {
             let query = JobQuery {
                 state: Some(state),
                 limit: JOBS_LOOKED_AT,
