@@ -129,15 +129,15 @@ async fn a_full_disk_is_said_costs_nothing_and_work_goes_on_when_there_is_room()
     Ok(())
 }
 
-/// What is left of the disk while files are added, so that one stage or another finds no room: the
-/// uploaded bytes, the rows, the words, the vectors.
-const LEVELS_KIB: [u64; 5] = [150, 300, 500, 900, 1500];
+/// What is left of the disk while files are added and removed, so that one stage or another finds no
+/// room: everything, the uploaded bytes, the rows, the words, the vectors.
+const LEVELS_KIB: [u64; 6] = [0, 150, 300, 500, 900, 1500];
 
-/// Files added at each level, and one that is uploaded.
+/// Files added at each level, one that is uploaded, and one that is removed.
 const FILES_A_LEVEL: u32 = 12;
 
 #[tokio::test]
-async fn at_five_fill_levels_nothing_acknowledged_is_lost_and_all_of_it_goes_on_by_itself()
+async fn at_six_fill_levels_nothing_acknowledged_is_lost_and_all_of_it_goes_on_by_itself()
 -> Result<()> {
     let Some(disk) = Disk::in_memory(DISK_KIB)? else {
         println!("skipped: this machine lets nobody mount a small disk to fill");
@@ -154,7 +154,29 @@ async fn at_five_fill_levels_nothing_acknowledged_is_lost_and_all_of_it_goes_on_
     let mut full = 0;
     for (level, left_kib) in LEVELS_KIB.into_iter().enumerate() {
         let name = format!("level-{level}");
+        let unwanted = format!("unwanted-{level}.txt");
+        let said = "Nobody wants this zaborav any more. ".repeat(40 + level);
+        server.upload(&unwanted, said.as_bytes()).await?;
+        all_ready(&server, expected + 1).await?;
+        let documents = server.documents().await?;
+        let unwanted = &named(&documents, &unwanted).context("it is there")?["id"];
+        let unwanted = unwanted.as_str().context("it has an id")?;
+        let unwanted = format!("/workspaces/test/documents/{unwanted}");
         disk.fill(left_kib)?;
+        if left_kib == 0 {
+            // Said at once, and as what it is, whatever is wanted.
+            let renamed = server
+                .patch("/workspaces/test", &json!({ "name": "Test" }))
+                .await;
+            let made = server
+                .post("/workspaces", &json!({ "name": "other" }))
+                .await;
+            for refused in [renamed, made] {
+                let said = refused.err().context("there is no room for it")?;
+                ensure!(said.to_string().starts_with("507"), "{said}");
+            }
+        }
+        let removed = server.delete(&unwanted).await;
         write_files(&docent.documents(), &name, FILES_A_LEVEL)?;
         expected += FILES_A_LEVEL as usize;
         // Refused, it was not acknowledged; taken, it has to be there in the end.
@@ -163,16 +185,24 @@ async fn at_five_fill_levels_nothing_acknowledged_is_lost_and_all_of_it_goes_on_
             .upload(&format!("{name}.txt"), uploaded.as_bytes())
             .await;
         let imported = server.import(&docent.documents()).await;
-        let said = [upload.as_ref().err(), imported.as_ref().err()]
-            .map(|error| error.map(ToString::to_string));
+        let errors = [
+            removed.as_ref().err(),
+            upload.as_ref().err(),
+            imported.as_ref().err(),
+        ];
+        let said = errors.map(|error| error.map(ToString::to_string));
+        for said in said.iter().flatten() {
+            ensure!(said.starts_with("507"), "{said}");
+        }
         expected += usize::from(upload.is_ok());
+        let there = expected + usize::from(removed.is_err());
         // Refused by the database itself, nothing is on its way.
         let is_full = imported.is_err()
             || until("a full disk, or the end of it", async || {
                 let health = server.get("/health").await?;
                 let is_full = component(&health, "jobs")?["status"] == "degraded";
                 let documents = server.documents().await?;
-                let is_done = documents.len() == expected && documents.iter().all(is_ready);
+                let is_done = documents.len() == there && documents.iter().all(is_ready);
                 Ok((is_full || is_done).then_some(is_full))
             })
             .await?;
@@ -187,10 +217,21 @@ async fn at_five_fill_levels_nothing_acknowledged_is_lost_and_all_of_it_goes_on_
         );
 
         disk.free()?;
-        if imported.is_err() {
-            server.import(&docent.documents()).await?;
+        if removed.is_err() {
+            server.delete(&unwanted).await?;
         }
+        // Also where the folder could not be added again: it is watched.
         all_ready(&server, expected).await?;
+        until("the words of what was removed to be gone", async || {
+            let found = server
+                .get("/workspaces/test/search?q=zaborav&k=3")
+                .await?
+                .to_string();
+            ensure!(!found.contains("zaborav any"), "it is found: {found}");
+            let removals = component(&server.get("/health").await?, "removals")?.to_string();
+            Ok(removals.contains("removed is wiped").then_some(()))
+        })
+        .await?;
     }
     ensure!(
         full >= 3,

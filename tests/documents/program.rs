@@ -188,6 +188,11 @@ impl Server {
         answer(request.bearer_auth(&self.token)).await
     }
 
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<Value> {
+        let request = self.http.patch(format!("{}{path}", self.api)).json(body);
+        answer(request.bearer_auth(&self.token)).await
+    }
+
     pub async fn delete(&self, path: &str) -> Result<()> {
         let request = self.http.delete(format!("{}{path}", self.api));
         answer(request.bearer_auth(&self.token)).await.map(drop)

@@ -43,6 +43,9 @@ impl Engine {
             };
             self.generation_problems(&scope, &index, &name, repair, &mut report)
                 .await?;
+            if repair {
+                self.reader().wipe_soon(scope.workspace());
+            }
             let problems = self.index_problems(&scope, &index).await?;
             if problems.is_empty() {
                 continue;
@@ -73,8 +76,11 @@ impl Engine {
         }
         for workspace in self.store().workspaces().list().await? {
             let scope = WorkspaceScope::new(workspace.id);
-            let index = self.indexes().opened(&scope).await;
-            if index.is_some_and(|index| index.holds_removed()) {
+            let Some(index) = self.indexes().opened(&scope).await else {
+                continue;
+            };
+            let _changing = self.changes().interrupt().await;
+            if index.holds_removed() || self.is_to_be_swept(&scope, &index).await? {
                 report.to_wipe.push(workspace.name.to_string());
             }
         }
@@ -144,7 +150,7 @@ impl Engine {
             .collect())
     }
 
-    /// Looks at the vectors beside those that answer. Those that are being made may be any share.
+    /// Looks at the vectors that are kept beside those that answer.
     async fn generation_problems(
         self: &Arc<Self>,
         scope: &WorkspaceScope,
@@ -153,46 +159,28 @@ impl Engine {
         repair: bool,
         report: &mut DoctorReport,
     ) -> Result<()> {
-        let mut changing = self.changes().interrupt().await;
-        self.sweep(&mut changing, scope, index).await?;
+        let _changing = self.changes().interrupt().await;
         let known = self.store().generations().get(scope).await?;
-        let numbers = known.numbers();
-        let looking = Arc::clone(index);
-        let kept = known
-            .previous
-            .map(|kept| Generation(kept.generation.number));
-        let (there, kept_is_intact) = blocking("looking at vectors", move || {
-            let intact = match kept {
-                Some(kept) => looking.spec_of(kept)?.is_some(),
-                None => true,
-            };
-            Ok((looking.generations()?, intact))
-        })
-        .await?;
-        let mut found = |problem: String, repaired: Option<&str>| {
-            report.findings.push(DoctorFinding {
-                workspace: Some(workspace.to_owned()),
-                problem,
-                repaired: repaired.map(ToOwned::to_owned),
-            });
+        let Some(kept) = known.previous else {
+            return Ok(());
         };
-        for orphan in there.iter().filter(|there| !numbers.contains(&there.0)) {
-            let removed = repair && self.delete_vectors(index, *orphan).await;
-            found(
-                format!("vectors of generation {orphan} belong to no embedder"),
-                removed.then_some("removed"),
-            );
+        let (looking, kept) = (Arc::clone(index), Generation(kept.generation.number));
+        let is_intact = blocking("looking at vectors", move || {
+            Ok(looking.spec_of(kept)?.is_some())
+        });
+        if is_intact.await? {
+            return Ok(());
         }
-        if !kept_is_intact {
-            if repair {
-                let lost = self.store().generations().discard(scope).await?;
-                self.delete_vectors(index, Generation(lost.number)).await;
-            }
-            found(
-                "the vectors that were kept to go back to are missing or damaged".to_owned(),
-                repair.then_some("forgotten; the embedder can be changed back instead"),
-            );
+        if repair {
+            let lost = self.store().generations().discard(scope).await?;
+            self.delete_vectors(index, Generation(lost.number)).await;
         }
+        report.findings.push(DoctorFinding {
+            workspace: Some(workspace.to_owned()),
+            problem: "the vectors that were kept to go back to are missing or damaged".to_owned(),
+            repaired: repair
+                .then(|| "forgotten; the embedder can be changed back instead".to_owned()),
+        });
         Ok(())
     }
 

@@ -3,13 +3,14 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use docent_domain::{
-    Chunk, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, Origin, ProblemCount,
-    Timestamp, WorkspaceScope,
+    Chunk, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, JobKind, JobState,
+    Origin, ProblemCount, Timestamp, WorkspaceScope,
 };
 use docent_ingest::{Block, ScanOptions};
-use docent_store::{FileStamp, NewDocument, Registered};
+use docent_store::{FileStamp, JobQuery, NewDocument, Registered};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
@@ -55,7 +56,15 @@ impl Engine {
                 }
                 Found::Folder(path) => match self.add_folder(scope, &path).await {
                     Ok(folder) => added.folders.push(folder.id),
-                    Err(error) if error.code() == Code::Internal => return Err(error),
+                    // No fault of the folder's.
+                    Err(error)
+                        if matches!(
+                            error.code(),
+                            Code::Internal | Code::InsufficientStorage | Code::Overloaded
+                        ) =>
+                    {
+                        return Err(error);
+                    }
                     Err(error) => {
                         added.skipped.push(SkippedPath {
                             path,
@@ -297,12 +306,16 @@ impl Engine {
     /// whenever something changes. When what is left waits for a model that is neither here nor
     /// being fetched, or for room on the disk, it fails with [`Code::ModelMissing`] or
     /// [`Code::InsufficientStorage`], after everything else is done.
+    ///
+    /// A file that does not stop changing is not waited for after it was read as it was once
+    /// (`restless_seconds`). Returns those files' documents.
     pub async fn wait_idle(
         &self,
         scope: &WorkspaceScope,
         mut progress: impl FnMut(DocumentCounts),
-    ) -> Result<()> {
+    ) -> Result<HashSet<DocumentId>> {
         let mut changes = self.subscribe();
+        let begun = Instant::now();
         loop {
             let counts = self.counts(scope).await?;
             progress(counts);
@@ -310,9 +323,11 @@ impl Engine {
             let on_the_way = counts.queued + counts.reading + counts.words;
             // A document whose embedding was cancelled stays found by its words, with no job.
             let unread = counts.queued + counts.reading;
-            if unread == 0 && jobs.queued == 0 && jobs.running == 0 {
+            let changing = self.reader().read_as_they_were(begun);
+            let is_idle = unread == 0 && jobs.queued == 0 && jobs.running == 0;
+            if is_idle || self.waits_for_none_but(scope, &changing, begun).await? {
                 self.flush_words().await?;
-                return Ok(());
+                return Ok(changing);
             }
             if self.store().jobs().is_paused(scope).await? {
                 return Err(Error::new(
@@ -362,7 +377,43 @@ impl Engine {
             }
         }
     }
+
+    /// Whether all that is to be done is about these documents, but for scans of folders that have
+    /// been scanned since then: their files cause these too.
+    async fn waits_for_none_but(
+        &self,
+        scope: &WorkspaceScope,
+        documents: &HashSet<DocumentId>,
+        since: Instant,
+    ) -> Result<bool> {
+        if documents.is_empty() {
+            return Ok(false);
+        }
+        // In this order, so that one that is claimed in between is not missed.
+        for state in [JobState::Queued, JobState::Running] {
+            let query = JobQuery {
+                state: Some(state),
+                limit: JOBS_LOOKED_AT,
+                ..JobQuery::default()
+            };
+            let page = self.store().jobs().list(scope, &query).await?;
+            let is_of_them = |kind: JobKind| match kind {
+                JobKind::Read { document } => documents.contains(&document),
+                JobKind::Embed { .. } => false,
+                JobKind::Scan { folder } => self.watching().was_scanned(folder, since),
+            };
+            if page.next_cursor.is_some()
+                || !page.items.iter().all(|listed| is_of_them(listed.job.kind))
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 }
+
+/// Jobs that are looked through for some that are not of files that keep changing.
+const JOBS_LOOKED_AT: u32 = 1000;
 
 /// A local file to be read.
 pub(crate) fn new_document(

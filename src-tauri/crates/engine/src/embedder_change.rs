@@ -12,7 +12,7 @@
 //! embedder that reads less than a chunk makes its vector of the chunk's beginning; the plan says how
 //! many, and starting wants that accepted.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard as SyncGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -133,8 +133,6 @@ pub(crate) struct Changes {
     /// How many wait for that lock, and for no batch to begin.
     wanted: watch::Sender<usize>,
     seen: SyncMutex<HashMap<WorkspaceId, Seen>>,
-    /// Workspaces whose other generations may hold what is gone.
-    to_sweep: SyncMutex<HashSet<WorkspaceId>>,
 }
 
 pub(crate) type Makings = HashMap<WorkspaceId, Making>;
@@ -241,15 +239,6 @@ impl Changes {
 
     pub(crate) async fn close(&self) {
         self.making.lock().await.clear();
-    }
-
-    /// Has what is gone from the rows leave the vectors that don't answer, too.
-    pub(crate) fn sweep_soon(&self, workspace: WorkspaceId) {
-        self.to_sweep().insert(workspace);
-    }
-
-    fn to_sweep(&self) -> SyncGuard<'_, HashSet<WorkspaceId>> {
-        self.to_sweep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn seen(&self) -> SyncGuard<'_, HashMap<WorkspaceId, Seen>> {
@@ -694,7 +683,6 @@ impl Engine {
     /// Makes one batch of vectors for one change, or has it take over. `false` when there was nothing
     /// to do, or something else goes first.
     pub(crate) async fn change_tick(self: &Arc<Self>) -> Result<bool> {
-        self.sweep_flagged().await;
         let running = self.store().generations().running().await?;
         if running.is_empty() || self.jobs_go_first().await? {
             return Ok(false);
@@ -876,10 +864,14 @@ impl Engine {
         making: &mut Making,
     ) -> Result<RoaringBitmap> {
         let there = self.remove_stale(scope, index).await?;
+        if !there.vectors.is_subset(&there.wanted) {
+            self.reader().wipe_soon(scope.workspace());
+        }
         making.total = there.wanted.len();
         Ok(there.wanted - there.vectors - &making.skipped)
     }
 
+    /// Removes what no row has any more. It is still to be wiped.
     async fn remove_stale(
         &self,
         scope: &WorkspaceScope,
@@ -898,7 +890,6 @@ impl Engine {
                 move || Ok(index.remove_vectors(&stale)?),
             )
             .await?;
-            self.reader().wipe_soon(scope.workspace());
         }
         Ok(There { wanted, vectors })
     }
@@ -955,76 +946,101 @@ impl Engine {
         Ok(())
     }
 
-    async fn sweep_flagged(self: &Arc<Self>) {
-        let flagged = std::mem::take(&mut *self.changes().to_sweep());
-        for workspace in flagged {
-            let scope = WorkspaceScope::new(workspace);
-            let Some(index) = self.indexes().opened(&scope).await else {
-                continue;
-            };
-            let mut changing = self.changes().making.lock().await;
-            if let Err(error) = self.sweep(&mut changing, &scope, &index).await {
-                tracing::warn!(%error, "vectors that do not answer were not swept");
-            }
-        }
-    }
-
     /// Removes what no row has any more from the vectors that don't answer, and generations that no
-    /// row knows.
+    /// row knows. `false` when some of that is still in use.
     pub(crate) async fn sweep(
         &self,
         changing: &mut Makings,
         scope: &WorkspaceScope,
         index: &Arc<WorkspaceIndex>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let known = match self.store().generations().get(scope).await {
             Ok(known) => known,
-            Err(docent_store::Error::NotFound(_)) => return Ok(()),
+            Err(docent_store::Error::NotFound(_)) => return Ok(true),
             Err(error) => return Err(error.into()),
         };
         for number in known.numbers() {
-            let generation = Generation(number);
-            if number == known.live.number {
-                continue;
-            }
-            let live = Arc::clone(index);
-            let beside = blocking("opening vectors", move || {
-                let spec = live.spec_of(generation)?;
-                Ok(spec.map(|spec| live.beside(generation, spec)).transpose()?)
-            })
-            .await?;
-            if let Some((beside, _)) = beside {
-                self.remove_stale(scope, &Arc::new(beside)).await?;
+            if let Some(beside) = self.beside(index, &known, number).await? {
+                self.remove_stale(scope, &beside).await?;
             }
         }
-        self.delete_orphans(changing, scope).await;
-        Ok(())
+        Ok(self.delete_orphans(changing, scope).await)
     }
 
-    /// Deletes generations that no row knows. What is still in use is deleted later.
-    async fn delete_orphans(&self, _changing: &mut Makings, scope: &WorkspaceScope) {
+    /// Whether [`Engine::sweep`] would have something to do.
+    pub(crate) async fn is_to_be_swept(
+        &self,
+        scope: &WorkspaceScope,
+        index: &Arc<WorkspaceIndex>,
+    ) -> Result<bool> {
+        let known = self.store().generations().get(scope).await?;
+        let numbers = known.numbers();
+        let keys = self.store().chunks().all_keys(scope).await?;
+        let wanted: RoaringBitmap = keys.into_iter().map(|key| key.0).collect();
+        for Generation(number) in index.generations()? {
+            if !numbers.contains(&number) {
+                return Ok(true);
+            }
+            let Some(beside) = self.beside(index, &known, number).await? else {
+                continue;
+            };
+            let vectors = blocking("reading vectors", move || Ok(beside.vector_keys()?)).await?;
+            if !vectors.is_subset(&wanted) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A generation that does not answer; `None` when it does, or there is nothing whole of it.
+    async fn beside(
+        &self,
+        index: &Arc<WorkspaceIndex>,
+        known: &WorkspaceGenerations,
+        number: u32,
+    ) -> Result<Option<Arc<WorkspaceIndex>>> {
+        if number == known.live.number {
+            return Ok(None);
+        }
+        let (index, generation) = (Arc::clone(index), Generation(number));
+        blocking("opening vectors", move || {
+            let Some(spec) = index.spec_of(generation)? else {
+                return Ok(None);
+            };
+            let (beside, _) = index.beside(generation, spec)?;
+            Ok(Some(Arc::new(beside)))
+        })
+        .await
+    }
+
+    /// Deletes generations that no row knows. `false` when some are still in use, or cannot be told;
+    /// they are deleted later.
+    async fn delete_orphans(&self, _changing: &mut Makings, scope: &WorkspaceScope) -> bool {
         let Some(index) = self.indexes().opened(scope).await else {
-            return;
+            return true;
         };
         let Ok(known) = self.store().generations().get(scope).await else {
-            return;
+            return false;
         };
         let numbers = known.numbers();
         let there = match index.generations() {
             Ok(there) => there,
             Err(error) => {
                 tracing::warn!(%error, "the vectors could not be listed");
-                return;
+                return false;
             }
         };
+        let mut all = true;
         for orphan in there
             .into_iter()
             .filter(|there| !numbers.contains(&there.0))
         {
             if !self.delete_vectors(&index, orphan).await {
-                self.changes().sweep_soon(scope.workspace());
+                self.reader().wipe_soon(scope.workspace());
+                all = false;
             }
         }
+        all
     }
 
     /// Whether it could be deleted.
@@ -1058,7 +1074,7 @@ enum Made {
     Interrupted,
 }
 
-/// The chunks with a row, and those with a vector.
+/// The chunks with a row, and those that had a vector.
 struct There {
     wanted: RoaringBitmap,
     vectors: RoaringBitmap,

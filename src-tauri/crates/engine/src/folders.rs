@@ -13,14 +13,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use docent_domain::{
-    ContentHash, DocumentId, Folder, FolderId, FolderPatterns, FolderState, JobKind, JobState,
-    JobType, ScanSummary, Timestamp, WorkspaceScope,
+    ChunkKey, ContentHash, DocumentId, Folder, FolderId, FolderPatterns, FolderState, JobKind,
+    JobState, JobType, ScanSummary, Timestamp, WorkspaceScope,
 };
 use docent_ingest::{
     FolderWatcher, FoundFile, Hint, HintCause, LeftOut, Patterns, ScanError, ScanOptions, Seen,
     WatchedBy,
 };
-use docent_store::{FileMove, JobQuery, KnownFile, NewDocument, Registered};
+use docent_store::{
+    FileMove, JobQuery, KnownFile, NewDocument, Registered, RemovedFile, RemovedMove,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +53,9 @@ const AFTER_OTHERS: Duration = Duration::from_millis(500);
 /// Scans that are due within this time are waited for by who may have lost files to their folders.
 const SOON_MS: i64 = 1_000;
 
+/// What could not be queued (the disk is full) is queued again after this.
+const QUEUE_AGAIN: Duration = Duration::from_secs(5);
+
 /// A folder is scanned for a hint, for lack of events, and for good measure, only when so many times
 /// as long has passed since as its last scan took: a large tree costs at most a tenth, a twentieth
 /// and a hundredth of one core.
@@ -67,8 +72,6 @@ pub(crate) struct Watching {
     watcher: Mutex<Option<FolderWatcher>>,
     hints: Mutex<Option<mpsc::Receiver<Hint>>>,
     roots: Mutex<HashMap<FolderId, (WorkspaceScope, PathBuf)>>,
-    /// Folders whose next scan may remove however much has vanished, because the user said so.
-    accepting: Mutex<HashSet<FolderId>>,
     /// Folders whose last scan left it to the next one to remove what has vanished.
     deferred: Mutex<HashSet<FolderId>>,
     scanned: Mutex<HashMap<FolderId, LastScan>>,
@@ -124,6 +127,15 @@ impl Watching {
             Some(WatchedBy::Events) => Watch::Events,
             Some(WatchedBy::Polling(reason)) => Watch::Polling { reason },
         }
+    }
+
+    /// Whether a folder was scanned from its beginning to its end since then, and nothing is left for
+    /// a second look.
+    pub(crate) fn was_scanned(&self, folder: FolderId, since: Instant) -> bool {
+        let is_after = lock(&self.scanned)
+            .get(&folder)
+            .is_some_and(|last| last.ended.saturating_duration_since(since) >= last.took);
+        is_after && !lock(&self.deferred).contains(&folder)
     }
 
     fn of_root(&self, root: &Path) -> Vec<(FolderId, WorkspaceScope)> {
@@ -244,9 +256,7 @@ impl Engine {
         let folder = self.store().folders().get(scope, id).await?;
         self.watching().remove(id);
         let removed = self.store().folders().remove(scope, id).await?;
-        self.queue_words(scope, Vec::new(), &removed.chunks);
-        self.flush_words_or_later().await;
-        self.wipe_removed(scope).await;
+        self.forget_chunks(scope, &removed.chunks).await;
         self.scan_overlapping(scope, &folder).await?;
         self.changed(Topic::Folders, Some(scope.workspace()));
         self.changed(Topic::Documents, Some(scope.workspace()));
@@ -283,11 +293,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Says that what has vanished from a paused folder may be removed.
+    /// Says that what has vanished from a paused folder may be removed: what was gone when the
+    /// question was put. Much more than that is asked about again.
     pub async fn resume_folder(&self, scope: &WorkspaceScope, id: FolderId) -> Result<()> {
-        self.store().folders().get(scope, id).await?;
-        lock(&self.watching().accepting).insert(id);
-        self.scan_folder(scope, id).await
+        self.store()
+            .folders()
+            .accept(scope, id, Timestamp::now())
+            .await?;
+        self.ring();
+        Ok(())
     }
 
     /// Begins watching all known folders, and scans each: much may have changed while closed.
@@ -310,9 +324,11 @@ impl Engine {
         };
         let every = Duration::from_secs(self.config().rescan_seconds.max(10));
         let mut rescan = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
+        let mut wanted = HashMap::new();
         loop {
-            let mut wanted = HashMap::new();
             tokio::select! {
+                // On a full disk. Nothing hints at these a second time.
+                () = tokio::time::sleep(QUEUE_AGAIN), if !wanted.is_empty() => {}
                 hint = hints.recv() => match hint {
                     Some(hint) => {
                         // What belongs together is queued together.
@@ -335,17 +351,25 @@ impl Engine {
             }
             let now = Timestamp::now();
             let scans: Vec<_> = wanted
-                .into_iter()
+                .iter()
                 .map(|(folder, (scope, wait))| {
-                    (scope, folder, Timestamp(now.0 + wait.as_millis() as i64))
+                    (*scope, *folder, Timestamp(now.0 + wait.as_millis() as i64))
                 })
                 .collect();
             if scans.is_empty() {
                 continue;
             }
             match self.store().folders().enqueue_scans(&scans, now).await {
-                Ok(()) => self.ring(),
-                Err(error) => tracing::warn!(%error, "scans could not be queued"),
+                Ok(()) => {
+                    wanted.clear();
+                    self.ring();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "scans are queued later");
+                    if Error::from(error).code() == Code::InsufficientStorage {
+                        self.reader().note_disk_full(true);
+                    }
+                }
             }
         }
     }
@@ -378,14 +402,22 @@ impl Engine {
     ) -> Result<Scanned> {
         let begun = Instant::now();
         let folder = self.store().folders().get(scope, id).await?;
-        let accepting = lock(&self.watching().accepting).remove(&id);
         let patterns = Patterns::new(
             Path::new(&folder.path),
             &folder.patterns.include,
             &folder.patterns.exclude,
         )
         .map_err(|error| Error::invalid(error.to_string()))?;
-        let (mut difference, seen) = match self.compare(scope, &folder, &patterns, cancel).await? {
+        let removed: HashMap<String, RemovedFile> = self
+            .store()
+            .documents()
+            .removed_files(scope)
+            .await?
+            .into_iter()
+            .map(|file| (file.path.clone(), file))
+            .collect();
+        let compared = self.compare(scope, &folder, &patterns, &removed, cancel);
+        let (mut difference, seen) = match compared.await? {
             Ok(compared) => compared,
             Err(ScanError::Cancelled) => return Err(Error::new(Code::Internal, "stopped")),
             Err(error) => {
@@ -398,6 +430,8 @@ impl Engine {
         };
         let moved = self
             .move_files(scope, &folder, &mut difference, &seen, cancel)
+            .await?;
+        self.leave_out_removed(scope, &folder, removed, &mut difference)
             .await?;
         let rest = Rest::of(self.config());
         let now = Timestamp::now();
@@ -447,7 +481,7 @@ impl Engine {
                 took,
             },
         );
-        let scanned = Some((Timestamp::now(), summary));
+        let scanned = (Timestamp::now(), summary);
         if !seen.complete {
             let reason = match seen.unreadable.first() {
                 Some((path, why)) => format!(
@@ -460,36 +494,50 @@ impl Engine {
                     "it could not be read completely; nothing is removed until it can".to_owned()
                 }
             };
-            self.set_folder_state(scope, id, FolderState::Incomplete, Some(&reason), scanned)
-                .await?;
+            self.set_folder_state(
+                scope,
+                id,
+                FolderState::Incomplete,
+                Some(&reason),
+                Some(scanned),
+            )
+            .await?;
             return Ok(Scanned::Done);
         }
         if vanished.is_empty() {
             lock(&self.watching().deferred).remove(&id);
         } else if let Some(wait) = self.second_look(scope, id).await? {
-            if accepting {
-                lock(&self.watching().accepting).insert(id);
-            }
             return Ok(Scanned::Again(wait));
         }
         let wanted = difference.known - unwanted.len();
-        if vanished.len() >= FEW_FILES && vanished.len() * 2 > wanted && !accepting {
+        // It may have been given while the scan was under way.
+        let accepted = self.store().folders().accepted(scope, id).await?;
+        if is_to_be_asked(vanished.len(), wanted, accepted as usize) {
             let reason = format!(
                 "{} of {wanted} files are gone at once. Nothing was removed. If that is right, \
                  resume the folder; if not, bring the files back.",
                 vanished.len(),
             );
-            self.set_folder_state(scope, id, FolderState::Paused, Some(&reason), scanned)
+            let gone = vanished.len() as u64;
+            self.store()
+                .folders()
+                .ask(scope, id, gone, accepted, &reason, scanned)
                 .await?;
+            self.changed(Topic::Folders, Some(scope.workspace()));
+            self.changed(Topic::Documents, Some(scope.workspace()));
             return Ok(Scanned::Done);
         }
-        self.remove_documents(scope, &vanished).await?;
+        if !vanished.is_empty() {
+            let documents = self.store().documents();
+            let removed = documents.delete_vanished(scope, id, &vanished).await?;
+            self.forget_chunks(scope, &removed).await;
+        }
         self.set_folder_state(
             scope,
             id,
             FolderState::Watching,
             left_out(&seen).as_deref(),
-            scanned,
+            Some(scanned),
         )
         .await?;
         Ok(Scanned::Done)
@@ -502,15 +550,9 @@ impl Engine {
         scope: &WorkspaceScope,
         folder: &Folder,
         patterns: &Patterns,
+        removed: &HashMap<String, RemovedFile>,
         cancel: &CancellationToken,
     ) -> Result<std::result::Result<(Difference, Seen), ScanError>> {
-        let removed: HashSet<String> = self
-            .store()
-            .documents()
-            .removed_paths(scope)
-            .await?
-            .into_iter()
-            .collect();
         let (found, mut batches) = mpsc::channel::<Vec<FoundFile>>(2);
         let walk = {
             let root = PathBuf::from(&folder.path);
@@ -527,8 +569,8 @@ impl Engine {
         while let Some(batch) = batches.recv().await {
             for file in batch {
                 let path = file.path.to_string_lossy();
-                if removed.contains(path.as_ref()) {
-                    difference.removed += 1;
+                if let Some(removed) = removed.get(path.as_ref()) {
+                    difference.leave_out(removed, &file);
                     continue;
                 }
                 while let Some(before) = known.next_if(|known| known.path.as_str() < &*path).await?
@@ -638,6 +680,54 @@ impl Engine {
         Ok(ids.len())
     }
 
+    /// Takes files that the user has removed, and that stand under another name now, out of what has
+    /// appeared, and notes it. Such a file is known by its identity, size and time, or by its content
+    /// when there is nothing at its path any more and no document holds the same.
+    async fn leave_out_removed(
+        &self,
+        scope: &WorkspaceScope,
+        folder: &Folder,
+        removed: HashMap<String, RemovedFile>,
+        difference: &mut Difference,
+    ) -> Result<()> {
+        let documents = self.store().documents();
+        // What is in a folder that the user has just added is wanted.
+        let is_new_folder = folder.last_scan_at.is_none();
+        let has_new = difference
+            .appeared
+            .iter()
+            .any(|appeared| appeared.instead_of.is_none());
+        let mut moved = Vec::new();
+        if has_new && !removed.is_empty() && !is_new_folder {
+            let sizes: HashSet<u64> = difference
+                .appeared
+                .iter()
+                .map(|appeared| appeared.file.size_bytes)
+                .collect();
+            let mut removed: Vec<RemovedFile> = removed.into_values().collect();
+            removed.sort_by(|a, b| a.path.cmp(&b.path));
+            for file in &mut removed {
+                let Some((bytes, hash)) = &file.content else {
+                    continue;
+                };
+                if !sizes.contains(bytes) || documents.has_content(scope, hash).await? {
+                    file.content = None;
+                }
+            }
+            let roots = self.store().folders().list(scope).await?;
+            let appeared = std::mem::take(&mut difference.appeared);
+            (moved, difference.appeared) = blocking("looking for removed files", move || {
+                Ok(match_removed(removed, &roots, appeared))
+            })
+            .await?;
+        }
+        difference.removed += moved.len() as u64;
+        documents
+            .note_removed_files(scope, &moved, &difference.removed_seen)
+            .await?;
+        Ok(())
+    }
+
     /// Files of the workspace's other folders that may be what has appeared here, and that have left
     /// their place, although their folder is there.
     async fn left_elsewhere(
@@ -695,10 +785,15 @@ impl Engine {
             return Ok(());
         }
         let removed = self.store().documents().delete_all(scope, ids).await?;
-        self.queue_words(scope, Vec::new(), &removed);
+        self.forget_chunks(scope, &removed).await;
+        Ok(())
+    }
+
+    /// Takes what was just removed out of the search and the files.
+    async fn forget_chunks(&self, scope: &WorkspaceScope, removed: &[ChunkKey]) {
+        self.queue_words(scope, Vec::new(), removed);
         self.flush_words_or_later().await;
         self.wipe_removed(scope).await;
-        Ok(())
     }
 
     /// Scans the other folders that hold this one, or lie in it.
@@ -732,6 +827,13 @@ impl Engine {
     }
 }
 
+/// Whether so much of a folder is gone at once that the user is asked first. What was consented to
+/// counts neither as gone nor as wanted.
+fn is_to_be_asked(vanished: usize, wanted: usize, accepted: usize) -> bool {
+    let vanished = vanished.saturating_sub(accepted);
+    vanished >= FEW_FILES && vanished * 2 > wanted.saturating_sub(accepted)
+}
+
 /// How a scan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scanned {
@@ -750,6 +852,8 @@ struct Difference {
     known: usize,
     /// Files that the user has removed.
     removed: u64,
+    /// Those that are not as they were seen last.
+    removed_seen: Vec<(String, docent_store::FileStamp)>,
 }
 
 #[derive(Debug)]
@@ -801,6 +905,14 @@ impl Difference {
                 file,
                 instead_of: Some(known),
             });
+        }
+    }
+
+    fn leave_out(&mut self, removed: &RemovedFile, file: &FoundFile) {
+        self.removed += 1;
+        let stamp = stored_stamp(&file.stamp());
+        if removed.stamp.as_ref().and_then(stamped) != stamped(&stamp) {
+            self.removed_seen.push((removed.path.clone(), stamp));
         }
     }
 
@@ -954,6 +1066,67 @@ fn match_moves(
         }
     }
     (moves, left)
+}
+
+/// Finds the files that the user had removed under another name. Returns them, and what else has
+/// appeared. Blocking.
+fn match_removed(
+    removed: Vec<RemovedFile>,
+    folders: &[Folder],
+    appeared: Vec<Appeared>,
+) -> (Vec<RemovedMove>, Vec<Appeared>) {
+    let is_still_there = |file: &RemovedFile| {
+        docent_ingest::FileStamp::of(Path::new(&file.path)).is_ok_and(|there| {
+            file.stamp.as_ref().and_then(stamped) == stamped(&stored_stamp(&there))
+        })
+    };
+    // Gone from a disk that is there.
+    let is_gone = |path: &Path| {
+        let in_sight =
+            |folder: &Folder| path.starts_with(&folder.path) && Path::new(&folder.path).is_dir();
+        has_left(path) && folders.iter().any(in_sight)
+    };
+    let mut by_identity: HashMap<Stamped, String> = HashMap::new();
+    let mut by_content: HashMap<(u64, ContentHash), String> = HashMap::new();
+    for file in removed {
+        if let Some(content) = &file.content
+            && is_gone(Path::new(&file.path))
+        {
+            by_content.insert(content.clone(), file.path.clone());
+        }
+        if let Some(key) = file.stamp.as_ref().and_then(stamped)
+            && !is_still_there(&file)
+        {
+            by_identity.insert(key, file.path);
+        }
+    }
+    let sizes: HashSet<u64> = by_content.keys().map(|(bytes, _)| *bytes).collect();
+    let mut moved = Vec::new();
+    let mut others = Vec::new();
+    for appeared in appeared {
+        let file = &appeared.file;
+        let stamp = stored_stamp(&file.stamp());
+        let from = if appeared.instead_of.is_some() {
+            None
+        } else if let Some(from) = stamped(&stamp).and_then(|key| by_identity.get(&key)) {
+            Some(from.clone())
+        } else if sizes.contains(&file.size_bytes)
+            && let Ok((hash, read)) = docent_ingest::hash_stable(&file.path)
+        {
+            by_content.get(&(read.size_bytes, hash)).cloned()
+        } else {
+            None
+        };
+        match from {
+            Some(from) => moved.push(RemovedMove {
+                from,
+                to: file.path.to_string_lossy().into_owned(),
+                stamp,
+            }),
+            None => others.push(appeared),
+        }
+    }
+    (moved, others)
 }
 
 /// Whether there is nothing at a path any more.

@@ -40,5 +40,6 @@ pub use table::jobs::{
     MAX_ATTEMPTS, MAX_DEATHS, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, PRIORITY_RECOGNITION, Recovery,
 };
 pub use table::limits::Limits;
+pub use table::removed_files::{RemovedFile, RemovedMove};
 pub use table::settings::Settings;
 pub use table::workspaces::Workspaces;

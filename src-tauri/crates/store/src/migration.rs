@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0007_job_control.sql"),
     include_str!("../migrations/0008_recognition.sql"),
     include_str!("../migrations/0009_pictures.sql"),
+    include_str!("../migrations/0010_consent_and_removed_files.sql"),
 ];
 
 /// The schema that this version writes.

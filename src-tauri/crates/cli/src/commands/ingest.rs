@@ -1,13 +1,13 @@
 //! `docent ingest`: from paths to searchable documents, with an account of every file.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use docent_api::error::Code;
 use docent_domain::{
-    Document, DocumentCounts, DocumentStatus, Folder, FolderState, WorkspaceScope,
+    Document, DocumentCounts, DocumentId, DocumentStatus, Folder, FolderState, WorkspaceScope,
 };
 use docent_engine::{
     AddedFolders, AddedPaths, Code as EngineCode, DocumentQuery, Engine, ModelState, SkippedPath,
@@ -18,6 +18,10 @@ use super::{Jobs, documents, with_engine};
 use crate::args::{Ingest, Settings};
 use crate::failure::Failure;
 use crate::output::{Output, counted};
+
+/// The reason given for a file that did not come to rest.
+const STILL_CHANGING: &str = "it is still being written to. What could be read of it is searchable; \
+    the window and docent serve go on following it, or ingest it again";
 
 #[derive(Serialize)]
 struct Report {
@@ -86,7 +90,7 @@ pub async fn run(settings: &Settings, output: Output, command: Ingest) -> Result
             AddedFolders::Watch
         };
         let added = engine.add_paths(&scope, paths.clone(), folders).await?;
-        searchable(engine, &scope, output).await?;
+        let changing = searchable(engine, &scope, output).await?;
         let seconds = begun.elapsed().as_secs_f64();
 
         let after = documents::all(engine, &scope, DocumentQuery::default()).await?;
@@ -95,7 +99,7 @@ pub async fn run(settings: &Settings, output: Output, command: Ingest) -> Result
                 .iter()
                 .any(|path| Path::new(&document.path).starts_with(path))
         });
-        let mut files = accounts(&before, concerned, &added);
+        let mut files = accounts(&before, concerned, &added, &changing);
         files.extend(unscanned(&engine.folders(&scope).await?, &paths));
         let chunks = files
             .iter()
@@ -185,11 +189,13 @@ async fn embedder_is_here(engine: &Engine, embedder: &str) -> Result<(), Failure
     }
 }
 
+/// Waits until everything is searchable. Returns the documents of files that are still being written
+/// to, which are not waited for without end.
 pub(super) async fn searchable(
     engine: &Engine,
     scope: &WorkspaceScope,
     output: Output,
-) -> Result<(), Failure> {
+) -> Result<HashSet<DocumentId>, Failure> {
     let bar = output.progress("{bar:40} {msg}");
     let shown = bar.clone();
     let result = engine
@@ -226,6 +232,7 @@ fn accounts<'a>(
     before: &HashMap<String, String>,
     documents: impl Iterator<Item = &'a Document>,
     added: &AddedPaths,
+    changing: &HashSet<DocumentId>,
 ) -> Vec<Account> {
     let mut accounts: Vec<Account> = documents
         .map(|document| {
@@ -233,7 +240,10 @@ fn accounts<'a>(
                 .content_hash
                 .as_ref()
                 .is_some_and(|hash| before.get(&document.path) == Some(&hash.0));
+            let is_changing = changing.contains(&document.id);
             let outcome = match document.status {
+                // It was never the same from one end of its reading to the other.
+                _ if is_changing && document.content_hash.is_none() => Outcome::Failed,
                 DocumentStatus::Failed => Outcome::Failed,
                 DocumentStatus::Skipped => Outcome::Skipped,
                 DocumentStatus::Queued
@@ -251,7 +261,11 @@ fn accounts<'a>(
                 path: document.path.clone(),
                 document: Some(document.id.to_string()),
                 outcome,
-                reason: document.reason.clone(),
+                reason: if is_changing {
+                    Some(STILL_CHANGING.to_owned())
+                } else {
+                    document.reason.clone()
+                },
                 chunks: document.chunk_count,
             }
         })
@@ -339,7 +353,7 @@ fn text(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use docent_domain::{ContentHash, DocumentId, Origin, Timestamp, WorkspaceId};
+    use docent_domain::{ContentHash, Origin, Timestamp, WorkspaceId};
 
     use super::*;
 
@@ -393,7 +407,7 @@ mod tests {
             }],
             ..AddedPaths::default()
         };
-        let accounts = accounts(&before, after.iter(), &added);
+        let accounts = accounts(&before, after.iter(), &added, &HashSet::new());
         let outcomes: Vec<_> = accounts
             .iter()
             .map(|file| (file.path.as_str(), file.outcome))
@@ -420,6 +434,23 @@ mod tests {
                 skipped: 2,
                 failed: 2
             }
+        );
+        let log = document("/log", DocumentStatus::Queued, "6");
+        let torn = Document {
+            content_hash: None,
+            ..document("/torn", DocumentStatus::Queued, "")
+        };
+        let changing = HashSet::from([log.id, torn.id]);
+        let none = AddedPaths::default();
+        let written = super::accounts(&before, [&log, &torn].into_iter(), &none, &changing);
+        assert_eq!(
+            written.iter().map(|file| file.outcome).collect::<Vec<_>>(),
+            [Outcome::Indexed, Outcome::Failed]
+        );
+        assert!(
+            written
+                .iter()
+                .all(|file| file.reason.as_deref() == Some(STILL_CHANGING))
         );
         let named = ["/pipe", "/same"].map(PathBuf::from);
         assert_eq!(left_out(&accounts, &named), 1);

@@ -290,12 +290,50 @@ async fn a_process_that_ends_at_the_taking_over_leaves_the_old_or_the_new() {
         .await
         .unwrap();
     let bench = bench.kill().await;
-    let orphans = bench.engine.doctor(false).await.unwrap().findings;
-    assert!(
-        orphans.is_empty(),
-        "the look itself removes them: {orphans:?}"
-    );
+    let report = bench.engine.doctor(false).await.unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!(report.to_wipe, ["Ured"]);
+    assert_eq!(bench.generations().await, [1, 2], "it only looks");
+    let report = bench.engine.doctor(true).await.unwrap();
+    assert!(report.to_wipe.is_empty());
     assert_eq!(bench.generations().await, [2]);
+}
+
+#[tokio::test]
+async fn what_cannot_leave_the_kept_vectors_leaves_them_later() {
+    let (bench, first) = Bench::with(4).await;
+    bench.read("drugi", 3).await;
+    bench.embed_waiting().await;
+    bench.begin("fake-x").await;
+    bench.to_the_end().await;
+    assert!(bench.engine.wipe().await);
+    assert_eq!(bench.kept(1).await, 7, "control");
+    // What reading a disk that fails is like.
+    let data = bench.folder.path().join("data/indexes");
+    let vectors = data
+        .join(bench.scope.workspace().to_string())
+        .join("vectors");
+    let (file, aside) = (vectors.join("data.mdb"), vectors.join("aside.mdb"));
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    bench.remove(first).await;
+    bench.engine.flush_words().await.unwrap();
+    for _ in 0..2 {
+        assert!(!bench.engine.wipe().await);
+        assert_eq!(bench.engine.reader().unwiped().1, 1, "it is not forgotten");
+    }
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    // Nor when the process ends.
+    let bench = bench.kill().await;
+    let to_wipe = async || bench.engine.doctor(false).await.unwrap().to_wipe;
+    assert_eq!(to_wipe().await, ["Ured"]);
+    assert_eq!(bench.kept(1).await, 7, "doctor only looks");
+    bench.engine.reader().wipe_soon(bench.scope.workspace());
+    assert!(bench.engine.wipe().await);
+    assert_eq!(bench.kept(1).await, 3);
+    assert_eq!(bench.engine.reader().unwiped().1, 0);
+    assert!(to_wipe().await.is_empty());
 }
 
 #[tokio::test]
@@ -306,6 +344,7 @@ async fn what_comes_and_goes_meanwhile_is_right_in_both() {
     let second = bench.add("drugi", 20).await;
     bench.remove(first).await;
     assert!(bench.tick().await);
+    assert!(bench.engine.wipe().await);
     assert_eq!(bench.live().await, ("fake-256".to_owned(), 20));
     assert_eq!(
         bench.kept(2).await,
@@ -317,7 +356,7 @@ async fn what_comes_and_goes_meanwhile_is_right_in_both() {
     bench.to_the_end().await;
     assert_eq!(bench.live().await, ("fake-256-x".to_owned(), 25));
     bench.remove(third).await;
-    bench.tick().await;
+    assert!(bench.engine.wipe().await);
     assert_eq!(bench.live().await.1, 20);
     assert_eq!(bench.kept(1).await, 20, "and the kept ones");
     assert_eq!(bench.document(second).await.status, DocumentStatus::Ready);
@@ -593,8 +632,10 @@ async fn vectors_still_in_use_are_deleted_later() {
         4,
         "the question is answered from them"
     );
+    assert!(!bench.engine.wipe().await);
+    assert_eq!(bench.generations().await, [1, 2]);
     drop(asking);
-    bench.tick().await;
+    assert!(bench.engine.wipe().await);
     assert_eq!(bench.generations().await, [2]);
 }
 

@@ -262,7 +262,7 @@ impl Reader {
         self.disk_full.load(Ordering::SeqCst)
     }
 
-    fn note_disk_full(&self, is_full: bool) {
+    pub(crate) fn note_disk_full(&self, is_full: bool) {
         let was_full = self.disk_full.swap(is_full, Ordering::SeqCst);
         if is_full && !was_full {
             tracing::error!("the disk is full; work goes on when there is room");
@@ -565,6 +565,8 @@ impl Engine {
                     .await;
             }
             self.indexes().release_idle(WRITER_IDLE).await;
+            self.reader()
+                .forget_restless(Instant::now(), &Rest::of(self.config()));
             self.drop_old_vectors(Timestamp::now()).await;
             let finished_before = Timestamp(Timestamp::now().0 - KEEP_FINISHED_MS);
             if let Err(error) = self.store().jobs().prune(finished_before).await {
@@ -623,7 +625,7 @@ impl Engine {
                 continue;
             }
             // What the last process did not get to.
-            self.changes().sweep_soon(workspace.id);
+            self.reader().wipe_soon(workspace.id);
         }
     }
 }

@@ -70,7 +70,7 @@ impl Engine {
             .read_at_rest(scope, claim, &document, path, open, tokens, cancel)
             .await?;
         if let Ran::Recorded = ran {
-            self.reader().restless().remove(&id);
+            self.reader().note_read(id);
         }
         Ok(ran)
     }

@@ -1,13 +1,13 @@
 //! When a file that is being written is read: once it has come to rest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use docent_domain::{DocumentId, Timestamp};
 use docent_ingest::FileStamp;
 
-use super::Reader;
+use super::{HOUSEKEEPING, Reader};
 use crate::config::Config;
 
 /// A file that was changed while it was read is looked at again after this at the earliest.
@@ -19,9 +19,25 @@ pub(super) struct Restless {
     first_seen: Instant,
     stamp: FileStamp,
     stamp_seen: Instant,
+    looked_at: Instant,
+    /// It may be read as it is, since it does not come to rest.
+    is_overdue: bool,
+    /// When it was last read so.
+    read_as_is: Option<Instant>,
 }
 
 impl Restless {
+    fn new(stamp: FileStamp, at: Instant) -> Self {
+        Self {
+            first_seen: at,
+            stamp,
+            stamp_seen: at,
+            looked_at: at,
+            is_overdue: false,
+            read_as_is: None,
+        }
+    }
+
     /// How long the file is to be left alone after a look at it; `None` when it can be read. A time
     /// of change ahead of our clock, or behind it on another machine, says nothing: then it has to
     /// look the same twice.
@@ -35,10 +51,11 @@ impl Restless {
         if self.stamp != stamp {
             (self.stamp, self.stamp_seen) = (stamp, at);
         }
-        if rest.is_long_ago(&stamp, now)
-            || at.duration_since(self.stamp_seen) >= rest.quiet
-            || at.duration_since(self.first_seen) >= rest.longest
-        {
+        self.looked_at = at;
+        let rests =
+            rest.is_long_ago(&stamp, now) || at.duration_since(self.stamp_seen) >= rest.quiet;
+        self.is_overdue = !rests && at.duration_since(self.first_seen) >= rest.longest;
+        if rests || self.is_overdue {
             return None;
         }
         let age = now.0.saturating_sub(stamp.modified_at().0).max(0);
@@ -83,7 +100,7 @@ impl Rest {
 }
 
 impl Reader {
-    pub(super) fn restless(&self) -> std::sync::MutexGuard<'_, HashMap<DocumentId, Restless>> {
+    fn restless(&self) -> std::sync::MutexGuard<'_, HashMap<DocumentId, Restless>> {
         self.restless.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -99,11 +116,7 @@ impl Reader {
         if !restless.contains_key(&id) && rest.is_long_ago(&stamp, now) {
             return None;
         }
-        let known = restless.entry(id).or_insert(Restless {
-            first_seen: at,
-            stamp,
-            stamp_seen: at,
-        });
+        let known = restless.entry(id).or_insert(Restless::new(stamp, at));
         known.wait(stamp, now, at, rest)
     }
 
@@ -117,18 +130,82 @@ impl Reader {
     ) -> Option<Duration> {
         let at = Instant::now();
         let mut restless = self.restless();
-        let known = restless.entry(id).or_insert(Restless {
-            first_seen: at,
-            stamp,
-            stamp_seen: at,
-        });
-        (at.duration_since(known.first_seen) < rest.longest).then(|| rest.quiet.max(CHANGED_AGAIN))
+        let known = restless.entry(id).or_insert(Restless::new(stamp, at));
+        known.looked_at = at;
+        known.is_overdue = at.duration_since(known.first_seen) >= rest.longest;
+        (!known.is_overdue).then(|| rest.quiet.max(CHANGED_AGAIN))
+    }
+
+    /// A file was read. One that did not come to rest is given as long again.
+    pub(super) fn note_read(&self, id: DocumentId) {
+        let mut restless = self.restless();
+        match restless.get_mut(&id) {
+            Some(known) if known.is_overdue => {
+                let at = Instant::now();
+                known.first_seen = at;
+                known.read_as_is = Some(at);
+            }
+            _ => {
+                restless.remove(&id);
+            }
+        }
+    }
+
+    /// Files that were read as they were since then, because they did not come to rest.
+    pub(crate) fn read_as_they_were(&self, since: Instant) -> HashSet<DocumentId> {
+        let restless = self.restless();
+        let read = restless
+            .iter()
+            .filter(|(_, file)| file.read_as_is.is_some_and(|at| at >= since));
+        read.map(|(id, _)| *id).collect()
+    }
+
+    /// Forgets files that nobody has looked at for longer than one that is still to be read is left
+    /// alone: they have vanished, or their jobs were cancelled.
+    pub(super) fn forget_restless(&self, now: Instant, rest: &Rest) {
+        let kept = rest.quiet + rest.longest + HOUSEKEEPING;
+        self.restless()
+            .retain(|_, file| now.saturating_duration_since(file.looked_at) < kept);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Engine, EngineOptions};
+    use crate::models::ModelSource;
+
+    #[tokio::test]
+    async fn files_that_vanish_before_they_rest_are_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options =
+            EngineOptions::new(folder.path().join("data"), folder.path().join("models"));
+        options.models = ModelSource::Fakes;
+        options.run_jobs = false;
+        let engine = Engine::open(options).await.unwrap();
+        let rest = Rest {
+            quiet: Duration::from_secs(2),
+            longest: Duration::from_mins(1),
+        };
+        let stamp = FileStamp {
+            size_bytes: 1,
+            modified_ns: Timestamp::now().0 * 1_000_000,
+            file_id: None,
+        };
+        let reader = engine.reader();
+        let (vanished, written) = (DocumentId::generate(), DocumentId::generate());
+        for id in [vanished, written] {
+            assert!(reader.wait_for_rest(id, stamp, &rest).is_some());
+        }
+        let later = Instant::now() + Duration::from_mins(2);
+        reader.restless().get_mut(&written).unwrap().looked_at = later;
+        reader.forget_restless(Instant::now(), &rest);
+        assert_eq!(reader.restless().len(), 2, "control");
+        reader.forget_restless(later, &rest);
+        let known: Vec<DocumentId> = reader.restless().keys().copied().collect();
+        assert_eq!(known, [written]);
+        engine.shutdown().await;
+    }
 
     #[test]
     fn a_file_is_read_when_it_rests_or_has_not_for_long() {
@@ -146,11 +223,7 @@ mod tests {
             modified_ns: (1_000_000 + ms) * 1_000_000,
             file_id: None,
         };
-        let fresh = |stamp| Restless {
-            first_seen: begun,
-            stamp,
-            stamp_seen: begun,
-        };
+        let fresh = |stamp| Restless::new(stamp, begun);
         let ms = |wait: Option<Duration>| wait.map(|wait| wait.as_millis());
 
         let mut file = fresh(written(0, 1));

@@ -123,7 +123,8 @@ impl Engine {
         all
     }
 
-    /// Rewrites an index without what was removed. `false` when some of it may still be there.
+    /// Rewrites an index, all its generations of vectors, without what was removed. `false` when some
+    /// of it may still be there.
     async fn wipe_index(&self, scope: &WorkspaceScope) -> Result<bool> {
         // What waits to be removed is to be gone as well.
         self.flush_words().await?;
@@ -132,6 +133,11 @@ impl Engine {
             let known = self.store().workspaces().list().await?;
             return Ok(known.iter().all(|known| known.id != scope.workspace()));
         };
+        // Before the note that there is something to wipe goes.
+        let swept = {
+            let mut changing = self.changes().interrupt().await;
+            self.sweep(&mut changing, scope, &index).await?
+        };
         self.indexes().note_write(scope);
         let forget = |index: Arc<WorkspaceIndex>| {
             blocking("wiping what was removed", move || {
@@ -139,10 +145,10 @@ impl Engine {
             })
         };
         if forget(Arc::clone(&index)).await? {
-            return Ok(true);
+            return Ok(swept);
         }
         // Commits came in between. Now they wait for it.
         let _committing = self.reader().committing().await;
-        forget(index).await
+        Ok(forget(index).await? && swept)
     }
 }

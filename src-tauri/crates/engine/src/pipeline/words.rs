@@ -148,7 +148,6 @@ impl Engine {
                 move || Ok(index.remove(&removed)?),
             )
             .await?;
-            self.changes().sweep_soon(scope.workspace());
         }
         if !pending.added.is_empty() {
             self.add_words(scope, &open.index, &pending.added).await?;

@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use docent_domain::{
     ChunkKey, DocumentStatus, Folder, FolderId, FolderPatterns, FolderState, Origin,
@@ -17,6 +21,10 @@ pub const TESTS: &[Test] = &[
     (
         "what_an_outer_folder_leaves_out_an_inner_one_may_want",
         what_an_outer_folder_leaves_out_an_inner_one_may_want,
+    ),
+    (
+        "folders_that_overlap_have_what_one_of_them_wants",
+        folders_that_overlap_have_what_one_of_them_wants,
     ),
     (
         "moved_files_are_not_read_again",
@@ -39,10 +47,22 @@ pub const TESTS: &[Test] = &[
         a_file_that_never_rests_is_read_as_it_is,
     ),
     (
+        "a_file_that_never_rests_is_not_waited_for",
+        a_file_that_never_rests_is_not_waited_for,
+    ),
+    (
         "a_file_added_by_hand_stays_when_it_is_deleted",
         a_file_added_by_hand_stays_when_it_is_deleted,
     ),
+    (
+        "what_was_removed_stays_away_under_another_name",
+        what_was_removed_stays_away_under_another_name,
+    ),
     ("a_half_empty_folder_asks", a_half_empty_folder_asks),
+    (
+        "a_consent_outlasts_the_process_and_goes_no_further",
+        a_consent_outlasts_the_process_and_goes_no_further,
+    ),
     (
         "a_thousand_random_changes_are_followed",
         a_thousand_random_changes_are_followed,
@@ -167,6 +187,42 @@ fn what_an_outer_folder_leaves_out_an_inner_one_may_want() {
         let outer = folders.iter().find(|folder| !folder.path.ends_with("in"));
         set_patterns(&bench, outer.unwrap().id, &patterns(&[], &["/in/"])).await;
         assert_eq!(names(&bench).await, ["a.txt", "in/b.txt"]);
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn folders_that_overlap_have_what_one_of_them_wants() {
+    run(async {
+        let bench = Bench::open().await;
+        let inner = bench.files().join("in");
+        for (name, text) in [
+            ("a.log", "Vani."),
+            ("in/b.log", "Unutra."),
+            ("in/c.txt", "I ovo."),
+        ] {
+            bench.write(name, text);
+        }
+        // Its patterns are relative to itself, and nobody else's.
+        bench.add(&[&inner]).await;
+        let id = the_folder(&bench).await.id;
+        set_patterns(&bench, id, &patterns(&["/*.log"], &[])).await;
+        assert_eq!(names(&bench).await, ["in/b.log"]);
+        bench.add(&[&bench.files()]).await;
+        let all = ["a.log", "in/b.log", "in/c.txt"];
+        assert_eq!(names(&bench).await, all, "the outer one wants them");
+        set_patterns(&bench, id, &patterns(&[], &["*.log"])).await;
+        assert_eq!(names(&bench).await, all, "still");
+        let ids = async || {
+            let documents = bench.documents().await;
+            let mut ids: Vec<_> = documents.iter().map(|document| document.id).collect();
+            ids.sort();
+            ids
+        };
+        let before = ids().await;
+        bench.scan().await;
+        bench.scan().await;
+        assert_eq!(ids().await, before, "they do not take turns at it");
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });
@@ -417,6 +473,46 @@ fn a_file_that_never_rests_is_read_as_it_is() {
     });
 }
 
+fn a_file_that_never_rests_is_not_waited_for() {
+    run(async {
+        // What was written in this century is fresh, and read as it is.
+        let bench = Bench::configured(|config| {
+            config.quiet_seconds = 1_000_000_000;
+            config.restless_seconds = 0;
+        })
+        .await;
+        let log = bench.write("a.log", "Zapis do sada.");
+        let still = bench.write("b.txt", "Nešto drugo.");
+        make_old(&still);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let writer = std::thread::spawn({
+            let (is_over, log) = (Arc::clone(&is_over), log.clone());
+            move || {
+                let mut file = fs::OpenOptions::new().append(true).open(log).unwrap();
+                while !is_over.load(Ordering::SeqCst) {
+                    writeln!(file, "Još jedan zapis.").unwrap();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        });
+        let added = vec![bench.files()];
+        let engine = &bench.engine;
+        engine
+            .add_paths(&bench.scope, added, docent_engine::AddedFolders::Watch)
+            .await
+            .unwrap();
+        let waited = engine.wait_idle(&bench.scope, |_| {});
+        let waited = tokio::time::timeout(Duration::from_mins(2), waited).await;
+        is_over.store(true, Ordering::SeqCst);
+        writer.join().unwrap();
+        let changing = waited.expect("it ends").unwrap();
+        assert_eq!(changing, [bench.document(&log).await.id].into());
+        let document = bench.document(&still).await;
+        assert_eq!(document.status, DocumentStatus::Ready, "what rests is read");
+        bench.engine.shutdown().await;
+    });
+}
+
 fn a_file_added_by_hand_stays_when_it_is_deleted() {
     run(async {
         let bench = Bench::open().await;
@@ -459,6 +555,141 @@ fn a_file_added_by_hand_stays_when_it_is_deleted() {
             .await
             .unwrap();
         assert_eq!(names(&bench).await, ["moved.txt"]);
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn a_consent_outlasts_the_process_and_goes_no_further() {
+    run(async {
+        let bench = Bench::open().await;
+        for n in 0..20 {
+            bench.write(&format!("{n}.txt"), &format!("Tekst broj {n}."));
+        }
+        bench.add(&[&bench.files()]).await;
+        let root = bench.files();
+        let remove = |range: std::ops::Range<u32>| {
+            for n in range {
+                fs::remove_file(root.join(format!("{n}.txt"))).unwrap();
+            }
+        };
+        let id = the_folder(&bench).await.id;
+        let state = async |bench: &Bench| {
+            let folder = the_folder(bench).await;
+            (folder.state, names(bench).await.len())
+        };
+        remove(0..11);
+        bench.scan().await;
+        assert_eq!(state(&bench).await, (FolderState::Paused, 20));
+
+        // The process ends before the scan that was to carry it out.
+        bench.engine.pause_work(&bench.scope).await.unwrap();
+        bench.engine.resume_folder(&bench.scope, id).await.unwrap();
+        let bench = bench.restart(|_| remove(11..19)).await;
+        bench.engine.resume_work(&bench.scope).await.unwrap();
+        bench.idle().await;
+        assert_eq!(
+            state(&bench).await,
+            (FolderState::Paused, 20),
+            "nobody has consented to as much as that"
+        );
+        bench.engine.pause_work(&bench.scope).await.unwrap();
+        bench.engine.resume_folder(&bench.scope, id).await.unwrap();
+        let bench = bench.restart(|_| {}).await;
+        bench.engine.resume_work(&bench.scope).await.unwrap();
+        bench.idle().await;
+        assert_eq!(
+            state(&bench).await,
+            (FolderState::Watching, 1),
+            "it is not asked again"
+        );
+
+        // Used up.
+        for n in 0..19 {
+            bench.write(&format!("{n}.txt"), &format!("Tekst broj {n}."));
+        }
+        bench.scan().await;
+        remove(0..19);
+        bench.scan().await;
+        assert_eq!(state(&bench).await, (FolderState::Paused, 20));
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn what_was_removed_stays_away_under_another_name() {
+    run(async {
+        let bench = Bench::open().await;
+        let root = bench.files();
+        let path = |name: &str| root.join(name);
+        let remove = async |bench: &Bench, name: &str| {
+            let id = bench.document(&path(name)).await.id;
+            bench
+                .engine
+                .delete_document(&bench.scope, id)
+                .await
+                .unwrap();
+        };
+        let copy = |from: &str, to: &str| {
+            fs::copy(path(from), path(to)).unwrap();
+        };
+        for (name, text) in [
+            ("a.txt", "Prvi tekst."),
+            ("b.txt", "Drugi tekst."),
+            ("c.txt", "Treći tekst."),
+            ("d.txt", "Četvrti tekst."),
+            ("e.txt", "Peti tekst."),
+            ("e-twin.txt", "Peti tekst."),
+        ] {
+            bench.write(name, text);
+        }
+        bench.add(&[&root]).await;
+        for name in ["a.txt", "b.txt", "c.txt", "d.txt", "e.txt"] {
+            remove(&bench, name).await;
+        }
+        assert_eq!(names(&bench).await, ["e-twin.txt"], "control");
+        bench.write("d.txt", "Četvrti tekst, promijenjen.");
+        bench.scan().await;
+
+        let bench = bench
+            .restart(|_| {
+                // Renamed; moved as across disks; copied beside it; edited before it is renamed.
+                fs::rename(path("a.txt"), path("a-1.txt")).unwrap();
+                copy("b.txt", "b-1.txt");
+                fs::remove_file(path("b.txt")).unwrap();
+                copy("c.txt", "c-1.txt");
+                fs::rename(path("d.txt"), path("d-1.txt")).unwrap();
+                // A copy of what is wanted, although its twin was removed, and is gone.
+                fs::remove_file(path("e.txt")).unwrap();
+                copy("e-twin.txt", "e-1.txt");
+            })
+            .await;
+        bench.scan().await;
+        let wanted = ["c-1.txt", "e-1.txt", "e-twin.txt"];
+        assert_eq!(names(&bench).await, wanted);
+        let seen = the_folder(&bench).await.last_scan.unwrap();
+        assert_eq!((seen.files, seen.removed), (3, 4), "a-1, b-1, c and d-1");
+        // Again and again, and another file under the old name too.
+        let bench = bench
+            .restart(|_| {
+                fs::rename(path("a-1.txt"), path("a-2.txt")).unwrap();
+                fs::rename(path("b-1.txt"), path("b-2.txt")).unwrap();
+                fs::write(path("a.txt"), "Nešto novo.").unwrap();
+            })
+            .await;
+        bench.scan().await;
+        assert_eq!(names(&bench).await, wanted);
+
+        // What the user adds by hand is wanted under all of its names.
+        bench.add(&[&path("a-2.txt")]).await;
+        fs::rename(path("a-2.txt"), path("a-1.txt")).unwrap();
+        bench.scan().await;
+        assert_eq!(
+            names(&bench).await,
+            ["a-1.txt", "c-1.txt", "e-1.txt", "e-twin.txt"]
+        );
+        bench.add(&[&root]).await;
+        assert_eq!(names(&bench).await.len(), 8, "the folder was added again");
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });

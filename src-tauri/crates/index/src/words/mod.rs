@@ -24,7 +24,7 @@ use std::sync::{Mutex, RwLock};
 use docent_domain::ChunkKey;
 use roaring::RoaringBitmap;
 use tantivy::directory::error::{OpenReadError, OpenWriteError};
-use tantivy::index::SegmentId;
+use tantivy::index::{SegmentComponent, SegmentId};
 use tantivy::merge_policy::LogMergePolicy;
 use tantivy::query::{BooleanQuery, BoostQuery, Occur, Query, TermQuery};
 use tantivy::schema::{
@@ -428,10 +428,31 @@ impl Words {
             .index
             .writer_with_num_threads(1, WRITER_BYTES)
             .map_err(|error| self.writing(error))?;
+        self.delete_torn_deletes();
         let mut policy = LogMergePolicy::default();
         policy.set_del_docs_ratio_before_merge(DELETED_SHARE);
         writer.set_merge_policy(Box::new(policy));
         Ok(slot.insert(writer))
+    }
+
+    /// A commit that failed (on a full disk) leaves the lists of deleted chunks that it began to write,
+    /// and the next commit would have them under the same names, where tantivy overwrites nothing.
+    /// For who has the only writer. What cannot be deleted fails that commit.
+    fn delete_torn_deletes(&self) {
+        let Ok(segments) = self.index.searchable_segment_metas() else {
+            return;
+        };
+        let used: HashSet<PathBuf> = segments
+            .iter()
+            .map(|segment| segment.relative_path(SegmentComponent::Delete))
+            .collect();
+        for file in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let name = PathBuf::from(file.file_name());
+            let is_list = name.extension() == Some(OsStr::new("del"));
+            if is_list && segment_of(name.as_os_str()).is_some() && !used.contains(&name) {
+                let _ = std::fs::remove_file(file.path());
+            }
+        }
     }
 
     fn reading(&self, error: TantivyError) -> Error {

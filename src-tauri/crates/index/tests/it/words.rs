@@ -338,3 +338,24 @@ fn words_of_removed_chunks_can_be_wiped_from_the_disk() {
     index.forget_removed().unwrap();
     assert_eq!(index.stats(), after, "there is nothing more to wipe");
 }
+
+/// A commit that finds the disk full leaves such files, and the next one wants their names.
+#[test]
+fn what_a_failed_commit_left_is_in_nobodys_way() {
+    let bench = croatian_office();
+    let words = bench.dir.path().join("words");
+    let meta = std::fs::read(words.join("meta.json")).unwrap();
+    let meta: serde_json::Value = serde_json::from_slice(&meta).unwrap();
+    let segment = meta["segments"][0]["segment_id"].as_str().unwrap();
+    let segment = segment.replace('-', "");
+    let last = meta["opstamp"].as_u64().unwrap();
+    for opstamp in last..last + 20 {
+        std::fs::write(words.join(format!("{segment}.{opstamp}.del")), "torn").unwrap();
+    }
+    let index = bench.open();
+    index.remove(&RoaringBitmap::from([1])).unwrap();
+    assert!(!index.word_keys().unwrap().contains(1));
+    drop(index);
+    let index = bench.open();
+    assert!(!index.word_keys().unwrap().contains(1), "also when read");
+}

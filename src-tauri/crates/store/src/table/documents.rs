@@ -17,7 +17,8 @@ use sqlx::{QueryBuilder, Row as _};
 use super::jobs::{
     self, Claim, Completed, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, PRIORITY_RECOGNITION,
 };
-use super::{chats, chunks, removed_files, workspaces};
+use super::removed_files::{self, RemovedFile, RemovedMove};
+use super::{chats, chunks, workspaces};
 use crate::connection::WriteTx;
 use crate::row::{self, blob, word};
 use crate::{Entity, Error, Result, Store, fold};
@@ -466,9 +467,37 @@ impl<'a> Documents<'a> {
         tx.commit().await
     }
 
-    /// Paths in watched folders that the user has removed, for scans to leave out.
-    pub async fn removed_paths(&self, scope: &WorkspaceScope) -> Result<Vec<String>> {
+    /// Files in watched folders that the user has removed, for scans to leave out.
+    pub async fn removed_files(&self, scope: &WorkspaceScope) -> Result<Vec<RemovedFile>> {
         removed_files::list(self.store.reader(), scope).await
+    }
+
+    /// Notes what a scan saw of removed files: those that stand under another path, which scans leave
+    /// out too from now on, and the files at their paths that are not as they were.
+    pub async fn note_removed_files(
+        &self,
+        scope: &WorkspaceScope,
+        moved: &[RemovedMove],
+        seen: &[(String, FileStamp)],
+    ) -> Result<()> {
+        if moved.is_empty() && seen.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.store.write().await?;
+        removed_files::note_in_tx(&mut tx, scope, moved, seen).await?;
+        tx.commit().await
+    }
+
+    /// Whether a document was read from this content.
+    pub async fn has_content(&self, scope: &WorkspaceScope, hash: &ContentHash) -> Result<bool> {
+        Ok(sqlx::query(
+            "SELECT 1 FROM documents WHERE workspace_id = ?1 AND content_hash = ?2 LIMIT 1",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(&hash.0)
+        .fetch_optional(self.store.reader())
+        .await?
+        .is_some())
     }
 
     /// A page of the list. Pages are cut by the last row's place in the order, so rows that come
@@ -921,7 +950,7 @@ impl<'a> Documents<'a> {
         let mut tx = self.store.write().await?;
         let document = get_in_tx(&mut tx, scope, id).await?;
         if document.origin != Origin::Upload {
-            removed_files::remember_in_tx(&mut tx, scope, &document.path).await?;
+            removed_files::remember_in_tx(&mut tx, scope, &document).await?;
         }
         let removed = delete_in_tx(&mut tx, scope, id)
             .await?
@@ -940,15 +969,45 @@ impl<'a> Documents<'a> {
         ids: &[DocumentId],
     ) -> Result<Vec<ChunkKey>> {
         let mut tx = self.store.write().await?;
-        let mut removed = Vec::new();
-        for &id in ids {
-            removed.extend(delete_in_tx(&mut tx, scope, id).await?.unwrap_or_default());
-        }
-        let ids = ids.iter().copied().collect();
-        chats::forget_documents_in_tx(&mut tx, scope, &ids).await?;
+        let removed = delete_all_in_tx(&mut tx, scope, ids).await?;
         tx.commit().await?;
         Ok(removed)
     }
+
+    /// [`Documents::delete_all`] of what has vanished from a folder; with it, the user's consent to
+    /// that is used up.
+    pub async fn delete_vanished(
+        &self,
+        scope: &WorkspaceScope,
+        folder: FolderId,
+        ids: &[DocumentId],
+    ) -> Result<Vec<ChunkKey>> {
+        let mut tx = self.store.write().await?;
+        let removed = delete_all_in_tx(&mut tx, scope, ids).await?;
+        sqlx::query(
+            "UPDATE folders SET asked = NULL, accepted = 0 WHERE workspace_id = ?1 AND id = ?2",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(folder))
+        .execute(tx.connection())
+        .await?;
+        tx.commit().await?;
+        Ok(removed)
+    }
+}
+
+async fn delete_all_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    ids: &[DocumentId],
+) -> Result<Vec<ChunkKey>> {
+    let mut removed = Vec::new();
+    for &id in ids {
+        removed.extend(delete_in_tx(tx, scope, id).await?.unwrap_or_default());
+    }
+    let ids = ids.iter().copied().collect();
+    chats::forget_documents_in_tx(tx, scope, &ids).await?;
+    Ok(removed)
 }
 
 /// The paths below a folder: greater than the first, less than the second.
@@ -1111,7 +1170,9 @@ async fn register_in_tx(
 ) -> Result<Option<(DocumentId, Registered)>> {
     let workspace = blob(scope.workspace());
     match new.origin {
-        Origin::File => removed_files::forget_in_tx(tx, scope, &new.path).await?,
+        Origin::File => {
+            removed_files::forget_added_in_tx(tx, scope, &new.path, &new.stamp).await?;
+        }
         Origin::Folder if removed_files::contains_in_tx(tx, scope, &new.path).await? => {
             return Ok(None);
         }

@@ -158,7 +158,8 @@ impl<'a> Folders<'a> {
     }
 
     /// Records how a scan ended. `scanned` is `None` when it did not get to the end; what the last
-    /// one saw stays.
+    /// one saw stays. What the user was asked is answered or out of date by then; a consent stays
+    /// until a scan has ended well.
     pub async fn set_state(
         &self,
         scope: &WorkspaceScope,
@@ -173,7 +174,8 @@ impl<'a> Folders<'a> {
         let mut tx = self.store.write().await?;
         let row = sqlx::query(&format!(
             "UPDATE folders SET state = ?3, reason = ?4, last_scan_at = coalesce(?5, last_scan_at),
-                 last_scan = coalesce(?6, last_scan)
+                 last_scan = coalesce(?6, last_scan), asked = NULL,
+                 accepted = CASE ?3 WHEN 'watching' THEN 0 ELSE accepted END
              WHERE workspace_id = ?1 AND id = ?2 RETURNING {COLUMNS}"
         ))
         .bind(blob(scope.workspace()))
@@ -188,6 +190,72 @@ impl<'a> Folders<'a> {
         let folder = folder(&row)?;
         tx.commit().await?;
         Ok(folder)
+    }
+
+    /// Pauses a folder because so many of its files are `gone` at once, and the user has to say
+    /// whether that is right. The consent that the scan knew of, to `accepted` of them, is used up.
+    pub async fn ask(
+        &self,
+        scope: &WorkspaceScope,
+        id: FolderId,
+        gone: u64,
+        accepted: u64,
+        reason: &str,
+        scanned: (Timestamp, ScanSummary),
+    ) -> Result<()> {
+        let mut tx = self.store.write().await?;
+        let done = sqlx::query(
+            "UPDATE folders SET state = 'paused', reason = ?3, last_scan_at = ?4, last_scan = ?5,
+                 asked = ?6, accepted = CASE accepted WHEN ?7 THEN 0 ELSE accepted END
+             WHERE workspace_id = ?1 AND id = ?2",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .bind(reason)
+        .bind(scanned.0.0)
+        .bind(serde_json::to_string(&scanned.1)?)
+        .bind(gone as i64)
+        .bind(accepted as i64)
+        .execute(tx.connection())
+        .await?;
+        if done.rows_affected() == 0 {
+            return Err(Error::NotFound(Entity::Folder));
+        }
+        tx.commit().await
+    }
+
+    /// Records the user's consent to what was asked last, if anything was, and queues the scan that
+    /// carries it out. It outlasts the process and scans that don't get to their end.
+    pub async fn accept(
+        &self,
+        scope: &WorkspaceScope,
+        id: FolderId,
+        now: Timestamp,
+    ) -> Result<JobId> {
+        let mut tx = self.store.write().await?;
+        require_in_tx(&mut tx, scope, id).await?;
+        sqlx::query(
+            "UPDATE folders SET accepted = coalesce(asked, accepted)
+             WHERE workspace_id = ?1 AND id = ?2",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .execute(tx.connection())
+        .await?;
+        let job = jobs::enqueue_scan_in_tx(&mut tx, scope, id, now, now).await?;
+        tx.commit().await?;
+        Ok(job)
+    }
+
+    /// How many files the next complete scan may remove because the user said so.
+    pub async fn accepted(&self, scope: &WorkspaceScope, id: FolderId) -> Result<u64> {
+        let row = sqlx::query("SELECT accepted FROM folders WHERE workspace_id = ?1 AND id = ?2")
+            .bind(blob(scope.workspace()))
+            .bind(blob(id))
+            .fetch_optional(self.store.reader())
+            .await?
+            .ok_or(Error::NotFound(Entity::Folder))?;
+        row::number(&row, "accepted")
     }
 
     /// Queues a scan. One that is queued already is enough; one that is running is followed by

@@ -161,6 +161,9 @@ pub async fn workspace(store: &Store, name: &str) -> WorkspaceScope {
 }
 
 pub fn file(path: &str) -> NewDocument {
+    let inode = path
+        .bytes()
+        .fold(7, |inode, byte| inode * 31 % 1_000_003 + u64::from(byte));
     NewDocument {
         path: path.into(),
         origin: Origin::File,
@@ -170,7 +173,7 @@ pub fn file(path: &str) -> NewDocument {
             size_bytes: 100,
             modified_at: Some(NOW),
             modified_ns: Some(NOW.0 * 1_000_000 + 7),
-            file_id: Some((u64::MAX, 42)),
+            file_id: Some((u64::MAX, inode)),
         },
         blob: None,
         read_after: None,

@@ -114,7 +114,7 @@ async fn removing_takes_the_folders_documents_and_no_others() {
     assert_eq!(second.await.unwrap(), known[1..]);
     assert_eq!(
         known[0].stamp,
-        file("").stamp,
+        file(&known[0].path).stamp,
         "a stamp survives the round trip"
     );
 
@@ -140,6 +140,11 @@ async fn scanned(f: &Fixture, new: &docent_store::NewDocument) -> Option<Registe
     registered.first().map(|(_, registered)| *registered)
 }
 
+async fn removed_paths(f: &Fixture) -> Vec<String> {
+    let removed = f.store.documents().removed_files(&f.scope).await.unwrap();
+    removed.into_iter().map(|file| file.path).collect()
+}
+
 #[tokio::test]
 async fn what_the_user_removes_stays_away_until_it_is_added_again() {
     let mut f = Fixture::new().await;
@@ -155,7 +160,7 @@ async fn what_the_user_removes_stays_away_until_it_is_added_again() {
         .id;
     f.store.documents().delete(&f.scope, id).await.unwrap();
     f.restart().await;
-    let removed = f.store.documents().removed_paths(&f.scope).await.unwrap();
+    let removed = removed_paths(&f).await;
     assert_eq!(removed, ["/m/a.pdf"]);
     assert_eq!(scanned(&f, &new).await, None);
     assert_eq!(
@@ -166,11 +171,7 @@ async fn what_the_user_removes_stays_away_until_it_is_added_again() {
     assert_eq!(f.store.check().await.unwrap().findings, []);
 
     f.register("/m/a.pdf").await;
-    assert_eq!(
-        f.store.documents().removed_paths(&f.scope).await.unwrap(),
-        [""; 0],
-        "added by hand"
-    );
+    assert_eq!(removed_paths(&f).await, [""; 0], "added by hand");
     let id = f.at("/m/a.pdf").await.id;
     f.store.documents().delete(&f.scope, id).await.unwrap();
     assert_eq!(
@@ -190,7 +191,7 @@ async fn what_the_user_removes_stays_away_until_it_is_added_again() {
 async fn removals_are_forgotten_with_the_folders_that_would_bring_them_back() {
     let f = Fixture::new().await;
     let folders = f.store.folders();
-    let removed = async || f.store.documents().removed_paths(&f.scope).await.unwrap();
+    let removed = async || removed_paths(&f).await;
     let (outer, _) = folders.add(&f.scope, "/m", NOW).await.unwrap();
     let (inner, _) = folders.add(&f.scope, "/m/in", NOW).await.unwrap();
     for path in ["/m/in/a.pdf", "/m/b.pdf", "/mb.pdf"] {
@@ -318,4 +319,56 @@ async fn scans_of_other_folders_are_waited_for_when_they_are_due() {
         f.claim(JobType::Scan).await.kind,
         JobKind::Scan { folder: a.id }
     );
+}
+
+#[tokio::test]
+async fn a_consent_is_to_what_was_asked_and_is_used_once() {
+    let mut f = Fixture::new().await;
+    let (folder, _) = f.store.folders().add(&f.scope, "/m", NOW).await.unwrap();
+    let id = folder.id;
+    let accepted = async |f: &Fixture| f.store.folders().accepted(&f.scope, id).await.unwrap();
+    let ask = async |f: &Fixture, gone, known| {
+        let scanned = (NOW, ScanSummary::default());
+        let folders = f.store.folders();
+        let asked = folders.ask(&f.scope, id, gone, known, "gone", scanned);
+        asked.await.unwrap();
+    };
+    let accept = async |f: &Fixture| {
+        let consented = f.store.folders().accept(&f.scope, id, NOW).await;
+        consented.unwrap();
+    };
+    let end = async |f: &Fixture, state| {
+        let folders = f.store.folders();
+        let ended = folders.set_state(&f.scope, id, state, None, None).await;
+        ended.unwrap();
+    };
+    accept(&f).await;
+    assert_eq!(accepted(&f).await, 0, "nothing was asked");
+    ask(&f, 6, 0).await;
+    assert_eq!(accepted(&f).await, 0);
+    accept(&f).await;
+    f.restart().await;
+    assert_eq!(accepted(&f).await, 6);
+    end(&f, FolderState::Incomplete).await;
+    assert_eq!(accepted(&f).await, 6, "until a scan has seen everything");
+    accept(&f).await;
+    assert_eq!(accepted(&f).await, 6);
+    ask(&f, 9, 0).await;
+    assert_eq!(
+        accepted(&f).await,
+        6,
+        "given while a scan was under way that did not know of it"
+    );
+    ask(&f, 9, 6).await;
+    assert_eq!(accepted(&f).await, 0, "more is gone: asked again");
+    accept(&f).await;
+    let documents = f.store.documents();
+    let removed = documents.delete_vanished(&f.scope, id, &[]).await.unwrap();
+    assert_eq!((removed.len(), accepted(&f).await), (0, 0));
+    accept(&f).await;
+    assert_eq!(accepted(&f).await, 0, "answered");
+    ask(&f, 9, 0).await;
+    accept(&f).await;
+    end(&f, FolderState::Watching).await;
+    assert_eq!(accepted(&f).await, 0);
 }

@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 
 use docent_domain::{
-    FolderId, FolderPatterns, FolderState, Limit, MessageStatus, Problem, Progress, Role, Stage,
-    WorkspaceScope,
+    FolderId, FolderPatterns, FolderState, Limit, MessageStatus, Problem, Progress, Role,
+    ScanSummary, Stage, WorkspaceScope,
 };
 use docent_store::{
-    Claim, DocumentQuery, Error, FileMove, JobQuery, JobType, NewMessage, Result, Store,
+    Claim, DocumentQuery, Error, FileMove, FileStamp, JobQuery, JobType, NewMessage, RemovedMove,
+    Result, Store,
 };
 use serde_json::json;
 use sqlx::Row as _;
@@ -198,7 +199,27 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             .known_elsewhere(foreign, FolderId::generate(), &[100])
             .await,
     );
-    empty("removed paths", documents.removed_paths(foreign).await);
+    empty(
+        "delete vanished",
+        documents
+            .delete_vanished(foreign, folder.id, &[scanned.id, ready])
+            .await,
+    );
+    empty("removed files", documents.removed_files(foreign).await);
+    documents
+        .note_removed_files(
+            foreign,
+            &[RemovedMove {
+                from: "/m/unwanted.pdf".to_owned(),
+                to: "/m/again.pdf".to_owned(),
+                stamp: FileStamp::default(),
+            }],
+            &[("/m/unwanted.pdf".to_owned(), FileStamp::default())],
+        )
+        .await
+        .unwrap();
+    let hash = content(&["jedan"]).hash;
+    empty("has content", documents.has_content(foreign, &hash).await);
     let page = documents
         .list(foreign, &DocumentQuery::default())
         .await
@@ -285,6 +306,14 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         .unwrap();
     hidden("scan", folders.enqueue_scan(foreign, folder.id, at).await);
     hidden("remove", folders.remove(foreign, folder.id).await);
+    hidden("accepted", folders.accepted(foreign, folder.id).await);
+    hidden("accept", folders.accept(foreign, folder.id, at).await);
+    hidden(
+        "ask",
+        folders
+            .ask(foreign, folder.id, 9, 0, "x", (at, ScanSummary::default()))
+            .await,
+    );
     hidden(
         "state",
         folders

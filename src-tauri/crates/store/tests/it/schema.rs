@@ -88,8 +88,8 @@ async fn the_first_version_is_upgraded() {
     raw.execute("UPDATE documents SET format = 'xlsx'")
         .await
         .unwrap();
-    let removed = store.documents().removed_paths(&scope).await.unwrap();
-    assert_eq!(removed, ["/m/a.pdf"]);
+    let removed = store.documents().removed_files(&scope).await.unwrap();
+    assert_eq!(removed[0].path, "/m/a.pdf");
 }
 
 #[tokio::test]

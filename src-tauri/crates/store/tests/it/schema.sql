@@ -1,4 +1,4 @@
--- schema 9
+-- schema 10
 CREATE TABLE chat_permissions (
     workspace_id BLOB    NOT NULL,
     id           BLOB    NOT NULL CHECK (length(id) = 16),
@@ -110,7 +110,7 @@ CREATE TABLE folders (
     state        TEXT    NOT NULL CHECK (state IN ('watching', 'incomplete', 'paused')),
     reason       TEXT,
     last_scan_at INTEGER,
-    created_at   INTEGER NOT NULL, include TEXT NOT NULL DEFAULT '[]', exclude TEXT NOT NULL DEFAULT '[]', last_scan TEXT,
+    created_at   INTEGER NOT NULL, include TEXT NOT NULL DEFAULT '[]', exclude TEXT NOT NULL DEFAULT '[]', last_scan TEXT, asked INTEGER, accepted INTEGER NOT NULL DEFAULT 0 CHECK (accepted >= 0),
     PRIMARY KEY (workspace_id, id),
     UNIQUE (workspace_id, path)
 ) STRICT;
@@ -189,7 +189,7 @@ CREATE TABLE messages (
 ) STRICT;
 CREATE TABLE removed_files (
     workspace_id BLOB NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
-    path         TEXT NOT NULL,
+    path         TEXT NOT NULL, size_bytes INTEGER, modified_ns INTEGER, file_device INTEGER, file_inode INTEGER, content_bytes INTEGER, content_hash TEXT, has_left INTEGER NOT NULL DEFAULT 0 CHECK (has_left IN (0, 1)),
     PRIMARY KEY (workspace_id, path)
 ) STRICT;
 CREATE TABLE settings (
