@@ -246,9 +246,11 @@ export function createApi(platform: Pick<Platform, 'fetch' | 'Request'>, baseUrl
         data(
           client.POST('/api/v1/workspaces/{workspace}/jobs/cancel', { params: on(workspace) }),
         ),
-      retryFailed: (workspace: string) =>
+      retryAll: (workspace: string, state: 'dead' | 'cancelled') =>
         data(
-          client.POST('/api/v1/workspaces/{workspace}/jobs/retry', { params: on(workspace) }),
+          client.POST('/api/v1/workspaces/{workspace}/jobs/retry', {
+            params: { path: { workspace }, query: { state } },
+          }),
         ),
       cancel: (workspace: string, job: string) =>
         done(

@@ -693,8 +693,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Tries everything again that was given up. */
-        post: operations["retry_failed_jobs"];
+        /** Tries everything again that was given up, or that was cancelled. */
+        post: operations["retry_jobs"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1315,7 +1315,7 @@ export interface components {
          * @description What keeps a document, or a part of it, from being found.
          * @enum {string}
          */
-        Problem: "scanned" | "partly_scanned" | "empty" | "garbled" | "encoding" | "protected" | "damaged" | "incomplete" | "too_big" | "unsupported" | "unreachable" | "reader_failed" | "other";
+        Problem: "scanned" | "partly_scanned" | "empty" | "garbled" | "encoding" | "protected" | "damaged" | "incomplete" | "too_big" | "unsupported" | "unreachable" | "reader_failed" | "cancelled" | "other";
         ProblemCount: {
             /** Format: int64 */
             documents: number;
@@ -2325,7 +2325,7 @@ export interface operations {
             query?: {
                 status?: "queued" | "reading" | "words" | "ready" | "failed" | "skipped";
                 /** @description Only documents with this problem. */
-                problem?: "scanned" | "partly_scanned" | "empty" | "garbled" | "encoding" | "protected" | "damaged" | "incomplete" | "too_big" | "unsupported" | "unreachable" | "reader_failed" | "other";
+                problem?: "scanned" | "partly_scanned" | "empty" | "garbled" | "encoding" | "protected" | "damaged" | "incomplete" | "too_big" | "unsupported" | "unreachable" | "reader_failed" | "cancelled" | "other";
                 /** @description Words that the title or the path contains. */
                 query?: string;
                 /** @description Only documents of this watched folder. */
@@ -3284,9 +3284,12 @@ export interface operations {
             };
         };
     };
-    retry_failed_jobs: {
+    retry_jobs: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description `dead` or `cancelled`: how the jobs ended that are tried again. */
+                state?: "queued" | "running" | "done" | "dead" | "cancelled";
+            };
             header?: never;
             path: {
                 /** @description Id or name */

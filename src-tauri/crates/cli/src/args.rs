@@ -410,20 +410,27 @@ pub enum Jobs {
     Cancel {
         #[command(flatten)]
         workspace: InWorkspace,
+        /// As `docent jobs list` shows it
         #[arg(value_name = "ID")]
         id: Option<JobId>,
+        /// All that wait or run. What was indexed before stays
         #[arg(long)]
         all: bool,
     },
-    /// Try a job again, or all that failed
-    #[command(group(ArgGroup::new("what").args(["id", "failed"]).required(true)))]
+    /// Try a job again, or all that failed, or all that were cancelled
+    #[command(group(ArgGroup::new("what").args(["id", "failed", "cancelled"]).required(true)))]
     Retry {
         #[command(flatten)]
         workspace: InWorkspace,
+        /// As `docent jobs list` shows it
         #[arg(value_name = "ID")]
         id: Option<JobId>,
+        /// All that were given up after their attempts
         #[arg(long)]
         failed: bool,
+        /// All that were cancelled
+        #[arg(long)]
+        cancelled: bool,
     },
     /// Print what happened to every file: all documents and all jobs, with reasons
     Export {
@@ -511,6 +518,7 @@ mod tests {
             "docent jobs cancel --all --workspace W",
             "docent jobs cancel 01890a5d-ac96-774b-bcce-b302099a8057 --workspace W",
             "docent jobs retry --failed --workspace W",
+            "docent jobs retry --cancelled --workspace W",
             "docent jobs export --format csv --output f.csv --workspace W",
             "docent openapi",
         ] {

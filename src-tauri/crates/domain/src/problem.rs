@@ -30,6 +30,8 @@ pub enum Problem {
     Unreachable,
     /// The reader crashed on it, took too long, or is missing.
     ReaderFailed,
+    /// Somebody stopped its reading: it is not known, or as it was before it changed.
+    Cancelled,
     /// Something else, as the reason says.
     Other,
 }

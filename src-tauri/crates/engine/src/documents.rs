@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use docent_domain::{
     Chunk, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, JobKind, JobState,
-    Origin, ProblemCount, Timestamp, WorkspaceScope,
+    Origin, Problem, ProblemCount, Timestamp, WorkspaceScope,
 };
 use docent_ingest::{Block, ScanOptions};
 use docent_store::{FileStamp, JobQuery, NewDocument, Registered};
@@ -87,7 +87,7 @@ impl Engine {
                 .filter(|(_, known)| *known == Registered::Unchanged)
                 .map(|(id, _)| *id)
                 .collect();
-            self.retry_failed(scope, None, |id| unchanged.contains(&id))
+            self.retry_unread(scope, None, |id| unchanged.contains(&id))
                 .await?;
             added.documents = registered.into_iter().map(|(id, _)| id).collect();
             self.ring();
@@ -199,29 +199,36 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads again what could not be read. Whoever adds files again may have changed what was in the
-    /// way, such as their permissions, which no scan notices.
-    pub(crate) async fn retry_failed(
+    /// Reads again what could not be read, or what somebody kept from being read. Whoever adds files
+    /// again may have changed what was in the way, such as their permissions, which no scan notices.
+    pub(crate) async fn retry_unread(
         &self,
         scope: &WorkspaceScope,
         folder: Option<FolderId>,
         is_added: impl Fn(DocumentId) -> bool,
     ) -> Result<()> {
-        let mut query = docent_store::DocumentQuery {
+        let failed = docent_store::DocumentQuery {
             status: Some(DocumentStatus::Failed),
             folder,
             ..docent_store::DocumentQuery::default()
         };
-        let mut failed = Vec::new();
-        loop {
-            let page = self.store().documents().list(scope, &query).await?;
-            failed.extend(page.items.iter().map(|document| document.id));
-            query.cursor = page.next_cursor;
-            if query.cursor.is_none() {
-                break;
+        let cancelled = docent_store::DocumentQuery {
+            problem: Some(Problem::Cancelled),
+            folder,
+            ..docent_store::DocumentQuery::default()
+        };
+        let mut unread = HashSet::new();
+        for mut query in [failed, cancelled] {
+            loop {
+                let page = self.store().documents().list(scope, &query).await?;
+                unread.extend(page.items.iter().map(|document| document.id));
+                query.cursor = page.next_cursor;
+                if query.cursor.is_none() {
+                    break;
+                }
             }
         }
-        for id in failed.into_iter().filter(|id| is_added(*id)) {
+        for id in unread.into_iter().filter(|id| is_added(*id)) {
             self.retry_document(scope, id).await?;
         }
         Ok(())

@@ -49,6 +49,9 @@ const KEEP_PREVIOUS_MS: i64 = 7 * 24 * 3600 * 1000;
 /// Attempts at a batch, and at a chunk by itself.
 const ATTEMPTS: u32 = 3;
 
+/// Why a change does not go on while its workspace's work is paused.
+const WORK_PAUSED: &str = "The workspace's work is paused. It goes on when that does.";
+
 /// What cannot run yet (a model is missing, the disk is full), or failed, is tried again after this.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -219,7 +222,7 @@ impl Making {
 }
 
 impl Changes {
-    /// Lets no further batch begin, and waits for the one that runs.
+    /// Lets no further batch begin, and gives up the one that runs.
     pub(crate) async fn interrupt(&self) -> MutexGuard<'_, Makings> {
         struct Wanted<'a>(&'a watch::Sender<usize>);
         impl Drop for Wanted<'_> {
@@ -388,18 +391,19 @@ impl Engine {
                 .or_insert(seen)
                 .clone()
         };
+        let is_running = next.state == ChangeState::Running;
+        let is_waiting = is_running && self.is_work_paused(scope).await?;
+        let paused = is_waiting.then(|| WORK_PAUSED.to_owned());
         Ok(EmbedderChange {
             size_bytes: self
                 .indexes()
                 .generation_bytes(scope, next.generation.number),
             to: next.generation.embedder,
             state: next.state,
-            reason: next.reason.or(seen.waits_for),
+            reason: next.reason.or(paused).or(seen.waits_for),
             done: seen.done,
             total: seen.total,
-            seconds_left: seen
-                .seconds_left
-                .filter(|_| next.state == ChangeState::Running),
+            seconds_left: seen.seconds_left.filter(|_| is_running && !is_waiting),
             started_at: next.started_at,
         })
     }
@@ -804,7 +808,12 @@ impl Engine {
             };
             let started = Instant::now();
             let texts = entries.iter().map(embedded_text).collect();
-            let vectors = open.embedder.embed(EmbedKind::Passage, texts).await?;
+            // Given up in the middle where that is wanted: a batch takes seconds.
+            let vectors = tokio::select! {
+                biased;
+                _ = wanted.wait_for(|waiting| *waiting > 0) => return Ok(Made::Interrupted),
+                vectors = open.embedder.embed(EmbedKind::Passage, texts) => vectors?,
+            };
             drop(cores);
             let chunks = entries.len();
             let added = add(&open.index, entries, vectors).await;

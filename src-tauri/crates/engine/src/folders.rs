@@ -240,7 +240,7 @@ impl Engine {
             .add_with(scope, &root.to_string_lossy(), patterns, now)
             .await?;
         self.watching().add(*scope, &folder);
-        self.retry_failed(scope, Some(folder.id), |_| true).await?;
+        self.retry_unread(scope, Some(folder.id), |_| true).await?;
         self.store()
             .folders()
             .enqueue_scan(scope, folder.id, now)

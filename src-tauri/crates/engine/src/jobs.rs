@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use docent_domain::{JobId, JobKind, JobState, Timestamp, WorkspaceScope};
-use docent_store::JobQuery;
+use docent_store::{JobQuery, Over};
 use tokio::sync::broadcast;
 
 use crate::engine::Engine;
@@ -110,10 +110,11 @@ impl Engine {
         Ok(())
     }
 
-    /// Puts everything that was given up back into the queue. Returns how many jobs that was.
-    pub async fn retry_failed_jobs(&self, scope: &WorkspaceScope) -> Result<u64> {
+    /// Puts everything that was given up, or that was cancelled, back into the queue. Returns how many
+    /// jobs that was.
+    pub async fn retry_jobs(&self, scope: &WorkspaceScope, over: Over) -> Result<u64> {
         let now = Timestamp::now();
-        let retried = self.store().jobs().retry_failed(scope, now).await?;
+        let retried = self.store().jobs().retry_all(scope, over, now).await?;
         self.work_changed(scope);
         Ok(retried)
     }
@@ -146,14 +147,22 @@ impl Engine {
         let now = Timestamp::now();
         self.store().jobs().set_paused(scope, true, now).await?;
         self.reader().stop_work(scope.workspace(), PATIENCE).await;
+        // The batch for another embedder is given up.
+        drop(self.changes().interrupt().await);
         self.work_changed(scope);
+        self.changed(Topic::Workspaces, Some(scope.workspace()));
         Ok(())
+    }
+
+    pub async fn is_work_paused(&self, scope: &WorkspaceScope) -> Result<bool> {
+        Ok(self.store().jobs().is_paused(scope).await?)
     }
 
     pub async fn resume_work(&self, scope: &WorkspaceScope) -> Result<()> {
         let now = Timestamp::now();
         self.store().jobs().set_paused(scope, false, now).await?;
         self.work_changed(scope);
+        self.changed(Topic::Workspaces, Some(scope.workspace()));
         Ok(())
     }
 

@@ -38,6 +38,8 @@ pub use answer::query::{LONGEST_QUESTION_CHARS, MOST_PASSAGES};
 pub use config::{Config, ExpansionPolicy, OpenAiConfig};
 pub use docent_store::ChangeState;
 pub use docent_store::JobCounts;
+/// How jobs ended that can be tried again.
+pub use docent_store::Over;
 pub use embedder_change::{
     EmbedderChange, EmbedderPlan, EmbedderStatus, LongPassages, PreviousVectors,
 };

@@ -95,7 +95,7 @@ impl ExtractError {
             Self::Crashed { .. } | Self::TooSlow { .. } | Self::Worker(_) | Self::BadAnswer => {
                 Problem::ReaderFailed
             }
-            Self::Cancelled => Problem::Other,
+            Self::Cancelled => Problem::Cancelled,
         }
     }
 

@@ -121,7 +121,7 @@ impl Refusal {
             | Self::TooMuchText { .. }
             | Self::TooManyParts { .. } => Problem::TooBig,
             Self::ReaderMissing { .. } => Problem::ReaderFailed,
-            Self::Cancelled => Problem::Other,
+            Self::Cancelled => Problem::Cancelled,
         }
     }
 

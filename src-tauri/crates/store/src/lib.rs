@@ -37,7 +37,8 @@ pub use table::generations::{
 };
 pub use table::jobs::{
     BatchEnded, BatchProgress, BootId, Claim, Failed, JobCounts, JobQuery, Jobs, ListedJob,
-    MAX_ATTEMPTS, MAX_DEATHS, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, PRIORITY_RECOGNITION, Recovery,
+    MAX_ATTEMPTS, MAX_DEATHS, Over, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, PRIORITY_RECOGNITION,
+    Recovery,
 };
 pub use table::limits::Limits;
 pub use table::removed_files::{RemovedFile, RemovedMove};

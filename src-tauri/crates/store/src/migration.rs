@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0008_recognition.sql"),
     include_str!("../migrations/0009_pictures.sql"),
     include_str!("../migrations/0010_consent_and_removed_files.sql"),
+    include_str!("../migrations/0011_cancelled.sql"),
 ];
 
 /// The schema that this version writes.

@@ -72,7 +72,7 @@ function show(overview: JobList | ApiError, listed: Job[] = [], shown: Listed = 
     cancel: vi.fn(async () => undefined),
     retry: vi.fn(async () => undefined),
     cancelAll: vi.fn(async () => ({ jobs: 7 })),
-    retryFailed: vi.fn(async () => ({ jobs: 2 })),
+    retryAll: vi.fn(async () => ({ jobs: 2 })),
     export: vi.fn(async () => 'record,path\r\n'),
   }
   const saveText = vi.fn(async () => true)
@@ -169,6 +169,18 @@ describe('the job list', () => {
     expect(jobs.resume).toHaveBeenCalledExactlyOnceWith('w')
   })
 
+  it('tries again what was cancelled', async () => {
+    const { jobs } = show(
+      page([], { counts: { queued: 0, running: 0, done: 0, dead: 0, cancelled: 2 } }),
+      [job(4, { state: 'cancelled' })],
+      'cancelled',
+    )
+    await rows()
+    expect(screen.queryByRole('button', { name: 'Retry all failed' })).toBeNull()
+    await userEvent.click(screen.getByRole('button', { name: 'Retry all cancelled' }))
+    expect(jobs.retryAll).toHaveBeenCalledExactlyOnceWith('w', 'cancelled')
+  })
+
   it('gives the reason of what failed, and tries it again', async () => {
     const failed = job(4, { state: 'dead', reason: 'It needs a password.', attempts: 1 })
     const { jobs, onShow, open } = show(
@@ -181,7 +193,7 @@ describe('the job list', () => {
     await userEvent.click(screen.getByRole('button', { name: 'Try again: Spis 4' }))
     expect(jobs.retry).toHaveBeenCalledExactlyOnceWith('w', 'j4')
     await userEvent.click(screen.getByRole('button', { name: 'Retry all failed' }))
-    expect(jobs.retryFailed).toHaveBeenCalledExactlyOnceWith('w')
+    expect(jobs.retryAll).toHaveBeenCalledExactlyOnceWith('w', 'dead')
     expect(await screen.findByText('2 files are tried again.')).toBeTruthy()
     expect(onShow).toHaveBeenCalledWith('queued')
     row?.focus()

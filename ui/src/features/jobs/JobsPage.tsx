@@ -81,6 +81,7 @@ export function JobsPage({ workspace, shown, onShow }: JobsPageProps) {
 
   const failed = overview.error ?? list.error
   const paused = overview.data?.progress.paused ?? false
+  const over = shown === 'cancelled' ? 'cancelled' : 'dead'
   const busy = counts ? counts.queued + counts.running > 0 : false
   return (
     <div className={styles.page} data-testid={testIds.jobsPage}>
@@ -117,16 +118,16 @@ export function JobsPage({ workspace, shown, onShow }: JobsPageProps) {
           </Button>
           <Button
             icon={<RotateCcw size={15} aria-hidden />}
-            disabled={!counts?.dead}
+            disabled={!counts?.[over]}
             onClick={() =>
               void act(async () => {
-                const { jobs } = await api.jobs.retryFailed(workspace.id)
+                const { jobs } = await api.jobs.retryAll(workspace.id, over)
                 notices.say(t('jobs.retried', { count: jobs }))
                 onShow('queued')
               })
             }
           >
-            {t('jobs.retryFailed')}
+            {t(over === 'dead' ? 'jobs.retryFailed' : 'jobs.retryCancelled')}
           </Button>
           <Menu
             trigger={

@@ -276,6 +276,10 @@ export const en = {
     one: 'The reader failed on {count}',
     other: 'The reader failed on {count}',
   },
+  'problem.cancelled': {
+    one: 'Reading {count} was cancelled',
+    other: 'Reading {count} was cancelled',
+  },
   'problem.other': { one: '{count} for another reason', other: '{count} for other reasons' },
   'advice.scanned':
     'The pages are pictures. Install text recognition (on Debian and Ubuntu the packages tesseract-ocr and tesseract-ocr-hrv) and start Docent again, or save a copy with recognised text (a searchable PDF), and it is found.',
@@ -294,6 +298,8 @@ export const en = {
   'advice.unreachable': 'See that it is there and may be read, then read it again.',
   'advice.reader_failed':
     'Read it again; if it fails again, save it anew in its own program.',
+  'advice.cancelled':
+    'It is not found, or only as it was before it changed. Read it again when you want it found as it is now.',
   'advice.other': 'The reason stands with each document.',
 
   'status.queued': 'Waiting',
@@ -326,6 +332,7 @@ export const en = {
     'What waits is not read or indexed. What is searchable already stays. Each file can be tried again later.',
   'jobs.cancelled': { one: '{count} task was cancelled.', other: '{count} tasks were cancelled.' },
   'jobs.retryFailed': 'Retry all failed',
+  'jobs.retryCancelled': 'Retry all cancelled',
   'jobs.retried': { one: '{count} file is tried again.', other: '{count} files are tried again.' },
   'jobs.export': 'Export',
   'jobs.exportCsv': 'What happened to every file (CSV)',

@@ -348,6 +348,11 @@ export const hr: Catalogue = {
     few: 'Čitač je zakazao na {count} dokumenta',
     other: 'Čitač je zakazao na {count} dokumenata',
   },
+  'problem.cancelled': {
+    one: 'Otkazano je čitanje {count} dokumenta',
+    few: 'Otkazano je čitanje {count} dokumenta',
+    other: 'Otkazano je čitanje {count} dokumenata',
+  },
   'problem.other': {
     one: '{count} iz drugog razloga',
     few: '{count} iz drugih razloga',
@@ -370,6 +375,8 @@ export const hr: Catalogue = {
   'advice.unreachable': 'Provjerite je li na mjestu i smije li se čitati pa ga pročitajte ponovno.',
   'advice.reader_failed':
     'Pročitajte ga ponovno; ako opet ne uspije, spremite ga iznova u njegovu programu.',
+  'advice.cancelled':
+    'Ne može se pronaći, ili samo onakav kakav je bio prije promjene. Pročitajte ga ponovno kad želite da se pronađe onakav kakav je sada.',
   'advice.other': 'Razlog stoji uz svaki dokument.',
 
   'status.queued': 'Čeka',
@@ -408,6 +415,7 @@ export const hr: Catalogue = {
     other: 'Otkazano je {count} zadataka.',
   },
   'jobs.retryFailed': 'Ponovi sve neuspjele',
+  'jobs.retryCancelled': 'Ponovi sve otkazane',
   'jobs.retried': {
     one: 'Ponovno se pokušava s {count} datotekom.',
     few: 'Ponovno se pokušava s {count} datoteke.',

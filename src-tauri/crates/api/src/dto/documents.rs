@@ -40,6 +40,7 @@ mirrored! {
         Unsupported = "unsupported",
         Unreachable = "unreachable",
         ReaderFailed = "reader_failed",
+        Cancelled = "cancelled",
         Other = "other",
     }
 }
@@ -579,6 +580,20 @@ pub struct JobListParameters {
     /// At most 500; 100 when absent.
     #[param(minimum = 1, maximum = 500)]
     pub limit: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RetryParameters {
+    /// `dead` or `cancelled`: how the jobs ended that are tried again.
+    #[param(inline)]
+    #[serde(default = "dead")]
+    pub state: JobState,
+}
+
+const fn dead() -> JobState {
+    JobState::Dead
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]

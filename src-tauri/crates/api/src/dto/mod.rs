@@ -18,7 +18,7 @@ pub use documents::{
     BlockKind, Chunk, Document, DocumentCounts, DocumentList, DocumentListParameters, DocumentSort,
     DocumentStatus, DocumentText, ExportFormat, ExportParameters, Format, Import, Imported, Job,
     JobCounts, JobKind, JobList, JobListParameters, JobState, JobsChanged, Language, Origin,
-    PageBox, Problem, ProblemCount, Progress, SkippedPath, Span, Stage, TextBlock,
+    PageBox, Problem, ProblemCount, Progress, RetryParameters, SkippedPath, Span, Stage, TextBlock,
     UploadParameters, UploadReceipt, UploadedDocument, Uploads, UploadsForm, WorkProgress,
 };
 pub use embedder::{

@@ -5,12 +5,15 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use docent_domain::JobId;
-use docent_engine::{Export, JobFilter};
+use docent_engine::{Export, JobFilter, Over};
 use futures::StreamExt;
 use uuid::Uuid;
 
 use crate::ApiState;
-use crate::dto::{ExportFormat, ExportParameters, JobList, JobListParameters, JobsChanged};
+use crate::dto::{
+    ExportFormat, ExportParameters, JobList, JobListParameters, JobState, JobsChanged,
+    RetryParameters,
+};
 use crate::error::{ApiError, Code};
 use crate::extract::{Parameters, Segments};
 
@@ -143,20 +146,29 @@ pub(super) async fn cancel_all_jobs(
     Ok(Json(JobsChanged { jobs }))
 }
 
-/// Tries everything again that was given up.
+/// Tries everything again that was given up, or that was cancelled.
 #[utoipa::path(
     post,
     path = "/workspaces/{workspace}/jobs/retry",
     tag = "jobs",
-    params(("workspace" = String, Path, description = "Id or name")),
+    params(("workspace" = String, Path, description = "Id or name"), RetryParameters),
     responses((status = 200, body = JobsChanged))
 )]
-pub(super) async fn retry_failed_jobs(
+pub(super) async fn retry_jobs(
     State(state): State<ApiState>,
     Segments(workspace): Segments<String>,
+    Parameters(parameters): Parameters<RetryParameters>,
 ) -> Result<Json<JobsChanged>, ApiError> {
     let scope = state.engine.scope(&workspace).await?;
-    let jobs = state.engine.retry_failed_jobs(&scope).await?;
+    let over = match parameters.state {
+        JobState::Dead => Over::Dead,
+        JobState::Cancelled => Over::Cancelled,
+        JobState::Queued | JobState::Running | JobState::Done => {
+            let message = "`state` is `dead` or `cancelled`: other jobs cannot be tried again";
+            return Err(ApiError::new(Code::BadRequest, message));
+        }
+    };
+    let jobs = state.engine.retry_jobs(&scope, over).await?;
     Ok(Json(JobsChanged { jobs }))
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn documented() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::pause_jobs))
         .routes(routes!(jobs::resume_jobs))
         .routes(routes!(jobs::cancel_all_jobs))
-        .routes(routes!(jobs::retry_failed_jobs))
+        .routes(routes!(jobs::retry_jobs))
         .routes(routes!(jobs::retry_job))
         .routes(routes!(jobs::cancel_job))
         .routes(routes!(chats::list_chats, chats::create_chat))

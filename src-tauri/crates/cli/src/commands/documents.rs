@@ -104,6 +104,9 @@ const fn advice(problem: Problem) -> &'static str {
         Problem::ReaderFailed => {
             "The reader failed on them. Retry; if it fails again, save them anew in their own program."
         }
+        Problem::Cancelled => {
+            "Somebody cancelled their reading. Read them again: docent jobs retry --cancelled. What was known of them before is found as it was then."
+        }
         Problem::Other => "See the reasons.",
     }
 }

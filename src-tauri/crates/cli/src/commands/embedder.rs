@@ -79,6 +79,12 @@ async fn changed(
         else {
             break;
         };
+        if engine.is_work_paused(scope).await? {
+            bar.finish_and_clear();
+            let message = "the workspace's work is paused. What is made is kept; the rest waits";
+            return Err(Failure::new(Code::Conflict, message)
+                .with_hint("Let it go on with `docent jobs resume`, then with --resume."));
+        }
         bar.set_length(change.total);
         bar.set_position(change.done);
         bar.set_message(match (&change.reason, change.seconds_left) {

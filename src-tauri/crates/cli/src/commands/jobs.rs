@@ -7,7 +7,7 @@ use std::path::Path;
 use docent_api::dto::{Job, JobCounts, JobList, JobsChanged, WorkProgress};
 use docent_api::error::Code;
 use docent_domain::{JobState, JobType, WorkspaceScope};
-use docent_engine::{Engine, Export, ExportFormat, JobFilter};
+use docent_engine::{Engine, Export, ExportFormat, JobFilter, Over};
 
 use super::{Jobs as Background, with_engine};
 use crate::args::{ExportChoice, Jobs, Settings};
@@ -60,6 +60,7 @@ pub async fn run(settings: &Settings, output: Output, command: Jobs) -> Result<(
             workspace,
             id,
             failed: _,
+            cancelled,
         } => {
             let scope = engine.scope(&workspace.workspace).await?;
             let jobs = match id {
@@ -67,7 +68,8 @@ pub async fn run(settings: &Settings, output: Output, command: Jobs) -> Result<(
                     engine.retry_job(&scope, id).await?;
                     1
                 }
-                None => engine.retry_failed_jobs(&scope).await?,
+                None if cancelled => engine.retry_jobs(&scope, Over::Cancelled).await?,
+                None => engine.retry_jobs(&scope, Over::Dead).await?,
             };
             output.result(&JobsChanged { jobs }, |changed| {
                 format!("{} queued again", counted(changed.jobs, "job"))

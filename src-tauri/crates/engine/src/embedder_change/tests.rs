@@ -534,6 +534,43 @@ async fn a_paused_change_waits_until_it_is_resumed() {
 }
 
 #[tokio::test]
+async fn a_paused_workspace_says_why_its_change_waits() {
+    let (bench, _) = Bench::with(40).await;
+    bench.begin("fake-x").await;
+    assert!(bench.tick().await);
+    assert_eq!(bench.status().await.change.unwrap().reason, None, "control");
+    bench.engine.pause_work(&bench.scope).await.unwrap();
+    assert!(!bench.tick().await);
+    let change = bench.status().await.change.unwrap();
+    assert_eq!((change.state, change.done), (ChangeState::Running, 16));
+    assert_eq!(change.reason.as_deref(), Some(WORK_PAUSED));
+    bench.engine.resume_work(&bench.scope).await.unwrap();
+    bench.to_the_end().await;
+    assert_eq!(bench.live().await, ("fake-256-x".to_owned(), 40));
+}
+
+#[tokio::test]
+async fn a_document_is_ready_when_another_embedder_made_what_was_cancelled() {
+    let bench = Bench::open().await;
+    let id = bench.read("b.txt", 40).await;
+    let cancelled = bench.engine.cancel_all_jobs(&bench.scope).await;
+    assert_eq!(cancelled.unwrap(), 1);
+    let document = bench.document(id).await;
+    assert_eq!(document.status, DocumentStatus::Words);
+    assert!(document.reason.unwrap().contains("cancelled"), "control");
+    bench.begin("fake-x").await;
+    bench.to_the_end().await;
+    let document = bench.document(id).await;
+    assert_eq!(
+        (document.status, document.reason),
+        (DocumentStatus::Ready, None)
+    );
+    let counts = bench.engine.store().jobs().counts(&bench.scope).await;
+    assert_eq!(counts.unwrap().cancelled, 0);
+    bench.assert_healthy().await;
+}
+
+#[tokio::test]
 async fn going_back_takes_no_embedding_of_what_was_there() {
     let (bench, first) = Bench::with(40).await;
     let nothing = bench.code(bench.engine.roll_back_embedder(&bench.scope));

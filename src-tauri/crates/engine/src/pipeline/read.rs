@@ -153,6 +153,8 @@ impl Engine {
             Err(ExtractError::Refused(refusal)) => {
                 return self.refuse(scope, claim, document, &refusal).await;
             }
+            // Nothing is the matter with the document.
+            Err(error @ ExtractError::Cancelled) => return Err(error.into()),
             Err(error) => {
                 // What was read of these very bytes without recognition stays.
                 if !known

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use docent_domain::{DocumentStatus, JobState, WorkspaceScope};
-use docent_engine::{AddedFolders, Code, Export, ExportFormat, JobFilter, JobPage, WorkProgress};
+use docent_domain::{DocumentStatus, JobState, Problem, WorkspaceScope};
+use docent_engine::{
+    AddedFolders, Code, Export, ExportFormat, JobFilter, JobPage, Over, WorkProgress,
+};
 
 use crate::Test;
 use crate::support::{Bench, Gate, run};
@@ -196,6 +198,25 @@ fn everything_can_be_cancelled_at_once() {
             "what was there stays"
         );
         bench.assert_healthy().await;
+
+        // Nobody who looks at the documents takes it for all there is.
+        let problems = bench.engine.problems(&bench.scope).await.unwrap();
+        let listed: Vec<_> = problems.iter().map(|p| (p.problem, p.documents)).collect();
+        assert_eq!(listed, [(Problem::Cancelled, 20)]);
+        // Adding files again reads them, and so does asking for all.
+        bench.add(&files[..5]).await;
+        assert_eq!(bench.search("rečenica").await.len(), 6);
+        let retried = bench.engine.retry_jobs(&bench.scope, Over::Cancelled).await;
+        assert_eq!(retried.unwrap(), 15);
+        bench.idle().await;
+        assert!(
+            bench
+                .engine
+                .problems(&bench.scope)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         bench.engine.shutdown().await;
     });
 }
@@ -221,7 +242,11 @@ fn the_end_of_a_batch_is_told_and_what_failed_can_be_tried_again() {
         let (job, fence) = (page.items[0].job.id, page.items[0].job.fence);
         assert_eq!(Path::new(&page.items[0].path), bad);
 
-        let retried = bench.engine.retry_failed_jobs(&bench.scope).await.unwrap();
+        let retried = bench
+            .engine
+            .retry_jobs(&bench.scope, Over::Dead)
+            .await
+            .unwrap();
         assert_eq!(retried, 1);
         let again = batches.recv().await.unwrap();
         assert_eq!((again.indexed, again.failed, again.skipped), (0, 1, 0));

@@ -352,17 +352,39 @@ impl<'a> Chunks<'a> {
             *adopted.entry(row::id(row, "document_id")?).or_default() += 1;
         }
         for (document, count) in adopted {
-            // Its job finds nothing left to do.
-            sqlx::query(
-                "UPDATE documents SET embedded_count = embedded_count + ?3, updated_at = ?4,
-                     status = CASE WHEN status = 'words' AND embedded_count + ?3 = chunk_count
-                              THEN 'ready' ELSE status END
-                 WHERE workspace_id = ?1 AND id = ?2",
+            let updated = sqlx::query(
+                "UPDATE documents SET embedded_count = embedded_count + ?3, updated_at = ?4
+                 WHERE workspace_id = ?1 AND id = ?2
+                 RETURNING embedded_count = chunk_count AS is_whole",
             )
             .bind(&workspace)
             .bind(blob(document))
             .bind(count)
             .bind(now.0)
+            .fetch_one(tx.connection())
+            .await?;
+            if !updated.try_get("is_whole")? {
+                continue;
+            }
+            // A job that waits finds nothing left to do; one that is over has nothing to do again.
+            let over = sqlx::query(
+                "DELETE FROM jobs WHERE workspace_id = ?1 AND document_id = ?2
+                     AND kind = 'embed' AND state IN ('dead', 'cancelled')",
+            )
+            .bind(&workspace)
+            .bind(blob(document))
+            .execute(tx.connection())
+            .await?
+            .rows_affected();
+            sqlx::query(
+                "UPDATE documents SET status = 'ready',
+                     reason = CASE WHEN problem = 'cancelled' THEN reason END
+                 WHERE workspace_id = ?1 AND id = ?2
+                   AND (status = 'words' OR (status = 'failed' AND ?3))",
+            )
+            .bind(&workspace)
+            .bind(blob(document))
+            .bind(over > 0)
             .execute(tx.connection())
             .await?;
         }
@@ -405,6 +427,8 @@ impl<'a> Chunks<'a> {
             let document: DocumentId = row::id(row, "document_id")?;
             let updated = sqlx::query(
                 "UPDATE documents SET embedded_count = embedded_count - ?3, updated_at = ?4,
+                     reason = CASE WHEN status = 'words' AND problem IS NULL THEN NULL
+                                   ELSE reason END,
                      status = CASE status WHEN 'ready' THEN 'words' ELSE status END
                  WHERE workspace_id = ?1 AND id = ?2 RETURNING status",
             )

@@ -29,9 +29,11 @@ const COLUMNS: &str = "workspace_id, id, folder_id, origin, path, title, format,
      embedded_count, created_at, updated_at";
 
 /// The [`Problem`] that a document is listed under. What failed is listed whatever it failed of;
-/// what is to be tried again is not yet in trouble.
+/// what is to be tried again is not yet in trouble. What was cancelled is not as its file is.
 const PROBLEM: &str = "CASE WHEN status IN ('failed', 'skipped') \
-     THEN coalesce(problem, content_problem, 'other') ELSE content_problem END";
+     THEN coalesce(problem, content_problem, 'other') \
+     WHEN problem = 'cancelled' AND status IN ('words', 'ready') THEN problem \
+     ELSE content_problem END";
 
 const KNOWN: &str = "id, folder_id, path, size_bytes, modified_at, modified_ns, file_device, \
      file_inode, status = 'failed' AS has_failed";
@@ -1346,11 +1348,14 @@ async fn complete_read_in_tx(
     if completed.job.kind != (JobKind::Read { document: id }) {
         return Err(Error::StaleFence(claim.job));
     }
-    sqlx::query("UPDATE documents SET recognise = 0 WHERE workspace_id = ?1 AND id = ?2")
-        .bind(blob(scope.workspace()))
-        .bind(blob(id))
-        .execute(tx.connection())
-        .await?;
+    sqlx::query(
+        "UPDATE documents SET recognise = 0, reason = NULL, problem = NULL
+         WHERE workspace_id = ?1 AND id = ?2",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(id))
+    .execute(tx.connection())
+    .await?;
     Ok(completed)
 }
 
@@ -1429,16 +1434,21 @@ pub(crate) async fn settle_in_tx(
     reason: Option<&str>,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query(
-        "UPDATE documents SET reason = ?3, updated_at = ?4,
-             problem = CASE WHEN ?3 IS NOT NULL THEN problem END, status = coalesce(
+    /// That reading was cancelled is told until the document is to be read again.
+    const STAYS: &str = "(problem = 'cancelled' AND NOT EXISTS (
+        SELECT 1 FROM jobs j WHERE j.workspace_id = ?1 AND j.document_id = ?2 AND j.kind = 'read'
+          AND j.state IN ('queued', 'running')))";
+    sqlx::query(&format!(
+        "UPDATE documents SET updated_at = ?4,
+             reason = CASE WHEN ?3 IS NULL AND {STAYS} THEN reason ELSE ?3 END,
+             problem = CASE WHEN ?3 IS NOT NULL OR {STAYS} THEN problem END, status = coalesce(
              (SELECT CASE j.state WHEN 'running' THEN 'reading' ELSE 'queued' END FROM jobs j
               WHERE j.workspace_id = ?1 AND j.document_id = ?2 AND j.kind = 'read'
                 AND j.state IN ('queued', 'running')),
              CASE WHEN chunk_count = 0 THEN 'skipped'
                   WHEN embedded_count = chunk_count THEN 'ready' ELSE 'words' END)
-         WHERE workspace_id = ?1 AND id = ?2",
-    )
+         WHERE workspace_id = ?1 AND id = ?2"
+    ))
     .bind(blob(scope.workspace()))
     .bind(blob(id))
     .bind(reason)
@@ -1448,7 +1458,7 @@ pub(crate) async fn settle_in_tx(
     Ok(())
 }
 
-async fn set_problem_in_tx(
+pub(crate) async fn set_problem_in_tx(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
     id: DocumentId,

@@ -13,8 +13,8 @@
 use std::time::Duration;
 
 use docent_domain::{
-    DocumentId, DocumentStatus, FolderId, Job, JobId, JobKind, JobState, JobType, Progress, Stage,
-    Timestamp, WorkspaceScope,
+    DocumentId, DocumentStatus, FolderId, Job, JobId, JobKind, JobState, JobType, Problem,
+    Progress, Stage, Timestamp, WorkspaceScope,
 };
 use serde::Serialize;
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
@@ -554,6 +554,10 @@ impl<'a> Jobs<'a> {
                 };
                 if let Some(document) = document_of(job.kind) {
                     documents::settle_in_tx(&mut tx, scope, document, Some(reason), now).await?;
+                    if let JobKind::Read { .. } = job.kind {
+                        let problem = Problem::Cancelled;
+                        documents::set_problem_in_tx(&mut tx, scope, document, problem).await?;
+                    }
                     documents::leave_batch_in_tx(&mut tx, scope, document).await?;
                 }
                 job
@@ -569,7 +573,10 @@ impl<'a> Jobs<'a> {
         let mut tx = self.store.write().await?;
         sqlx::query(
             "UPDATE documents SET batch = 0, updated_at = ?2,
-                 reason = CASE WHEN status IN ('queued', 'reading') THEN ?3 ELSE ?4 END,
+                 reason = CASE WHEN status IN ('queued', 'reading') THEN ?3
+                               WHEN problem = 'cancelled' THEN reason ELSE ?4 END,
+                 problem = CASE WHEN status IN ('queued', 'reading') THEN 'cancelled'
+                                ELSE problem END,
                  status = CASE WHEN chunk_count = 0 THEN 'skipped'
                                WHEN embedded_count = chunk_count THEN 'ready' ELSE 'words' END
              WHERE workspace_id = ?1 AND id IN (
@@ -613,44 +620,66 @@ impl<'a> Jobs<'a> {
         Ok(job)
     }
 
-    /// [`Jobs::retry`] of everything that was given up, in one transaction. Returns how many jobs
-    /// that was.
-    pub async fn retry_failed(&self, scope: &WorkspaceScope, now: Timestamp) -> Result<u64> {
+    /// [`Jobs::retry`] of everything that was given up, or that was cancelled, in one transaction.
+    /// Returns how many jobs that was.
+    pub async fn retry_all(
+        &self,
+        scope: &WorkspaceScope,
+        over: Over,
+        now: Timestamp,
+    ) -> Result<u64> {
         let workspace = blob(scope.workspace());
+        let over = word(match over {
+            Over::Dead => JobState::Dead,
+            Over::Cancelled => JobState::Cancelled,
+        });
         let mut tx = self.store.write().await?;
+        for documents in [
+            "UPDATE documents SET reason = NULL, problem = NULL, status = 'queued',
+                 updated_at = ?3, batch = (SELECT batch FROM workspaces WHERE id = ?1)
+             WHERE workspace_id = ?1 AND id IN (
+                 SELECT document_id FROM jobs
+                 WHERE workspace_id = ?1 AND kind = 'read' AND state = ?2)",
+            // What waits to be read or is not as it was read shows that.
+            "UPDATE documents SET updated_at = ?3,
+                 batch = (SELECT batch FROM workspaces WHERE id = ?1),
+                 reason = CASE WHEN problem = 'cancelled' THEN reason END,
+                 problem = CASE WHEN problem = 'cancelled' THEN problem END,
+                 status = CASE WHEN status IN ('queued', 'reading') THEN status
+                               WHEN chunk_count = 0 THEN 'skipped'
+                               WHEN embedded_count = chunk_count THEN 'ready' ELSE 'words' END
+             WHERE workspace_id = ?1 AND id IN (
+                 SELECT document_id FROM jobs
+                 WHERE workspace_id = ?1 AND kind = 'embed' AND state = ?2)",
+        ] {
+            sqlx::query(documents)
+                .bind(&workspace)
+                .bind(&over)
+                .bind(now.0)
+                .execute(tx.connection())
+                .await?;
+        }
         let revived = sqlx::query(
             "UPDATE jobs SET state = 'queued', attempts = 0, deaths = 0, reason = NULL,
-                 stage = NULL, progress_done = 0, progress_total = 0, run_after = ?2,
-                 updated_at = ?2
-             WHERE workspace_id = ?1 AND state = 'dead' AND NOT EXISTS (
+                 stage = NULL, progress_done = 0, progress_total = 0, run_after = ?3,
+                 updated_at = ?3
+             WHERE workspace_id = ?1 AND state = ?2
+               AND NOT EXISTS (
                  SELECT 1 FROM jobs a WHERE a.workspace_id = ?1 AND a.kind = jobs.kind
-                   AND (a.document_id = jobs.document_id OR a.folder_id = jobs.folder_id)
+                   AND a.document_id = jobs.document_id AND a.state IN ('queued', 'running'))
+               AND NOT EXISTS (
+                 SELECT 1 FROM jobs a WHERE a.workspace_id = ?1 AND a.kind = jobs.kind
+                   AND a.folder_id = jobs.folder_id
                    AND (a.state IN ('queued', 'running')
-                        OR (a.state = 'dead' AND a.seq > jobs.seq)))",
+                        OR (a.state = ?2 AND a.seq > jobs.seq)))",
         )
         .bind(&workspace)
+        .bind(&over)
         .bind(now.0)
         .execute(tx.connection())
         .await?
         .rows_affected();
         if revived > 0 {
-            sqlx::query(
-                "UPDATE documents SET reason = NULL, updated_at = ?2,
-                     batch = (SELECT batch FROM workspaces WHERE id = ?1),
-                     status = CASE WHEN EXISTS (
-                             SELECT 1 FROM jobs j WHERE j.workspace_id = ?1
-                               AND j.document_id = documents.id AND j.kind = 'read'
-                               AND j.state IN ('queued', 'running')) THEN 'queued'
-                         WHEN chunk_count = 0 THEN 'skipped'
-                         WHEN embedded_count = chunk_count THEN 'ready' ELSE 'words' END
-                 WHERE workspace_id = ?1 AND status = 'failed' AND id IN (
-                     SELECT document_id FROM jobs WHERE workspace_id = ?1
-                       AND document_id IS NOT NULL AND state IN ('queued', 'running'))",
-            )
-            .bind(&workspace)
-            .bind(now.0)
-            .execute(tx.connection())
-            .await?;
             start_batch_in_tx(&mut tx, scope, now).await?;
         }
         tx.commit().await?;
@@ -825,9 +854,10 @@ impl<'a> Jobs<'a> {
         let mut tx = self.store.write().await?;
         let done = sqlx::query(
             "DELETE FROM jobs WHERE state IN ('done', 'cancelled') AND updated_at < ?1
-               AND NOT (state = 'cancelled' AND kind = 'embed' AND EXISTS (
+               AND NOT (state = 'cancelled' AND EXISTS (
                    SELECT 1 FROM documents d WHERE d.workspace_id = jobs.workspace_id
-                     AND d.id = jobs.document_id AND d.status = 'words'))",
+                     AND d.id = jobs.document_id AND CASE jobs.kind
+                         WHEN 'read' THEN d.problem = 'cancelled' ELSE d.status = 'words' END))",
         )
         .bind(finished_before.0)
         .execute(tx.connection())
@@ -835,6 +865,14 @@ impl<'a> Jobs<'a> {
         tx.commit().await?;
         Ok(done.rows_affected())
     }
+}
+
+/// How jobs ended that can be tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Given up after their attempts.
+    Dead,
+    Cancelled,
 }
 
 /// What to do about a job of the same kind that is running when another is wanted.

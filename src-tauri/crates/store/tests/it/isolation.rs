@@ -7,8 +7,8 @@ use docent_domain::{
     ScanSummary, Stage, WorkspaceScope,
 };
 use docent_store::{
-    Claim, DocumentQuery, Error, FileMove, FileStamp, JobQuery, JobType, NewMessage, RemovedMove,
-    Result, Store,
+    Claim, DocumentQuery, Error, FileMove, FileStamp, JobQuery, JobType, NewMessage, Over,
+    RemovedMove, Result, Store,
 };
 use serde_json::json;
 use sqlx::Row as _;
@@ -285,7 +285,9 @@ async fn a_foreign_scope_is_like_a_missing_row() {
     empty("batch", jobs.batch_progress(foreign).await);
     empty("end", jobs.end_batch(foreign, at).await);
     empty("cancel all", jobs.cancel_all(foreign, at).await);
-    empty("retry all", jobs.retry_failed(foreign, at).await);
+    for over in [Over::Dead, Over::Cancelled] {
+        empty("retry all", jobs.retry_all(foreign, over, at).await);
+    }
     jobs.set_paused(foreign, true, at).await.unwrap();
     empty("paused", jobs.is_paused(&own).await);
     empty("job counts", jobs.counts(foreign).await);

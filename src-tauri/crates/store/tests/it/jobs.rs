@@ -3,7 +3,7 @@ use docent_domain::{
 };
 use docent_store::{
     BatchEnded, BatchProgress, BootId, Claim, Error, Failed, JobQuery, JobType, MAX_ATTEMPTS,
-    MAX_DEATHS, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
+    MAX_DEATHS, Over, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, Registered,
 };
 
 use crate::fixture::{Fixture, NOW, content, file, in_folder, later, touched, workspace};
@@ -256,7 +256,10 @@ async fn all_that_failed_is_queued_again_at_once() {
         .unwrap();
     let jobs = f.store.jobs();
     assert_eq!(jobs.counts(&f.scope).await.unwrap().dead, 2999);
-    assert_eq!(jobs.retry_failed(&f.scope, NOW).await.unwrap(), 2999);
+    assert_eq!(
+        jobs.retry_all(&f.scope, Over::Dead, NOW).await.unwrap(),
+        2999
+    );
     let counts = jobs.counts(&f.scope).await.unwrap();
     assert_eq!((counts.queued, counts.dead), (3000, 0));
     let of_documents = f
@@ -273,7 +276,7 @@ async fn all_that_failed_is_queued_again_at_once() {
     let job = f.claim(JobType::Read).await;
     assert_eq!((job.attempts, job.reason), (1, None));
     assert_eq!(f.store.check().await.unwrap().findings, []);
-    assert_eq!(jobs.retry_failed(&f.scope, NOW).await.unwrap(), 0);
+    assert_eq!(jobs.retry_all(&f.scope, Over::Dead, NOW).await.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -322,7 +325,9 @@ async fn a_batch_lasts_from_the_first_job_until_the_queue_is_empty() {
     assert_eq!(end(7000).await, None, "once");
     assert_eq!(progress().await, BatchProgress::default());
 
-    jobs.retry_failed(&f.scope, later(9000)).await.unwrap();
+    jobs.retry_all(&f.scope, Over::Dead, later(9000))
+        .await
+        .unwrap();
     let again = progress().await;
     assert_eq!((again.unread, again.ready), (1, 0), "another batch");
     assert_eq!(again.started_at, Some(later(9000)));
@@ -876,4 +881,75 @@ async fn a_job_that_was_put_back_has_been_tried() {
         .await
         .unwrap();
     assert_eq!(f.store.jobs().untried(&f.scope).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn cancelled_reading_is_listed_until_the_document_is_read() {
+    let f = Fixture::new().await;
+    let (jobs, documents) = (f.store.jobs(), f.store.documents());
+    let listed = async || {
+        let problems = documents.problems(&f.scope).await.unwrap();
+        let of = |count: &docent_domain::ProblemCount| {
+            (count.problem, count.documents, count.searchable)
+        };
+        problems.iter().map(of).collect::<Vec<_>>()
+    };
+    let edited = f.register("/edited.txt").await.id;
+    let chunks = f.read(edited, &["staro"]).await.added;
+    let now = touched(file("/edited.txt"));
+    let again = documents.register(&f.scope, &now, NOW).await;
+    assert_eq!(again.unwrap().1, Registered::Changed);
+    let unread = f.register("/unread.txt").await.id;
+    assert_eq!(listed().await, [], "control: both wait");
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(job.kind, JobKind::Read { document: edited });
+    jobs.cancel(&f.scope, job.id, NOW).await.unwrap();
+    assert_eq!(listed().await, [(Problem::Cancelled, 1, 1)]);
+    // Neither the end of other work forgets it, nor time.
+    f.embed(edited, &chunks).await;
+    assert_eq!(f.get(edited).await.status, DocumentStatus::Ready);
+    assert_eq!(jobs.cancel_all(&f.scope, NOW).await.unwrap(), 1);
+    jobs.prune(later(3_600_000)).await.unwrap();
+    assert_eq!(listed().await, [(Problem::Cancelled, 2, 1)]);
+    assert_eq!(f.get(edited).await.problem, Some(Problem::Cancelled));
+    assert!(f.get(edited).await.reason.unwrap().contains("cancelled"));
+
+    assert_eq!(
+        jobs.retry_all(&f.scope, Over::Dead, NOW).await.unwrap(),
+        0,
+        "control"
+    );
+    let revived = jobs.retry_all(&f.scope, Over::Cancelled, NOW).await;
+    assert_eq!(revived.unwrap(), 2);
+    for id in [edited, unread] {
+        let waiting = f.get(id).await;
+        assert_eq!(
+            (waiting.status, waiting.problem, waiting.reason),
+            (DocumentStatus::Queued, None, None)
+        );
+    }
+    // One by one, and while it is being read.
+    let job = f.claim(JobType::Read).await;
+    jobs.cancel(&f.scope, job.id, NOW).await.unwrap();
+    assert_eq!(listed().await.len(), 1);
+    jobs.retry(&f.scope, job.id, NOW).await.unwrap();
+    assert_eq!(listed().await, []);
+    for _ in 0..2 {
+        let job = f.claim(JobType::Read).await;
+        let JobKind::Read { document } = job.kind else {
+            unreachable!()
+        };
+        documents
+            .replace_content(
+                &f.scope,
+                document,
+                Claim::from(&job),
+                &content(&["novo"]),
+                NOW,
+            )
+            .await
+            .unwrap();
+    }
+    assert_eq!(listed().await, []);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
 }

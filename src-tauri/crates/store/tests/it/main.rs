@@ -10,6 +10,7 @@ mod folders;
 mod generations;
 mod isolation;
 mod jobs;
+mod measure;
 mod plain;
 mod recognition;
 mod schema;

@@ -1,4 +1,4 @@
--- schema 10
+-- schema 11
 CREATE TABLE chat_permissions (
     workspace_id BLOB    NOT NULL,
     id           BLOB    NOT NULL CHECK (length(id) = 16),
@@ -82,15 +82,15 @@ CREATE TABLE documents (
     embedded_count INTEGER NOT NULL DEFAULT 0
         CHECK (embedded_count BETWEEN 0 AND chunk_count),
     created_at     INTEGER NOT NULL,
-    updated_at     INTEGER NOT NULL, problem TEXT CHECK (problem IN (
-    'scanned', 'empty', 'garbled', 'encoding', 'protected', 'damaged', 'incomplete', 'too_big',
-    'unsupported', 'unreachable', 'reader_failed', 'partly_scanned', 'other'
-)), content_problem TEXT CHECK (content_problem IN (
+    updated_at     INTEGER NOT NULL, content_problem TEXT CHECK (content_problem IN (
     'scanned', 'empty', 'garbled', 'encoding', 'protected', 'damaged', 'incomplete', 'too_big',
     'unsupported', 'unreachable', 'reader_failed', 'partly_scanned', 'other'
 )), retitled INTEGER NOT NULL DEFAULT 0, batch INTEGER NOT NULL DEFAULT 0, recognise INTEGER NOT NULL DEFAULT 0 CHECK (recognise IN (0, 1)), format TEXT CHECK (format IN (
     'text', 'markdown', 'html', 'pdf', 'docx', 'xlsx', 'xls', 'ods', 'csv', 'email', 'pptx', 'odt',
     'epub', 'rst', 'json', 'code', 'picture'
+)), problem TEXT CHECK (problem IN (
+    'scanned', 'empty', 'garbled', 'encoding', 'protected', 'damaged', 'incomplete', 'too_big',
+    'unsupported', 'unreachable', 'reader_failed', 'partly_scanned', 'cancelled', 'other'
 )),
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, folder_id) REFERENCES folders (workspace_id, id) ON DELETE CASCADE
