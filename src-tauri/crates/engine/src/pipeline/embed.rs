@@ -1,18 +1,21 @@
 //! Vectors: made batch by batch, each recorded at once, or copied from equal content.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use docent_domain::{ChunkKey, DocumentId, Language, Progress, Stage, Timestamp, WorkspaceScope};
+use docent_domain::{
+    ChunkKey, ContentHash, DocumentId, Language, Progress, Stage, Timestamp, WorkspaceId,
+    WorkspaceScope,
+};
 use docent_index::{StoredVector, VectorEntry, WorkspaceIndex};
 use docent_inference::EmbedKind;
 use docent_store::{Claim, IndexEntry};
 use roaring::RoaringBitmap;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ran, stopped, unless};
+use super::{Ran, Reader, stopped, unless};
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
 use crate::indexes::{OpenIndex, blocking};
@@ -33,6 +36,19 @@ impl Engine {
         id: DocumentId,
         cancel: &CancellationToken,
     ) -> Result<Ran> {
+        let document = self.store().documents().get(scope, id).await?;
+        let _alone = match document.content_hash {
+            Some(hash) => {
+                let content = (scope.workspace(), hash);
+                Some(
+                    unless(cancel, async {
+                        Ok(self.reader().alone_with(content).await)
+                    })
+                    .await?,
+                )
+            }
+            None => None,
+        };
         loop {
             let open = self.open_index(scope).await?;
             match self.embed_with(&open, scope, claim, id, cancel).await {
@@ -80,6 +96,7 @@ impl Engine {
                     .await?;
             }
             let texts = batch.iter().map(embedded_text).collect();
+            let turn = unless(cancel, async { Ok(self.reader().embedding.lock().await) }).await?;
             let cores = unless(cancel, async { Ok(self.cores().background().await) }).await?;
             let begun = Instant::now();
             let wanted = &self.reader().embedded;
@@ -87,7 +104,9 @@ impl Engine {
             // Given up in the middle where that is wanted: a batch takes seconds.
             let embedded = async { Ok(open.embedder.embed(EmbedKind::Passage, texts).await?) };
             let vectors = unless(cancel, embedded).await?;
-            drop(cores);
+            let took = begun.elapsed();
+            drop((cores, turn));
+            self.reader().pace().note_embedded(batch.len(), took);
             let vectors = batch
                 .iter()
                 .zip(vectors)
@@ -102,8 +121,6 @@ impl Engine {
                 .collect();
             self.add_vectors(scope, claim, id, &open.index, vectors)
                 .await?;
-            let took = begun.elapsed();
-            self.reader().pace().note_embedded(batch.len(), took);
             done += batch.len() as u64;
         }
         Ok(Ran::Recorded)
@@ -219,6 +236,40 @@ impl Engine {
             .filter(|key| !there.iter().any(|entry| entry.key == **key))
             .copied()
             .collect())
+    }
+}
+
+/// While it lives, no other lane makes vectors of this content.
+pub(super) struct Alone<'a> {
+    reader: &'a Reader,
+    content: (WorkspaceId, ContentHash),
+}
+
+impl Reader {
+    /// Waits until no other lane makes vectors of a content.
+    async fn alone_with(&self, content: (WorkspaceId, ContentHash)) -> Alone<'_> {
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            if self.contents().insert(content.clone()) {
+                return Alone {
+                    reader: self,
+                    content,
+                };
+            }
+            ended.await;
+        }
+    }
+
+    fn contents(&self) -> MutexGuard<'_, HashSet<(WorkspaceId, ContentHash)>> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        self.reader.contents().remove(&self.content);
     }
 }
 

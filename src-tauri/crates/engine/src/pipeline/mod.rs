@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use docent_domain::{
-    DocumentId, Job, JobId, JobKind, JobType, Progress, Stage, Timestamp, WorkspaceId,
+    ContentHash, DocumentId, Job, JobId, JobKind, JobType, Progress, Stage, Timestamp, WorkspaceId,
     WorkspaceScope,
 };
 use docent_ingest::{ExtractLimits, Extractor, Recogniser, RecogniserMissing};
@@ -43,6 +43,9 @@ mod words;
 
 /// Readers side by side: one waits for its worker process while the other writes rows.
 pub(crate) const READ_LANES: usize = 2;
+
+/// Documents embedded side by side: one's batch is made while the other's is recorded.
+const EMBED_LANES: usize = 2;
 
 /// An idle lane looks at the queue this often even when nobody rings; retries fall due by time.
 const IDLE_LOOK: Duration = Duration::from_secs(2);
@@ -91,6 +94,10 @@ pub(crate) struct Reader {
     /// Whether the last thing that was to be written found no room.
     disk_full: AtomicBool,
     restless: Mutex<HashMap<DocumentId, Restless>>,
+    /// Held while the embedder makes a batch: a second one at its side would take its memory twice.
+    embedding: tokio::sync::Mutex<()>,
+    /// Contents that a lane makes vectors of. Another document of equal content takes those.
+    contents: Mutex<HashSet<(WorkspaceId, ContentHash)>>,
     /// Chunks that an embedder was asked for since the start.
     embedded: AtomicU64,
 }
@@ -142,6 +149,8 @@ impl Reader {
             wipe: Notify::new(),
             disk_full: AtomicBool::new(false),
             restless: Mutex::default(),
+            embedding: tokio::sync::Mutex::default(),
+            contents: Mutex::default(),
             embedded: AtomicU64::new(0),
         })
     }
@@ -286,7 +295,9 @@ impl Engine {
         for _ in 1..READ_LANES {
             self.spawn_lane(&[JobType::Read], Some(PRIORITY_RECOGNITION));
         }
-        self.spawn_lane(&[JobType::Embed], None);
+        for _ in 0..EMBED_LANES {
+            self.spawn_lane(&[JobType::Embed], None);
+        }
         self.spawn_lane(&[JobType::Scan], None);
         let engine = Arc::clone(self);
         self.tasks()

@@ -33,6 +33,10 @@ pub const TESTS: &[Test] = &[
         equal_content_is_embedded_once,
     ),
     (
+        "equal_content_that_comes_at_once_is_embedded_once",
+        equal_content_that_comes_at_once_is_embedded_once,
+    ),
+    (
         "vectors_that_nobody_recorded_are_taken_over",
         vectors_that_nobody_recorded_are_taken_over,
     ),
@@ -234,6 +238,26 @@ fn equal_content_is_embedded_once() {
                 );
             })
             .await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn equal_content_that_comes_at_once_is_embedded_once() {
+    run(async {
+        let bench = Bench::open().await;
+        for copy in 0..40 {
+            bench.write(&format!("{copy}.txt"), "Grad na moru.");
+        }
+        bench.add(&[&bench.files()]).await;
+        let documents = bench.documents().await;
+        assert_eq!(documents.len(), 40);
+        assert!(
+            documents
+                .iter()
+                .all(|document| document.embedded_count == 1)
+        );
+        assert_eq!(bench.engine.embedded(), 1);
+        bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });
 }

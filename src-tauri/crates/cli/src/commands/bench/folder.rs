@@ -17,8 +17,11 @@ use crate::failure::Failure;
 const FOLDERS: usize = 2_000;
 const FILES_EACH: usize = 100;
 
-/// For so long nothing happens. Roots are checked every ten seconds.
-const IDLE: Duration = Duration::from_secs(20);
+/// What follows the first scan has ended after this.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// For so long nothing happens. Roots are checked every ten seconds, models and indexes every thirty.
+const IDLE: Duration = Duration::from_mins(1);
 
 /// Between two looks at whether the folder is watched.
 const LOOK: Duration = Duration::from_millis(50);
@@ -129,6 +132,7 @@ async fn idle(stage: &Stage, data: &Path, tree: &Path) -> Result<Vec<Row>, Failu
             "this system does not tell processor time",
         )
     };
+    tokio::time::sleep(SETTLED).await;
     let before = machine::processor_time().ok_or_else(unknown)?;
     tokio::time::sleep(IDLE).await;
     let after = machine::processor_time().ok_or_else(unknown)?;
