@@ -15,7 +15,8 @@ use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 
 use super::jobs::{
-    self, Claim, Completed, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, PRIORITY_RECOGNITION,
+    self, Claim, Completed, NewReading, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
+    PRIORITY_RECOGNITION,
 };
 use super::removed_files::{self, RemovedFile, RemovedMove};
 use super::{chats, chunks, workspaces};
@@ -41,6 +42,9 @@ const KNOWN: &str = "id, folder_id, path, size_bytes, modified_at, modified_ns, 
 /// The order of a list by status: what needs the user first, what is done last.
 const STATUS_RANK: &str = "CASE status WHEN 'failed' THEN 0 WHEN 'skipped' THEN 1 \
      WHEN 'reading' THEN 2 WHEN 'queued' THEN 3 WHEN 'words' THEN 4 ELSE 5 END";
+
+/// Documents whose rows are written by one statement, which takes at most 32,766 values.
+const CREATE_BATCH: usize = 1000;
 
 /// A page of a list is no longer, whatever was asked for.
 const LONGEST_PAGE: u32 = 1000;
@@ -238,8 +242,17 @@ impl<'a> Documents<'a> {
         let mut tx = self.store.write().await?;
         workspaces::require_in_tx(&mut tx, scope).await?;
         let mut registered = Vec::with_capacity(files.len());
-        for new in files {
-            registered.extend(register_in_tx(&mut tx, scope, new, now).await?);
+        for files in files.chunks(CREATE_BATCH) {
+            let unknown = unknown_in_tx(&mut tx, scope, files).await?;
+            let created = create_in_tx(&mut tx, scope, &unknown, now).await?;
+            let mut created: HashMap<&str, DocumentId> =
+                unknown.iter().map(|new| &*new.path).zip(created).collect();
+            for new in files {
+                registered.extend(match created.remove(&*new.path) {
+                    Some(id) => Some((id, Registered::Created)),
+                    None => register_in_tx(&mut tx, scope, new, now).await?,
+                });
+            }
         }
         tx.commit().await?;
         Ok(registered)
@@ -1180,10 +1193,6 @@ async fn register_in_tx(
         }
         Origin::Folder | Origin::Upload => {}
     }
-    let priority = match new.origin {
-        Origin::File | Origin::Upload => PRIORITY_HAND_ADDED,
-        Origin::Folder => PRIORITY_FOLDER,
-    };
     let known = match new.origin {
         Origin::Upload => {
             sqlx::query(
@@ -1210,19 +1219,8 @@ async fn register_in_tx(
         }
     };
     let Some(known) = known else {
-        let id = insert_in_tx(tx, scope, new, now).await?;
-        jobs::enqueue_document_at_in_tx(
-            tx,
-            scope,
-            JobType::Read,
-            id,
-            priority,
-            OnRunning::Again,
-            new.read_after.unwrap_or(now),
-            now,
-        )
-        .await?;
-        return Ok(Some((id, Registered::Created)));
+        let created = create_in_tx(tx, scope, &[new], now).await?;
+        return Ok(created.first().map(|id| (*id, Registered::Created)));
     };
 
     let id: DocumentId = row::id(&known, "id")?;
@@ -1272,7 +1270,7 @@ async fn register_in_tx(
         scope,
         JobType::Read,
         id,
-        priority,
+        priority_of(new),
         OnRunning::Again,
         new.read_after.unwrap_or(now),
         now,
@@ -1282,14 +1280,58 @@ async fn register_in_tx(
     Ok(Some((id, Registered::Changed)))
 }
 
-async fn insert_in_tx(
+fn priority_of(new: &NewDocument) -> i32 {
+    match new.origin {
+        Origin::File | Origin::Upload => PRIORITY_HAND_ADDED,
+        Origin::Folder => PRIORITY_FOLDER,
+    }
+}
+
+/// Those of the folders' files that have no row and were not removed by the user, each path once.
+async fn unknown_in_tx<'a>(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
-    new: &NewDocument,
+    files: &'a [NewDocument],
+) -> Result<Vec<&'a NewDocument>> {
+    let mut found: HashMap<&str, &NewDocument> = files
+        .iter()
+        .filter(|new| new.origin == Origin::Folder)
+        .map(|new| (&*new.path, new))
+        .collect();
+    let paths: Vec<&str> = found.keys().copied().collect();
+    let known = sqlx::query(
+        "SELECT p.value AS path FROM json_each(?2) p
+         WHERE EXISTS (SELECT 1 FROM documents
+                 WHERE workspace_id = ?1 AND path = p.value AND origin <> 'upload')
+             OR EXISTS (SELECT 1 FROM removed_files WHERE workspace_id = ?1 AND path = p.value)",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(serde_json::to_string(&paths)?)
+    .fetch_all(tx.connection())
+    .await?;
+    for row in &known {
+        found.remove(row.try_get::<&str, _>("path")?);
+    }
+    // In the order given, in which they are read.
+    Ok(files
+        .iter()
+        .filter(|new| found.remove(&*new.path).is_some())
+        .collect())
+}
+
+/// Rows and reading jobs of at most [`CREATE_BATCH`] files that have none; their ids in the order
+/// given. A round trip to SQLite's thread costs more than the row it is made for.
+async fn create_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    new: &[&NewDocument],
     now: Timestamp,
-) -> Result<DocumentId> {
-    let id = DocumentId::generate();
-    if let Some(folder) = new.folder_id {
+) -> Result<Vec<DocumentId>> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let folders: HashSet<FolderId> = new.iter().filter_map(|new| new.folder_id).collect();
+    for folder in folders {
         sqlx::query("SELECT 1 FROM folders WHERE workspace_id = ?1 AND id = ?2")
             .bind(blob(scope.workspace()))
             .bind(blob(folder))
@@ -1297,31 +1339,49 @@ async fn insert_in_tx(
             .await?
             .ok_or(Error::NotFound(Entity::Folder))?;
     }
-    sqlx::query(
+    let batch = jobs::start_batch_in_tx(tx, scope, now).await?;
+    let ids: Vec<DocumentId> = new.iter().map(|_| DocumentId::generate()).collect();
+    let mut sql = QueryBuilder::<Sqlite>::new(
         "INSERT INTO documents (workspace_id, id, folder_id, origin, path, title, folded_title,
              folded_path, size_bytes, modified_at, modified_ns, file_device, file_inode, blob_hash,
-             status, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, 'queued', ?15, ?15)",
-    )
-    .bind(blob(scope.workspace()))
-    .bind(blob(id))
-    .bind(new.folder_id.map(blob))
-    .bind(word(new.origin))
-    .bind(&new.path)
-    .bind(&new.title)
-    .bind(fold(&new.title))
-    .bind(fold(&new.path))
-    .bind(new.stamp.size_bytes as i64)
-    .bind(new.stamp.modified_at.map(|time| time.0))
-    .bind(new.stamp.modified_ns)
-    // Device and inode numbers use all 64 bits; the sign carries no meaning.
-    .bind(new.stamp.file_id.map(|(device, _)| device as i64))
-    .bind(new.stamp.file_id.map(|(_, inode)| inode as i64))
-    .bind(new.blob.as_ref().map(|hash| &hash.0))
-    .bind(now.0)
-    .execute(tx.connection())
-    .await?;
-    Ok(id)
+             batch, status, created_at, updated_at) ",
+    );
+    sql.push_values(ids.iter().zip(new), |mut row, (id, new)| {
+        row.push_bind(blob(scope.workspace()))
+            .push_bind(blob(*id))
+            .push_bind(new.folder_id.map(blob))
+            .push_bind(word(new.origin))
+            .push_bind(&new.path)
+            .push_bind(&new.title)
+            .push_bind(fold(&new.title))
+            .push_bind(fold(&new.path))
+            .push_bind(new.stamp.size_bytes as i64)
+            .push_bind(new.stamp.modified_at.map(|time| time.0))
+            .push_bind(new.stamp.modified_ns)
+            // Device and inode numbers use all 64 bits; the sign carries no meaning.
+            .push_bind(new.stamp.file_id.map(|(device, _)| device as i64))
+            .push_bind(new.stamp.file_id.map(|(_, inode)| inode as i64))
+            .push_bind(new.blob.as_ref().map(|hash| &hash.0))
+            .push_bind(batch)
+            .push("'queued'")
+            .push_bind(now.0)
+            .push_bind(now.0);
+    });
+    sql.build()
+        .persistent(new.len() == 1)
+        .execute(tx.connection())
+        .await?;
+    let jobs: Vec<NewReading> = ids
+        .iter()
+        .zip(new)
+        .map(|(id, new)| NewReading {
+            document: *id,
+            priority: priority_of(new),
+            at: new.read_after.unwrap_or(now),
+        })
+        .collect();
+    jobs::enqueue_new_in_tx(tx, scope, &jobs, now).await?;
+    Ok(ids)
 }
 
 async fn has_job_in_tx(tx: &mut WriteTx, scope: &WorkspaceScope, id: DocumentId) -> Result<bool> {
@@ -1483,15 +1543,13 @@ pub(crate) async fn join_batch_in_tx(
     id: DocumentId,
     now: Timestamp,
 ) -> Result<()> {
-    jobs::start_batch_in_tx(tx, scope, now).await?;
-    sqlx::query(
-        "UPDATE documents SET batch = (SELECT batch FROM workspaces WHERE id = ?1)
-         WHERE workspace_id = ?1 AND id = ?2",
-    )
-    .bind(blob(scope.workspace()))
-    .bind(blob(id))
-    .execute(tx.connection())
-    .await?;
+    let batch = jobs::start_batch_in_tx(tx, scope, now).await?;
+    sqlx::query("UPDATE documents SET batch = ?3 WHERE workspace_id = ?1 AND id = ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .bind(batch)
+        .execute(tx.connection())
+        .await?;
     Ok(())
 }
 

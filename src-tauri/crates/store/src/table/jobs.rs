@@ -1033,6 +1033,44 @@ pub(crate) async fn enqueue_document_at_in_tx(
     row::id(&row, "id")
 }
 
+/// The first reading of a document.
+pub(crate) struct NewReading {
+    pub(crate) document: DocumentId,
+    pub(crate) priority: i32,
+    /// Not before this.
+    pub(crate) at: Timestamp,
+}
+
+/// [`enqueue_document_at_in_tx`] for documents of this transaction, which have no job.
+pub(crate) async fn enqueue_new_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    readings: &[NewReading],
+    now: Timestamp,
+) -> Result<()> {
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO jobs (workspace_id, id, kind, document_id, state, priority, max_attempts,
+             run_after, created_at, updated_at) ",
+    );
+    sql.push_values(readings, |mut row, reading| {
+        row.push_bind(blob(scope.workspace()))
+            .push_bind(blob(JobId::generate()))
+            .push_bind(word(JobType::Read))
+            .push_bind(blob(reading.document))
+            .push("'queued'")
+            .push_bind(reading.priority)
+            .push_bind(MAX_ATTEMPTS)
+            .push_bind(reading.at.0)
+            .push_bind(now.0)
+            .push_bind(now.0);
+    });
+    sql.build()
+        .persistent(readings.len() == 1)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
 pub(crate) async fn enqueue_scan_in_tx(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
@@ -1092,20 +1130,22 @@ pub(crate) async fn drop_active_in_tx(
 }
 
 /// The workspace has something to do from now on, if it had nothing.
+/// Returns the number of its batch.
 pub(crate) async fn start_batch_in_tx(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
     now: Timestamp,
-) -> Result<()> {
-    sqlx::query(
-        "UPDATE workspaces SET batch_started_at = ?2
-         WHERE id = ?1 AND batch_started_at IS NULL",
+) -> Result<i64> {
+    let row = sqlx::query(
+        "UPDATE workspaces SET batch_started_at = coalesce(batch_started_at, ?2)
+         WHERE id = ?1 RETURNING batch",
     )
     .bind(blob(scope.workspace()))
     .bind(now.0)
-    .execute(tx.connection())
-    .await?;
-    Ok(())
+    .fetch_optional(tx.connection())
+    .await?
+    .ok_or(Error::NotFound(Entity::Workspace))?;
+    Ok(row.try_get("batch")?)
 }
 
 async fn batch_progress(
