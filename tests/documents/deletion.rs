@@ -493,3 +493,51 @@ async fn deleted_text_is_in_no_file_of_the_data_folder() -> Result<()> {
     ensure!(named(&documents, "kept-0.txt").is_some());
     Ok(())
 }
+
+/// Without a server at its side, a command that removes also wipes.
+#[test]
+fn commands_wipe_what_they_remove() -> Result<()> {
+    let canaries = Canaries::new();
+    let docent = Docent::new()?;
+    let (folder, second) = (docent.documents(), docent.documents().join("../second"));
+    fs::create_dir(&second)?;
+    let write = |path: PathBuf, place: &str| {
+        fs::write(path, format!("Here stands {}.", canaries.of(place)))
+    };
+    write(folder.join("kept.txt"), "page")?;
+    write(folder.join("removed.txt"), "text")?;
+    write(second.join("inside.txt"), "folder-text")?;
+    let other = docent.documents().join("../other.txt");
+    write(other.clone(), "workspace-text")?;
+    let command = |arguments: &[&str]| docent.succeed(arguments);
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    for (file, workspace) in [(&folder, "test"), (&second, "test"), (&other, "other")] {
+        command(&["ingest", &path(file), "--workspace", workspace])?;
+    }
+    let left = || {
+        let mut left = canaries.found_below(docent.data())?;
+        left.sort_unstable();
+        anyhow::Ok(left)
+    };
+    ensure!(left()? == ["folder-text", "page", "text", "workspace-text"]);
+
+    let missing = path(&folder.join("missing.txt"));
+    let removed = path(&folder.join("removed.txt"));
+    let remove = ["documents", "remove", "--workspace", "test", &removed];
+    let (said, output) = docent.run(&[&remove[..], &[&missing]].concat())?;
+    ensure!(!output.status.success() && said["error"]["code"] == "NOT_FOUND");
+    ensure!(left()?.contains(&"text"), "all or none");
+    let said = command(&remove)?;
+    ensure!(said[0]["path"] == fs::canonicalize(&removed)?.to_string_lossy().as_ref());
+    ensure!(left()? == ["folder-text", "page", "workspace-text"]);
+    command(&["folders", "remove", "--workspace", "test", &path(&second)])?;
+    ensure!(left()? == ["page", "workspace-text"]);
+    command(&["workspaces", "delete", "other", "--yes"])?;
+    ensure!(left()? == ["page"]);
+
+    // The folder that is still watched does not bring it back.
+    docent.ingest()?;
+    ensure!(left()? == ["page"]);
+    ensure!(Path::new(&removed).exists(), "the user's own file stays");
+    Ok(())
+}

@@ -317,6 +317,15 @@ pub enum Documents {
         #[command(flatten)]
         workspace: InWorkspace,
     },
+    /// Remove documents from the searches, and their text from Docent's files. Their own files stay; a
+    /// watched folder does not bring them back
+    Remove {
+        /// Their paths or ids, as `documents list` shows them
+        #[arg(value_name = "DOCUMENT", required = true)]
+        documents: Vec<String>,
+        #[command(flatten)]
+        workspace: InWorkspace,
+    },
 }
 
 /// A folder is named by its path or its id. Patterns are written as in a .gitignore file, relative to

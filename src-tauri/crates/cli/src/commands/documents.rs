@@ -1,9 +1,13 @@
 //! `docent documents …`
 
+use std::path::Path;
+
 use docent_api::dto::Document;
+use docent_api::error::Code;
 use docent_domain::{Problem, WorkspaceScope};
 use docent_engine::{DocumentQuery, Engine};
 use serde::Serialize;
+use serde_json::json;
 
 use super::{Jobs, with_engine};
 use crate::args::{Documents, Settings};
@@ -44,8 +48,60 @@ pub async fn run(settings: &Settings, output: Output, command: Documents) -> Res
             }
             output.result(&problems, |problems| listing(problems))
         }
+        Documents::Remove {
+            documents,
+            workspace,
+        } => {
+            let scope = engine.scope(&workspace.workspace).await?;
+            let known = all(engine, &scope, DocumentQuery::default()).await?;
+            // All are known before the first is removed.
+            let found: Vec<_> = documents
+                .iter()
+                .map(|name| find(&known, name))
+                .collect::<Result<_, _>>()?;
+            for document in &found {
+                engine.delete_document(&scope, document.id).await?;
+            }
+            let removed: Vec<_> = found
+                .iter()
+                .map(|document| json!({ "removed": document.id, "path": document.path }))
+                .collect();
+            output.result(&removed, |_| {
+                let lines = found
+                    .iter()
+                    .map(|document| format!("{} is removed", document.path));
+                lines.collect::<Vec<_>>().join("\n")
+            })
+        }
     })
     .await
+}
+
+fn find<'a>(
+    known: &'a [docent_domain::Document],
+    name: &str,
+) -> Result<&'a docent_domain::Document, Failure> {
+    let path = std::fs::canonicalize(name).or_else(|_| std::path::absolute(name));
+    let is_it = |document: &&docent_domain::Document| {
+        document.id.to_string() == name
+            || document.path == name
+            || path
+                .as_deref()
+                .is_ok_and(|path| path == Path::new(&document.path))
+    };
+    let found: Vec<_> = known.iter().filter(is_it).collect();
+    match found[..] {
+        [document] => Ok(document),
+        [] => Err(
+            Failure::new(Code::NotFound, format!("there is no document {name}"))
+                .with_hint("Nothing was removed. See what there is with: docent documents list"),
+        ),
+        _ => Err(Failure::new(
+            Code::Conflict,
+            format!("{} documents are called {name}", found.len()),
+        )
+        .with_hint("Nothing was removed. Name it by its id: docent documents list --json")),
+    }
 }
 
 /// The documents with one problem.

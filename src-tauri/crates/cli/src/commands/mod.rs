@@ -78,6 +78,10 @@ async fn with_engine<T>(
 ) -> Result<T, Failure> {
     let engine = open(settings, jobs).await?;
     let result = work(&engine).await;
+    // Where jobs run, it is one of them.
+    if jobs == Jobs::Rest && !engine.wipe_rest().await {
+        eprintln!("Some of what was removed is still in Docent's files. The next start wipes it.");
+    }
     engine.shutdown().await;
     result
 }

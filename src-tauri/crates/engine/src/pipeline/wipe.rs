@@ -76,6 +76,12 @@ impl Engine {
         })
     }
 
+    /// Where no jobs run: sees to it that what this process removed is in no file any more. `false`
+    /// when some of it may still be; the next start goes on.
+    pub async fn wipe_rest(&self) -> bool {
+        self.reader().unwiped() == (false, 0) || self.wipe().await
+    }
+
     pub(super) async fn wipe_in_time(self: Arc<Self>) {
         // The last process may have ended before it came to it.
         self.reader().wipe_rows_soon();
