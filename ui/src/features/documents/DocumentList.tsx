@@ -1,10 +1,6 @@
-/**
- * A list that stays quick with thousands of rows: only those in view exist. One row is in the tab
- * order; the arrow keys move between rows, Enter opens, Delete removes.
- */
-import { useVirtualizer } from '@tanstack/react-virtual'
+/** Documents. Enter opens a row's document, Delete removes it. */
 import { EllipsisVertical, FileText, RotateCcw, Trash2 } from 'lucide-react'
-import { memo, useCallback, useEffect, useRef, useState, type KeyboardEvent } from 'react'
+import { memo, useCallback, useEffect, useState } from 'react'
 
 import { asApiError } from '../../api/errors'
 import { keys, useApi, useInvalidate } from '../../api/queries'
@@ -18,6 +14,7 @@ import { useI18n } from '../../lib/i18n'
 import { useNotices } from '../../lib/notices'
 import { usePassagePanel } from '../../lib/passage'
 import { fileName, folderOf } from '../../lib/paths'
+import { ROW_PX, useRows } from '../../lib/rows'
 import { testIds } from '../../lib/testids'
 import styles from './DocumentList.module.css'
 
@@ -31,17 +28,12 @@ interface DocumentListProps {
   onReachEnd: () => void
 }
 
-const ROW_PX = 58
-
 /** What removing means for each way in which a document came. */
 const REMOVE_BODY = {
   file: 'documents.removeBody',
   folder: 'documents.removeFolderBody',
   upload: 'documents.removeUploadBody',
 } as const
-
-/** Rows before the end at which the next page is asked for. */
-const FETCH_AHEAD = 60
 
 export function DocumentList({
   workspace,
@@ -57,27 +49,7 @@ export function DocumentList({
   const invalidate = useInvalidate()
   const { open, state } = usePassagePanel()
   const shown = state?.targets[state.index]?.documentId
-  const scroller = useRef<HTMLDivElement>(null)
-  const [current, setCurrent] = useState(0)
   const [removing, setRemoving] = useState<Document | null>(null)
-
-  const rows = useVirtualizer({
-    count: documents.length,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => ROW_PX,
-    overscan: 12,
-    getItemKey: (index) => documents[index]?.id ?? index,
-  })
-  const items = rows.getVirtualItems()
-  const last = items.at(-1)?.index ?? 0
-  useEffect(() => {
-    if (last >= documents.length - FETCH_AHEAD) onReachEnd()
-  }, [last, documents.length, onReachEnd])
-
-  useEffect(() => {
-    setCurrent(0)
-    scroller.current?.scrollTo({ top: 0 })
-  }, [filter])
 
   const openDocument = useCallback(
     ({ id, title, path }: Document) => open([{ documentId: id, title, path }]),
@@ -104,36 +76,18 @@ export function DocumentList({
     invalidate(keys.documents(workspace), keys.workspaces())
   }
 
-  const focusRow = (index: number) => {
-    const next = Math.max(0, Math.min(documents.length - 1, index))
-    setCurrent(next)
-    rows.scrollToIndex(next)
-    requestAnimationFrame(() =>
-      scroller.current?.querySelector<HTMLElement>(`[data-index="${next}"]`)?.focus(),
-    )
+  const onKey = (key: string, document: Document) => {
+    if (key === 'Enter') openDocument(document)
+    else if (key === 'Delete') setRemoving(document)
+    else return false
+    return true
   }
-  const onKeyDown = (event: KeyboardEvent<HTMLDivElement>) => {
-    const row = (event.target as HTMLElement).closest<HTMLElement>('[data-index]')
-    // Keys inside of a row's own controls are theirs.
-    if (!row || row !== event.target) return
-    const index = Number(row.dataset['index'])
-    const document = documents[index]
-    const page = Math.floor((scroller.current?.clientHeight ?? 0) / ROW_PX)
-    const moves: Record<string, number> = {
-      ArrowDown: index + 1,
-      ArrowUp: index - 1,
-      PageDown: index + page,
-      PageUp: index - page,
-      Home: 0,
-      End: documents.length - 1,
-    }
-    const to = moves[event.key]
-    if (to !== undefined) focusRow(to)
-    else if (event.key === 'Enter' && document) openDocument(document)
-    else if (event.key === 'Delete' && document) setRemoving(document)
-    else return
-    event.preventDefault()
-  }
+  const { scroller, items, height, onKeyDown, current, setCurrent, toTop } = useRows(
+    documents,
+    onKey,
+    onReachEnd,
+  )
+  useEffect(toTop, [filter, toTop])
 
   return (
     <>
@@ -145,7 +99,7 @@ export function DocumentList({
         aria-rowcount={total}
         onKeyDown={onKeyDown}
       >
-        <div role="rowgroup" style={{ height: rows.getTotalSize(), position: 'relative' }}>
+        <div role="rowgroup" style={{ height, position: 'relative' }}>
           {items.map((item) => {
             const document = documents[item.index]
             return (
@@ -157,7 +111,7 @@ export function DocumentList({
                   index={item.index}
                   top={item.start}
                   open={document.id === shown}
-                  current={item.index === Math.min(current, documents.length - 1)}
+                  current={item.index === current}
                   onFocus={setCurrent}
                   onOpen={openDocument}
                   onRetry={retry}

@@ -1,18 +1,6 @@
-/**
- * Jobs by their files; only rows in view exist. One row is in the tab order; the arrow keys move
- * between rows, Enter opens the document, Delete cancels.
- */
-import { useVirtualizer } from '@tanstack/react-virtual'
+/** Jobs by their files. Enter opens a row's document, Delete cancels. */
 import { RotateCcw, X } from 'lucide-react'
-import {
-  memo,
-  useCallback,
-  useEffect,
-  useRef,
-  useState,
-  type KeyboardEvent,
-  type RefObject,
-} from 'react'
+import { memo, useCallback, useEffect, type RefObject } from 'react'
 
 import type { Job } from '../../api/types'
 import { IconButton } from '../../components/Button'
@@ -22,6 +10,7 @@ import { spoken } from '../../lib/durations'
 import { useI18n } from '../../lib/i18n'
 import { usePassagePanel } from '../../lib/passage'
 import { fileName, folderOf } from '../../lib/paths'
+import { ROW_PX, useRows } from '../../lib/rows'
 import { testIds } from '../../lib/testids'
 import styles from './JobList.module.css'
 
@@ -38,12 +27,7 @@ interface JobListProps {
   firstSeen?: RefObject<number>
 }
 
-const ROW_PX = 58
-
 const FIRST_STAGE = { read: 'extracting', embed: 'embedding', scan: 'scanning' } as const
-
-/** Rows before the end at which the next page is asked for. */
-const FETCH_AHEAD = 60
 
 export function JobList({
   label,
@@ -56,62 +40,27 @@ export function JobList({
   firstSeen,
 }: JobListProps) {
   const { open } = usePassagePanel()
-  const scroller = useRef<HTMLDivElement>(null)
-  const [current, setCurrent] = useState(0)
-  const rows = useVirtualizer({
-    count: jobs.length,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => ROW_PX,
-    overscan: 12,
-    getItemKey: (index) => jobs[index]?.id ?? index,
-  })
-  const items = rows.getVirtualItems()
-  const first = items[0]?.index ?? 0
-  const last = items.at(-1)?.index ?? 0
-  useEffect(() => {
-    if (firstSeen) firstSeen.current = first
-  }, [first, firstSeen])
-  useEffect(() => {
-    if (last >= jobs.length - FETCH_AHEAD) onReachEnd?.()
-  }, [last, jobs.length, onReachEnd])
-
   const openDocument = useCallback(
     ({ document_id, title, path }: Job) => {
       if (document_id) open([{ documentId: document_id, title: title ?? fileName(path), path }])
     },
     [open],
   )
-  const focusRow = (index: number) => {
-    const next = Math.max(0, Math.min(jobs.length - 1, index))
-    setCurrent(next)
-    rows.scrollToIndex(next)
-    requestAnimationFrame(() =>
-      scroller.current?.querySelector<HTMLElement>(`[data-index="${next}"]`)?.focus(),
-    )
+  const onKey = (key: string, job: Job) => {
+    if (key === 'Enter') openDocument(job)
+    else if (key === 'Delete' && isActive(job)) onCancel(job.id)
+    else return false
+    return true
   }
-  const onKeyDown = (event: KeyboardEvent<HTMLDivElement>) => {
-    const row = (event.target as HTMLElement).closest<HTMLElement>('[data-index]')
-    // Keys inside of a row's own controls are theirs.
-    if (!row || row !== event.target) return
-    const index = Number(row.dataset['index'])
-    const job = jobs[index]
-    const page = Math.floor((scroller.current?.clientHeight ?? 0) / ROW_PX)
-    const moves: Record<string, number> = {
-      ArrowDown: index + 1,
-      ArrowUp: index - 1,
-      PageDown: index + page,
-      PageUp: index - page,
-      Home: 0,
-      End: jobs.length - 1,
-    }
-    const to = moves[event.key]
-    if (to !== undefined) focusRow(to)
-    else if (event.key === 'Enter' && job) openDocument(job)
-    else if (event.key === 'Delete' && job && isActive(job)) onCancel(job.id)
-    else return
-    event.preventDefault()
-  }
-  const height = rows.getTotalSize()
+  const { scroller, items, height, onKeyDown, current, setCurrent } = useRows(
+    jobs,
+    onKey,
+    onReachEnd,
+  )
+  const first = items[0]?.index ?? 0
+  useEffect(() => {
+    if (firstSeen) firstSeen.current = first
+  }, [first, firstSeen])
   return (
     <div
       ref={scroller}
@@ -132,7 +81,7 @@ export function JobList({
                 job={job}
                 index={item.index}
                 top={item.start}
-                current={item.index === Math.min(current, jobs.length - 1)}
+                current={item.index === current}
                 onFocus={setCurrent}
                 onOpen={openDocument}
                 onCancel={onCancel}
