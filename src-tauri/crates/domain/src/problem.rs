@@ -36,6 +36,29 @@ pub enum Problem {
     Other,
 }
 
+impl Problem {
+    /// As in JSON and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scanned => "scanned",
+            Self::PartlyScanned => "partly_scanned",
+            Self::Empty => "empty",
+            Self::Garbled => "garbled",
+            Self::Encoding => "encoding",
+            Self::Protected => "protected",
+            Self::Damaged => "damaged",
+            Self::Incomplete => "incomplete",
+            Self::TooBig => "too_big",
+            Self::Unsupported => "unsupported",
+            Self::Unreachable => "unreachable",
+            Self::ReaderFailed => "reader_failed",
+            Self::Cancelled => "cancelled",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// How many documents have a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct ProblemCount {

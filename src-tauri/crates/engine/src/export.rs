@@ -2,14 +2,19 @@
 //! status and reason, and all jobs.
 //!
 //! The text is made page by page, so that a long list costs no more memory than a short one. The
-//! CSV is that of RFC 4180: a header, commas, CRLF, quotes where they are needed, UTF-8. A cell that
-//! a spreadsheet would take for a formula gets an apostrophe in front.
+//! CSV is that of RFC 4180: a header, commas, CRLF, quotes where they are needed, UTF-8 with a byte
+//! order mark, without which Excel takes it for the system's code page. A cell that a spreadsheet
+//! would take for a formula gets an apostrophe in front.
 
 use std::fmt::Write as _;
 
-use docent_domain::{Document, DocumentStatus, Job, JobType, Origin, Timestamp, WorkspaceScope};
+use docent_domain::{
+    Document, DocumentStatus, Job, JobType, Origin, Problem, Timestamp, WorkspaceScope,
+};
 use docent_store::{DocumentQuery, JobQuery, ListedJob};
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -17,11 +22,14 @@ use crate::error::{Error, Result};
 /// Rows that are read and written at a time.
 const PAGE: u32 = 500;
 
-const COLUMNS: [&str; 18] = [
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+const COLUMNS: [&str; 19] = [
     "record",
     "path",
     "title",
     "status",
+    "problem",
     "reason",
     "kind",
     "stage",
@@ -66,6 +74,7 @@ struct DocumentRecord<'a> {
     path: &'a str,
     title: &'a str,
     status: DocumentStatus,
+    problem: Option<Problem>,
     reason: Option<&'a str>,
     origin: Origin,
     format: Option<&'static str>,
@@ -110,6 +119,7 @@ impl Export {
             At::Start => {
                 match self.format {
                     ExportFormat::Csv => {
+                        text.push(BYTE_ORDER_MARK);
                         csv_line(&mut text, COLUMNS.map(Cell::Text));
                     }
                     ExportFormat::Json => text.push_str("{\"documents\":["),
@@ -188,6 +198,7 @@ fn record_of(document: &Document) -> DocumentRecord<'_> {
         path: &document.path,
         title: &document.title,
         status: document.status,
+        problem: document.problem,
         reason: document.reason.as_deref(),
         origin: document.origin,
         format: document.format.map(docent_domain::Format::as_str),
@@ -234,6 +245,7 @@ fn document_line(text: &mut String, document: &Document) {
             Cell::Text(&document.path),
             Cell::Text(&document.title),
             Cell::Text(document.status.as_str()),
+            Cell::Text(document.problem.map_or("", Problem::as_str)),
             Cell::Text(document.reason.as_deref().unwrap_or_default()),
             Cell::Empty,
             Cell::Empty,
@@ -265,6 +277,7 @@ fn job_line(text: &mut String, listed: &ListedJob) {
             Cell::Text(&listed.path),
             Cell::Text(listed.title.as_deref().unwrap_or_default()),
             Cell::Text(job.state.as_str()),
+            Cell::Empty,
             Cell::Text(job.reason.as_deref().unwrap_or_default()),
             Cell::Text(JobType::from(job.kind).as_str()),
             Cell::Text(job.stage.map_or("", docent_domain::Stage::as_str)),
@@ -323,30 +336,12 @@ fn csv_text(text: &mut String, cell: &str) {
     }
 }
 
-/// ISO 8601, in UTC, to the second. The date is that of Howard Hinnant's `civil_from_days`.
+/// ISO 8601, in UTC, to the second; empty for a time that it cannot say.
 fn iso(time: Timestamp) -> String {
-    let seconds = time.0.div_euclid(1000);
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    )
+    OffsetDateTime::from_unix_timestamp(time.0.div_euclid(1000))
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -269,7 +269,10 @@ fn background_work_is_listed_controlled_and_exported() {
 
     let csv = docent.run(&["jobs", "export", "--workspace", "Ured"]);
     assert!(csv.status.success(), "{csv:?}");
-    assert!(csv.stdout.starts_with(b"record,path,title,status,reason,"));
+    assert!(
+        csv.stdout
+            .starts_with("\u{feff}record,path,title,status,problem,".as_bytes())
+    );
     let file = docent.data().join("files.json");
     let name = file.to_str().unwrap();
     let arguments = ["jobs", "export", "--format", "json", "--output", name];

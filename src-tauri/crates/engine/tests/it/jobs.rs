@@ -278,11 +278,12 @@ fn an_export_says_what_happened_to_every_file() {
         let failed = documents.iter().find(|d| d["status"] == "failed").unwrap();
         assert_eq!(failed["path"], bad.to_str().unwrap());
         assert!(failed["reason"].as_str().unwrap().len() > 10);
+        assert_eq!(failed["problem"], "damaged");
         assert_eq!(json["jobs"].as_array().unwrap().len(), 3);
 
         let csv = text(ExportFormat::Csv).await;
         let lines: Vec<&str> = csv.split_terminator("\r\n").collect();
-        assert!(lines[0].starts_with("record,path,title,status,reason,"));
+        assert!(lines[0].starts_with("\u{feff}record,path,title,status,problem,reason,"));
         assert_eq!(lines.len(), 1 + 2 + 3);
         assert!(
             csv.contains(",\"'=good, \"\"really\"\"\",ready,"),

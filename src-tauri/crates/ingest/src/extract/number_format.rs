@@ -6,6 +6,8 @@
 
 use std::fmt::Write as _;
 
+use time::{Duration, OffsetDateTime};
+
 /// How a cell's number is shown.
 #[allow(
     clippy::struct_excessive_bools,
@@ -196,8 +198,8 @@ impl NumberFormat {
         if self.date {
             // Excel believes in 29 February 1900, as Lotus did.
             let shifted = if day < 60 { day + 1 } else { day };
-            let (year, month, day) = civil(shifted - UNIX_EPOCH);
-            shown = format!("{year:04}-{month:02}-{day:02}");
+            let date = OffsetDateTime::UNIX_EPOCH.date() + Duration::days(shifted - UNIX_EPOCH);
+            shown = date.to_string();
         }
         if self.time {
             if self.date {
@@ -234,26 +236,6 @@ fn general(number: f64) -> String {
     } else {
         format!("{rounded:e}")
     }
-}
-
-/// Year, month and day of a count of days from 1970-01-01 (Howard Hinnant, "chrono-Compatible
-/// Low-Level Date Algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]
