@@ -68,7 +68,7 @@ impl Display {
     }
 }
 
-/// A driver of WebKitGTK windows.
+/// A driver of WebKitGTK windows, or of Chromium.
 pub struct Driver {
     process: Running,
     http: reqwest::Client,
@@ -76,20 +76,30 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// `environment` is seen by the driver and by the programs it starts.
+    /// For programs with a WebKitGTK window. `environment` is seen by the driver and by the programs
+    /// it starts.
     pub async fn start(environment: &[(&str, String)]) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = Command::new("WebKitWebDriver");
         command
-            .arg(format!("--port={port}"))
             // Without it the window doesn't offer itself, and a session is never answered.
             .env("TAURI_WEBVIEW_AUTOMATION", "true")
             .envs(environment.iter().map(|(name, value)| (name, value)));
-        let process = Running(
-            command
-                .spawn()
-                .context("WebKitWebDriver could not be started; `cargo xtask test` installs it")?,
-        );
+        Self::spawn(command).await
+    }
+
+    /// For [`Driver::browse`].
+    pub async fn start_chromium() -> Result<Self> {
+        let mut command = Command::new("chromedriver");
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Self::spawn(command).await
+    }
+
+    async fn spawn(mut command: Command) -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let name = command.get_program().to_string_lossy().into_owned();
+        let process = Running(command.arg(format!("--port={port}")).spawn().with_context(
+            || format!("{name} could not be started; `cargo xtask test` installs it"),
+        )?);
         let http = reqwest::Client::builder().no_proxy().build()?;
         let driver = Self {
             process,
@@ -123,16 +133,36 @@ impl Driver {
         };
         tokio::time::timeout(Duration::from_secs(90), listening)
             .await
-            .context("WebKitWebDriver does not listen")
+            .context("the driver does not listen")
     }
 
     /// Starts a program and takes control of its window.
     pub async fn open(&self, program: &Path, arguments: &[&str]) -> Result<Window> {
-        let capabilities = json!({
-            "capabilities": { "alwaysMatch": {
-                "webkitgtk:browserOptions": { "binary": program, "args": arguments },
-            }},
-        });
+        self.session(&json!({
+            "webkitgtk:browserOptions": { "binary": program, "args": arguments },
+        }))
+        .await
+    }
+
+    /// Opens an address in Chromium without a display, in a window of that many CSS pixels and with a
+    /// profile of its own.
+    pub async fn browse(&self, url: &str, width: u32, height: u32) -> Result<Window> {
+        let window = self
+            .session(&json!({
+                "goog:chromeOptions": { "args": [
+                    "--headless=new",
+                    format!("--window-size={width},{height}"),
+                    // Chromium refuses to run as root with it, and sees no page but ours.
+                    "--no-sandbox",
+                ]},
+            }))
+            .await?;
+        window.post("url", &json!({ "url": url })).await?;
+        Ok(window)
+    }
+
+    async fn session(&self, wanted: &Value) -> Result<Window> {
+        let capabilities = json!({ "capabilities": { "alwaysMatch": wanted } });
         let url = format!("{}/session", self.address);
         // A program that doesn't offer its window to the driver is waited for without end.
         let request = self.http.post(&url).json(&capabilities).timeout(OPENING);
@@ -171,6 +201,13 @@ impl Window {
             &json!({ "script": script, "args": arguments }),
         )
         .await
+    }
+
+    /// Performs input as a person's devices would give it: a list of the protocol's input sources
+    /// with their actions. Returns when the page has received all of it.
+    pub async fn act(&self, sources: &Value) -> Result<()> {
+        let actions = json!({ "actions": sources });
+        self.post("actions", &actions).await.map(drop)
     }
 
     /// Waits until an expression of the page is truthy, and returns its value. `what` names it in
@@ -216,10 +253,30 @@ impl Window {
     /// Waits for the first element that a selector matches.
     pub async fn find(&self, css: &str, within: Duration) -> Result<Element<'_>> {
         let expression = format!("document.querySelector({})", json!(css));
-        let found = self.wait(css, &expression, within).await?;
+        self.element(css, &expression, within).await
+    }
+
+    /// Waits for a button that can be used and says just that.
+    pub async fn button(&self, label: &str, within: Duration) -> Result<Element<'_>> {
+        let expression = format!(
+            "[...document.querySelectorAll('button')].findLast((button) =>
+               !button.disabled && button.textContent.trim() === {})",
+            json!(label)
+        );
+        self.element(label, &expression, within).await
+    }
+
+    /// Waits until an expression of the page is an element. `what` names it in the failure.
+    pub async fn element(
+        &self,
+        what: &str,
+        expression: &str,
+        within: Duration,
+    ) -> Result<Element<'_>> {
+        let found = self.wait(what, expression, within).await?;
         let id = found[ELEMENT]
             .as_str()
-            .with_context(|| format!("{css} is no element"))?;
+            .with_context(|| format!("{what} is no element"))?;
         Ok(Element {
             window: self,
             id: id.to_owned(),

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the benchmarks of the program and of its window, on the models and documents
+//! `cargo xtask bench`: the benchmarks of the program and of its pages, on the models and documents
 //! that `models` and `corpus` fetch.
 
 use anyhow::Result;
@@ -7,8 +7,9 @@ use crate::packages::{self, Purpose};
 use crate::repo::{Repo, run};
 use crate::{build, corpus, models, ui};
 
-/// Start and idle memory of the window; everything else is measured by `docent bench`.
-const WINDOW: &str = "window";
+/// What a person sees, with the program that measures it: start and idle memory of the window, and the
+/// page of background work. Everything else is measured by `docent bench`.
+const PAGES: [(&str, &str); 2] = [("window", "window-bench"), ("jobs", "jobs-bench")];
 
 /// Measured on request alone: its documents are a gigabyte to fetch.
 const FORMATS: &str = "formats";
@@ -24,15 +25,18 @@ pub fn bench(repo: &Repo, names: &[String]) -> Result<()> {
     if names.iter().any(|name| name == FORMATS) {
         corpus::formats::fetch(repo)?;
     }
-    let (window, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| *name == WINDOW);
+    let is_page = |name: &String| PAGES.iter().any(|(page, _)| name == page);
+    let (pages, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| is_page(name));
     if names.is_empty() || !others.is_empty() {
         run(repo
             .command(repo.binary("docent", false))
             .arg("bench")
             .args(others))?;
     }
-    if names.is_empty() || !window.is_empty() {
-        run(&mut repo.command(repo.binary("window-bench", false)))?;
+    for (page, program) in PAGES {
+        if names.is_empty() || pages.iter().any(|name| *name == page) {
+            run(&mut repo.command(repo.binary(program, false)))?;
+        }
     }
     Ok(())
 }

@@ -2,12 +2,12 @@
 //!
 //! The members of the outermost object are headings, records (elements of outer lists, lines of
 //! JSON Lines) are blocks. The text is written while the file is parsed, so that a big file costs no
-//! tree in memory. What does not parse (settings with comments, files that are cut off) is read as
-//! the text that it is.
+//! tree in memory, and numbers stand as they are written: an identifier keeps its digits, an amount
+//! its zeros. What does not parse (settings with comments, files that are cut off) is read as the
+//! text that it is.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
+use struson::reader::{JsonReader, JsonStreamReader, ReaderError, ReaderSettings, ValueType};
 
 use super::{Bounds, text};
 use crate::extracted::{Assembler, BlockKind, Extracted};
@@ -19,48 +19,100 @@ pub fn extract(bytes: Vec<u8>, bounds: &Bounds) -> Result<Extracted, Refusal> {
     let mut writer = Writer {
         assembler: Assembler::new(bounds.max_chars),
         lines: String::new(),
-        refusal: None,
     };
-    let parsed = parse(source, &mut writer);
-    if let Some(refusal) = writer.refusal {
-        return Err(refusal);
-    }
-    match parsed {
+    match parse(source, &mut writer) {
         Ok(()) => {
             writer.flush()?;
             let mut extracted = writer.assembler.finish();
             extracted.warnings = decoded.warnings;
             Ok(extracted)
         }
-        Err(_) => text::code(decoded, bounds),
+        Err(Stop::NotJson) => text::code(decoded, bounds),
+        Err(Stop::Refused(refusal)) => Err(refusal),
     }
 }
 
-fn parse(source: &str, writer: &mut Writer) -> serde_json::Result<()> {
+/// Why parsing ended early.
+enum Stop {
+    NotJson,
+    Refused(Refusal),
+}
+
+impl From<ReaderError> for Stop {
+    fn from(_: ReaderError) -> Self {
+        Self::NotJson
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+fn parse(source: &str, writer: &mut Writer) -> Result<(), Stop> {
     let (first, rest) = source.trim().split_once('\n').unwrap_or_default();
     let is_lines = !rest.is_empty() && serde_json::from_str::<IgnoredAny>(first).is_ok();
-    // The parser keeps to a depth of 128.
-    let mut parser = serde_json::Deserializer::from_str(source);
+    let place = if is_lines { Place::Record } else { Place::Top };
+    // Comments and the like are not let through: their text would be lost. Depth is bounded to 128.
+    let settings = ReaderSettings {
+        allow_multiple_top_level: true,
+        restrict_number_values: false,
+        track_path: false,
+        ..ReaderSettings::default()
+    };
+    let mut reader = JsonStreamReader::new_custom(source.as_bytes(), settings);
     loop {
-        let place = if is_lines { Place::Record } else { Place::Top };
-        Value {
-            writer: &mut *writer,
-            key: None,
-            place,
-        }
-        .deserialize(&mut parser)?;
-        if parser.end().is_ok() {
+        value(&mut reader, writer, None, place)?;
+        if !reader.has_next()? {
             return Ok(());
         }
     }
+}
+
+/// Writes one value while it is parsed. `key` is its name; there is none in a list.
+fn value(
+    reader: &mut JsonStreamReader<&[u8]>,
+    writer: &mut Writer,
+    key: Option<&str>,
+    place: Place,
+) -> Result<(), Stop> {
+    match reader.peek()? {
+        ValueType::Object => {
+            let inner = writer.begin(key, place, false)?;
+            reader.begin_object()?;
+            while reader.has_next()? {
+                let name = reader.next_name_owned()?;
+                value(reader, writer, Some(&name), inner)?;
+            }
+            reader.end_object()?;
+            writer.end(place)?;
+        }
+        ValueType::Array => {
+            let inner = writer.begin(key, place, true)?;
+            reader.begin_array()?;
+            while reader.has_next()? {
+                value(reader, writer, None, inner)?;
+            }
+            reader.end_array()?;
+            writer.end(place)?;
+        }
+        ValueType::String => writer.scalar(key, place, reader.next_str()?),
+        ValueType::Number => writer.scalar(key, place, reader.next_number_as_str()?),
+        ValueType::Boolean if reader.next_bool()? => writer.scalar(key, place, "true"),
+        ValueType::Boolean => writer.scalar(key, place, "false"),
+        ValueType::Null => {
+            reader.next_null()?;
+            writer.scalar(key, place, if key.is_some() { "null" } else { "" });
+        }
+    }
+    Ok(())
 }
 
 struct Writer {
     assembler: Assembler,
     /// The lines of the block that is open.
     lines: String,
-    /// Why the parser was stopped.
-    refusal: Option<Refusal>,
 }
 
 impl Writer {
@@ -85,6 +137,50 @@ impl Writer {
         }
     }
 
+    /// What is empty and has no name says nothing.
+    fn scalar(&mut self, key: Option<&str>, place: Place, value: &str) {
+        if value.trim().is_empty() && key.is_none() {
+            return;
+        }
+        let indent = match place {
+            Place::Inside(indent) => indent,
+            Place::Top | Place::Member | Place::Record => 0,
+        };
+        self.line(indent, key, value.trim_end());
+    }
+
+    /// Begins an object or a list, and says where what is in it stands.
+    fn begin(&mut self, key: Option<&str>, place: Place, is_list: bool) -> Result<Place, Refusal> {
+        match place {
+            Place::Top if is_list => Ok(Place::Record),
+            Place::Top => Ok(Place::Member),
+            Place::Member => {
+                self.heading(key.unwrap_or_default())?;
+                Ok(if is_list {
+                    Place::Record
+                } else {
+                    Place::Inside(0)
+                })
+            }
+            Place::Record => {
+                self.flush()?;
+                Ok(Place::Inside(0))
+            }
+            Place::Inside(indent) => {
+                self.line(indent, key, "");
+                Ok(Place::Inside(indent + 1))
+            }
+        }
+    }
+
+    /// Ends what stood at `place`.
+    fn end(&mut self, place: Place) -> Result<(), Refusal> {
+        match place {
+            Place::Inside(_) => Ok(()),
+            Place::Top | Place::Member | Place::Record => self.flush(),
+        }
+    }
+
     fn flush(&mut self) -> Result<(), Refusal> {
         let lines = text::cleaned(std::mem::take(&mut self.lines));
         self.assembler.push(BlockKind::Code, &lines)
@@ -94,13 +190,6 @@ impl Writer {
         self.flush()?;
         let heading = crate::characters::collapsed(&text::cleaned(key.to_owned()));
         self.assembler.push(BlockKind::Heading(1), &heading)
-    }
-
-    fn keep<E: Error>(&mut self, result: Result<(), Refusal>) -> Result<(), E> {
-        result.map_err(|refusal| {
-            self.refusal = Some(refusal);
-            E::custom("stopped")
-        })
     }
 }
 
@@ -114,133 +203,6 @@ enum Place {
     Record,
     /// Within a block, at this indentation.
     Inside(usize),
-}
-
-/// Writes one value while it is parsed.
-struct Value<'a> {
-    writer: &'a mut Writer,
-    /// Its name; `None` in a list.
-    key: Option<&'a str>,
-    place: Place,
-}
-
-impl Value<'_> {
-    fn scalar(self, value: &str) {
-        // What is empty says nothing.
-        if value.trim().is_empty() {
-            return;
-        }
-        let indent = match self.place {
-            Place::Inside(indent) => indent,
-            Place::Top | Place::Member | Place::Record => 0,
-        };
-        self.writer.line(indent, self.key, value);
-    }
-
-    /// Begins an object or a list, and says where what is in it stands.
-    fn begin<E: Error>(&mut self, is_list: bool) -> Result<Place, E> {
-        match self.place {
-            Place::Top if is_list => Ok(Place::Record),
-            Place::Top => Ok(Place::Member),
-            Place::Member => {
-                let heading = self.writer.heading(self.key.unwrap_or_default());
-                self.writer.keep(heading)?;
-                Ok(if is_list {
-                    Place::Record
-                } else {
-                    Place::Inside(0)
-                })
-            }
-            Place::Record => {
-                let flushed = self.writer.flush();
-                self.writer.keep(flushed)?;
-                Ok(Place::Inside(0))
-            }
-            Place::Inside(indent) => {
-                self.writer.line(indent, self.key, "");
-                Ok(Place::Inside(indent + 1))
-            }
-        }
-    }
-
-    fn end<E: Error>(self) -> Result<(), E> {
-        if matches!(self.place, Place::Inside(_)) {
-            return Ok(());
-        }
-        let flushed = self.writer.flush();
-        self.writer.keep(flushed)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Value<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Value<'_> {
-    type Value = ();
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a value")
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
-        self.scalar(if value { "true" } else { "false" });
-        Ok(())
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
-        self.scalar(&value.to_string());
-        Ok(())
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
-        self.scalar(&value.to_string());
-        Ok(())
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        // Very large numbers without hundreds of digits.
-        self.scalar(&format!("{value:?}"));
-        Ok(())
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        self.scalar(value);
-        Ok(())
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
-        let place = self.begin(true)?;
-        while list
-            .next_element_seed(Value {
-                writer: &mut *self.writer,
-                key: None,
-                place,
-            })?
-            .is_some()
-        {}
-        self.end()
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut object: A) -> Result<(), A::Error> {
-        let place = self.begin(false)?;
-        while let Some(key) = object.next_key::<String>()? {
-            object.next_value_seed(Value {
-                writer: &mut *self.writer,
-                key: Some(&key),
-                place,
-            })?;
-        }
-        self.end()
-    }
 }
 
 #[cfg(test)]
@@ -264,12 +226,12 @@ mod tests {
 
     #[test]
     fn members_are_headings_and_elements_are_blocks() {
-        let source = "\u{feff}{\"naziv\": \"Čamac\", \"cijena\": 5.5, \"opis\": null, \"osobe\": [{\"ime\": \"Ana\", \"oznake\": [\"a\", 1]}, \"tko\"],\
+        let source = "\u{feff}{\"naziv\": \"Čamac\", \"cijena\": 5.50, \"opis\": null, \"osobe\": [{\"ime\": \"Ana\", \"oznake\": [\"a\", 1]}, \"tko\"],\
             \"mjere\": {\"duljina\": 3, \"x\": {\"y\": true}}, \"z\": \"dva\\nreda\"}";
         assert_eq!(
             blocks(source),
             expected(&[
-                (BlockKind::Code, "naziv: Čamac\ncijena: 5.5"),
+                (BlockKind::Code, "naziv: Čamac\ncijena: 5.50\nopis: null"),
                 (BlockKind::Heading(1), "osobe"),
                 (BlockKind::Code, "ime: Ana\noznake:\n  - a\n  - 1"),
                 (BlockKind::Code, "- tko"),
@@ -277,6 +239,18 @@ mod tests {
                 (BlockKind::Code, "duljina: 3\nx:\n  y: true"),
                 (BlockKind::Code, "z: dva\nreda"),
             ])
+        );
+    }
+
+    #[test]
+    fn numbers_stand_as_they_are_written() {
+        let source = "{\"račun\": 23400091110000000000001, \"iznos\": 1250.00, \"sitno\": 1e-400, \"faks\": \"\"}";
+        assert_eq!(
+            blocks(source),
+            expected(&[(
+                BlockKind::Code,
+                "račun: 23400091110000000000001\niznos: 1250.00\nsitno: 1e-400\nfaks:"
+            )])
         );
     }
 
