@@ -535,9 +535,12 @@ fn commands_wipe_what_they_remove() -> Result<()> {
     command(&["workspaces", "delete", "other", "--yes"])?;
     ensure!(left()? == ["page"]);
 
-    // The folder that is still watched does not bring it back.
-    docent.ingest()?;
+    // The folder that is still watched does not bring it back; adding it again would.
+    let scan = ["folders", "scan", "--workspace", "test", &path(&folder)];
+    command(&scan)?;
     ensure!(left()? == ["page"]);
+    docent.ingest()?;
+    ensure!(left()? == ["page", "text"], "control");
     ensure!(Path::new(&removed).exists(), "the user's own file stays");
     Ok(())
 }
