@@ -527,7 +527,11 @@ fn commands_wipe_what_they_remove() -> Result<()> {
     let (said, output) = docent.run(&[&remove[..], &[&missing]].concat())?;
     ensure!(!output.status.success() && said["error"]["code"] == "NOT_FOUND");
     ensure!(left()?.contains(&"text"), "all or none");
-    let said = command(&remove)?;
+    let said = command(&[&remove[..], &[&removed]].concat())?;
+    ensure!(
+        said.as_array().map(Vec::len) == Some(1),
+        "named twice: {said}"
+    );
     ensure!(said[0]["path"] == fs::canonicalize(&removed)?.to_string_lossy().as_ref());
     ensure!(left()? == ["folder-text", "page", "workspace-text"]);
     command(&["folders", "remove", "--workspace", "test", &path(&second)])?;

@@ -131,9 +131,9 @@ impl Engine {
 
     /// Rewrites an index, all its generations of vectors, without what was removed. `false` when some
     /// of it may still be there.
-    async fn wipe_index(&self, scope: &WorkspaceScope) -> Result<bool> {
+    pub(super) async fn wipe_index(&self, scope: &WorkspaceScope) -> Result<bool> {
         // What waits to be removed is to be gone as well.
-        self.flush_words().await?;
+        self.flush_words_of(scope).await?;
         let Some(index) = self.indexes().opened(scope).await else {
             // There is nothing to wipe once the workspace is gone.
             let known = self.store().workspaces().list().await?;
