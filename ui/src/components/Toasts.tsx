@@ -11,7 +11,7 @@ export function Toasts() {
   const { dismiss } = useNotices()
   const list = useNoticeList()
   return (
-    <div className={styles.stack} role="status" aria-live="polite">
+    <div className={styles.stack} role="status" aria-live="polite" data-toasts>
       {list.map((notice) => (
         <div
           key={notice.id}
@@ -49,4 +49,9 @@ export function Toasts() {
       ))}
     </div>
   )
+}
+
+/** They lie over dialogs too, and dismissing one leaves the dialog open. */
+export function isInToasts(target: EventTarget | null): boolean {
+  return target instanceof Element && target.closest('[data-toasts]') !== null
 }

@@ -138,7 +138,12 @@ describe('the job list', () => {
     await screen.findByText('Spis 2')
     const [first, second] = await rows()
     expect(first?.textContent).toContain('Spis 1')
-    expect(first?.textContent).toContain('30 of 90 · 2 min · attempt 2 of 3')
+    expect(first?.textContent).toContain('30 of 90 · 2 min')
+    expect(first?.textContent).toContain('attempt 2 of 3')
+    expect(
+      within(first as HTMLElement).getByTitle('Reading · 30 of 90 · 2 min · attempt 2 of 3'),
+      'all of it where it is cut off',
+    ).toBeTruthy()
     expect(second?.textContent, 'no ids').not.toContain('j2')
     const waiting = screen.getByRole('button', { name: 'Waiting 4,999' })
     expect(waiting.getAttribute('aria-pressed')).toBe('true')
