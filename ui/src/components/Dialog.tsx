@@ -6,7 +6,6 @@ import { classes } from '../lib/classes'
 import { useI18n } from '../lib/i18n'
 import { IconButton } from './Button'
 import { useFocusBack } from './focus'
-import { isInToasts } from './Toasts'
 import styles from './Dialog.module.css'
 
 interface DialogProps {
@@ -48,9 +47,6 @@ export function Dialog({
           className={classes(styles.dialog, wide && styles.wide)}
           data-modal
           {...focusBack}
-          onPointerDownOutside={(event) => {
-            if (isInToasts(event.target)) event.preventDefault()
-          }}
           {...(!description && { 'aria-describedby': undefined })}
         >
           {hideTitle ? (

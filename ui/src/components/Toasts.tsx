@@ -11,7 +11,13 @@ export function Toasts() {
   const { dismiss } = useNotices()
   const list = useNoticeList()
   return (
-    <div className={styles.stack} role="status" aria-live="polite" data-toasts>
+    <div
+      className={styles.stack}
+      role="status"
+      aria-live="polite"
+      // They lie over dialogs and menus, which would take a click here for one beside them and close.
+      onPointerDown={(event) => event.stopPropagation()}
+    >
       {list.map((notice) => (
         <div
           key={notice.id}
@@ -49,9 +55,4 @@ export function Toasts() {
       ))}
     </div>
   )
-}
-
-/** They lie over dialogs too, and dismissing one leaves the dialog open. */
-export function isInToasts(target: EventTarget | null): boolean {
-  return target instanceof Element && target.closest('[data-toasts]') !== null
 }
