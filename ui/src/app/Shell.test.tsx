@@ -100,7 +100,8 @@ function open(width: number) {
       router={createAppRouter()}
     />,
   )
-  return screen.findAllByTestId(testIds.documentRow)
+  // The first page of a run takes its time.
+  return screen.findAllByTestId(testIds.documentRow, undefined, { timeout: 20_000 })
 }
 
 beforeEach(() => {

@@ -348,7 +348,7 @@ describe('the job list', () => {
     const counts = { queued: 2, running: 0, done: 0, dead: 0, cancelled: 0 }
     const reason = 'the disk is full'
     const { core, tell } = show(page([], { counts }), [job(1, { reason }), job(2, { reason })])
-    await screen.findByText('Waiting, and tried again by itself: the disk is full')
+    await screen.findByText('Docent is waiting, and tries again by itself: the disk is full')
     // It is taken up again with the reason, and still waits for it.
     core.overview = page([job(1, { state: 'running', reason })], { counts })
     await tell()

@@ -376,9 +376,9 @@ export const en = {
 
   'jobs.title': 'Processing',
   'jobs.working': 'Docent is at work.',
-  'jobs.waits': 'Waiting, and tried again by itself: {reason}',
+  'jobs.waits': 'Docent is waiting, and tries again by itself: {reason}',
   'jobs.waitsForModel':
-    'Waiting for the model that finds by meaning. Fetch it in the settings, under Models.',
+    'Docent is waiting for the model that finds by meaning. Fetch it in the settings, under Models.',
   'jobs.paused': 'Paused. Nothing is read or indexed until you resume, also after a restart.',
   'jobs.idle': 'Nothing to do.',
   'jobs.pause': 'Pause',

@@ -477,9 +477,9 @@ export const hr: Catalogue = {
 
   'jobs.title': 'Obrada',
   'jobs.working': 'Docent radi.',
-  'jobs.waits': 'Čeka se i samo se pokušava ponovno: {reason}',
+  'jobs.waits': 'Docent čeka i sam pokušava ponovno: {reason}',
   'jobs.waitsForModel':
-    'Čeka se model koji pronalazi po značenju. Dohvatite ga u postavkama, pod Modeli.',
+    'Docent čeka model koji pronalazi po značenju. Dohvatite ga u postavkama, pod Modeli.',
   'jobs.paused':
     'Pauzirano. Ništa se ne čita i ne indeksira dok ne nastavite, ni nakon ponovnog pokretanja.',
   'jobs.idle': 'Nema posla.',
