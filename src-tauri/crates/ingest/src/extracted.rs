@@ -173,6 +173,10 @@ pub enum Warning {
     DoublyEncoded,
     #[error("a part of the document is damaged and was left out: {part}")]
     PartLeftOut { part: String },
+    #[error(
+        "{count} results of formulas are not in the file: open it in a spreadsheet program and save it"
+    )]
+    FormulasWithoutResults { count: u64 },
 }
 
 impl Warning {
@@ -188,7 +192,9 @@ impl Warning {
                 Some(Problem::PartlyScanned)
             }
             Self::Garbled | Self::DoublyEncoded => Some(Problem::Garbled),
-            Self::PartLeftOut { .. } => Some(Problem::Incomplete),
+            Self::PartLeftOut { .. } | Self::FormulasWithoutResults { .. } => {
+                Some(Problem::Incomplete)
+            }
         }
     }
 }

@@ -378,7 +378,7 @@ fn markup(add: Add<'_>) {
         Format::Html,
         html(format!(
             "<p{}>a",
-            (0..100_000).fold(String::new(), |all, number| all + &format!(" a{number}=x"))
+            (0..300_000).fold(String::new(), |all, number| all + &format!(" a{number}=x"))
         )),
     );
     add(
@@ -386,7 +386,7 @@ fn markup(add: Add<'_>) {
         Format::Html,
         html(format!(
             "<table>{}",
-            "<tr><td colspan=65534 rowspan=65534>x".repeat(50_000)
+            "<tr><td colspan=65534 rowspan=65534>x<td>y".repeat(50_000)
         )),
     );
     add(

@@ -159,6 +159,52 @@ async fn every_page_of_a_tiff_is_read_and_a_damaged_one_is_told() {
     );
 }
 
+#[tokio::test]
+async fn what_is_wrong_with_a_picture_is_not_laid_to_recognition() {
+    let Some(recogniser) = tesseract() else {
+        return;
+    };
+    let page = image_of(scan(150.0));
+    let refusal = async |bytes: &[u8]| match recognise(bytes, &recogniser).await {
+        Err(ExtractError::Refused(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    };
+    let png = encoded(page.clone(), ImageFormat::Png);
+    let tiff = tiff(&[&page]);
+    // The directory stands at the end of this TIFF, so its pixels are damaged instead.
+    let mut damaged = tiff.clone();
+    damaged[100..4000].fill(0xa5);
+    for bytes in [&png[..png.len() / 2], &damaged] {
+        let refusal = refusal(bytes).await;
+        assert!(matches!(refusal, Refusal::Damaged { .. }), "{refusal:?}");
+    }
+    // Compressed in a way that fax machines use.
+    let mut fax = tiff;
+    let compression = b"\x03\x01\x03\0\x01\0\0\0\x05\0";
+    let at = fax
+        .windows(compression.len())
+        .position(|entry| entry == compression);
+    fax[at.unwrap() + 8] = 2;
+    let refusal = refusal(&fax).await;
+    assert!(
+        matches!(refusal, Refusal::WrongContent { .. }),
+        "{refusal:?}"
+    );
+
+    let jpeg = encoded(page, ImageFormat::Jpeg);
+    let extracted = recognise(&jpeg[..jpeg.len() * 2 / 3], &recogniser)
+        .await
+        .unwrap();
+    assert!(
+        matches!(
+            extracted.warnings.as_slice(),
+            [Warning::Recognised { .. }, Warning::PartLeftOut { part }] if part.contains("picture")
+        ),
+        "{:?}",
+        extracted.warnings
+    );
+}
+
 #[test]
 fn what_cannot_hold_text_is_refused_before_it_is_looked_at() {
     let icon = GrayImage::from_pixel(64, 64, Luma([0]));

@@ -41,6 +41,20 @@ fn sheets_of_a_workbook_with_what_their_cells_show() {
 }
 
 #[test]
+fn formulas_without_results_are_counted() {
+    let rows = "<row><c><v>2</v></c><c><f>A1*2</f><v></v></c><c><f>A1*3</f></c>\
+                <c t='str'><f>\"\"</f><v></v></c><c><f>A1*4</f><v>8</v></c><c s='1'/></row>";
+    let file = xlsx(&[("Prvi", rows), ("Drugi", rows)], &[]);
+    let extracted = read_bytes(&file, Format::Xlsx).unwrap();
+    assert_eq!(
+        extracted.text,
+        "Sheet: Prvi\n\n2 | | | | 8\n\nSheet: Drugi\n\n2 | | | | 8"
+    );
+    let warning = Warning::FormulasWithoutResults { count: 4 };
+    assert_eq!(extracted.warnings, [warning]);
+}
+
+#[test]
 fn a_damaged_sheet_costs_that_sheet_alone() {
     let file = xlsx(
         &[
