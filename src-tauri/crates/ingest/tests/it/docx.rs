@@ -1,9 +1,10 @@
 //! Word documents built part by part.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use docent_domain::Format;
-use docent_ingest::{BlockKind, Refusal, Warning};
+use docent_ingest::{BlockKind, Detection, Refusal, Warning, detect_format};
 
 use crate::fixtures::{blocks, docx, picture_of, read_bytes, texts, zip};
 
@@ -388,4 +389,16 @@ fn documents_of_pictures_are_scanned() {
         [Warning::PicturesWithoutText { pictures: 1 }]
     );
     assert_eq!(with("Uz dopis:", 299).unwrap().warnings, []);
+}
+
+#[test]
+fn documents_with_macros_and_templates_are_read_as_documents() {
+    let file = docx(&paragraph("", "a"), &[]);
+    for name in ["a.docx", "a.docm", "A.DOTX"] {
+        assert_eq!(
+            detect_format(Path::new(name), &file),
+            Detection::Supported(Format::Docx),
+            "{name}"
+        );
+    }
 }
