@@ -23,6 +23,8 @@ pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
     ("xhtml", Format::Html),
     ("pdf", Format::Pdf),
     ("docx", Format::Docx),
+    ("docm", Format::Docx),
+    ("dotx", Format::Docx),
     ("xlsx", Format::Xlsx),
     ("xlsm", Format::Xlsx),
     ("ods", Format::Ods),

@@ -106,6 +106,19 @@ pub fn extract(source: &mut dyn Source, context: &Context<'_>) -> Result<Extract
     Ok(extracted)
 }
 
+/// Whether a picture, of which the beginning will do, is of a kind that is read and large enough for
+/// text.
+pub fn may_hold_text(head: &[u8]) -> bool {
+    let kind = image::guess_format(head).ok();
+    let Some(kind) = kind.filter(|kind| kind.reading_enabled()) else {
+        return false;
+    };
+    ImageReader::with_format(Cursor::new(head), kind)
+        .into_dimensions()
+        // The size may stand further on.
+        .map_or(true, |(width, height)| width.max(height) >= SMALLEST_SIDE)
+}
+
 fn read(
     mut decoder: impl ImageDecoder,
     scans: &mut Scans<'_>,

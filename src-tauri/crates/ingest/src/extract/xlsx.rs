@@ -26,7 +26,10 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
         .main_part("xl/workbook.xml")?
         .ok_or_else(|| archive.mistaken("Excel workbook"))?;
     let relations = archive.relations(&main)?;
-    let mut workbook = Workbook::default();
+    let mut workbook = Workbook {
+        max_sheets: bounds.zip_entries,
+        ..Workbook::default()
+    };
     if let Outcome::Broken { message } = archive.read(&main, &mut workbook)?
         && workbook.sheets.is_empty()
     {
@@ -103,6 +106,8 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
 #[derive(Default)]
 struct Workbook {
     sheets: Vec<Sheet>,
+    /// Every sheet is a part of its own.
+    max_sheets: usize,
     /// Whether days are counted from 1904.
     mac: bool,
 }
@@ -122,6 +127,11 @@ impl Part for Workbook {
                 );
             }
             "sheet" if attribute(element, "state").is_none_or(|state| state == "visible") => {
+                if self.sheets.len() >= self.max_sheets {
+                    return Err(Refusal::TooManyParts {
+                        max: self.max_sheets as u64,
+                    });
+                }
                 self.sheets.push(Sheet {
                     name: attribute(element, "name").unwrap_or_default(),
                     relation: prefixed(element, "id").unwrap_or_default(),

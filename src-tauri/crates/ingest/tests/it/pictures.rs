@@ -11,7 +11,7 @@ use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgba, RgbaImage};
 use tokio_util::sync::CancellationToken;
 
 use crate::extractor::{extractor, one_process};
-use crate::fixtures::{base64, read_bytes};
+use crate::fixtures::{base64, picture_of, read_bytes, zip};
 use crate::ocr::{boxes, error_rate, original, overlap, scan, tesseract};
 
 const CITED: &str = "Rok za žalbu iznosi petnaest dana od dana dostave rješenja.";
@@ -304,4 +304,57 @@ async fn pictures_in_a_mail_are_read_and_logos_left_alone() {
         [Warning::Recognised { pages: 1, total: 1 }],
         "a photo without words lacks nothing"
     );
+}
+
+#[tokio::test]
+async fn pictures_in_documents_are_read_after_their_paragraphs() {
+    let Some(recogniser) = tesseract() else {
+        return;
+    };
+    let page = encoded(image_of(scan(150.0)), ImageFormat::Png);
+    let document = "<w:document><w:body><w:p><w:r><w:t>Uz dopis:</w:t></w:r><w:r><a:blip r:embed='p'/></w:r></w:p>\
+        <w:p><w:r><w:t>Kraj.</w:t></w:r></w:p></w:body></w:document>";
+    let relations =
+        "<Relationships><Relationship Id='p' Type='x/image' Target='p.png'/></Relationships>";
+    let file = zip(&[
+        ("word/document.xml", document.as_bytes()),
+        ("word/_rels/document.xml.rels", relations.as_bytes()),
+        ("word/p.png", &page),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dopis.docx");
+    std::fs::write(&path, file).unwrap();
+    let cancel = CancellationToken::new();
+    let extracted = extractor(one_process())
+        .recognise(&path, Format::Docx, recogniser, cancel, |_| {})
+        .await
+        .unwrap();
+    let at = |part: &str| extracted.text.find(part).unwrap();
+    assert!(at("Uz dopis:") < at(CITED) && at(CITED) < at("Kraj."));
+    assert_eq!(
+        extracted.warnings,
+        [Warning::Recognised { pages: 1, total: 1 }]
+    );
+}
+
+#[test]
+fn photos_as_telephones_attach_them_are_attachments() {
+    let mail = |width: u32| {
+        let picture = base64(&picture_of(width, 40));
+        format!(
+            "Subject: Slika\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nEvo.\r\n--b\r\nContent-Type: image/png; name=IMG_1.png\r\n\
+             Content-Disposition: inline; filename=IMG_1.png\r\nContent-Transfer-Encoding: base64\r\nContent-Id: <a@x>\r\n\r\n{picture}\r\n--b--\r\n"
+        )
+    };
+    let photo = read_bytes(mail(300).as_bytes(), Format::Email).unwrap();
+    assert!(
+        photo.text.ends_with("Attachments: IMG_1.png"),
+        "{}",
+        photo.text
+    );
+    let name = "IMG_1.png".to_owned();
+    assert_eq!(photo.warnings, [Warning::AttachmentScanned { name }]);
+    let logo = read_bytes(mail(299).as_bytes(), Format::Email).unwrap();
+    assert!(logo.text.ends_with("Evo."), "{}", logo.text);
+    assert_eq!(logo.warnings, []);
 }

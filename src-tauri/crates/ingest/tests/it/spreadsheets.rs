@@ -275,3 +275,37 @@ fn binary_workbooks_that_are_locked_or_none() {
         Err(Refusal::NoText)
     );
 }
+
+#[test]
+fn values_without_text_are_shown_as_they_stand() {
+    let cell = |attributes: &str, text: &str| {
+        format!("<table:table-cell {attributes}>{text}</table:table-cell>")
+    };
+    let cells = [
+        cell("office:value-type='float' office:value='12.5'", ""),
+        cell("office:value-type='percentage' office:value='0.07'", ""),
+        cell(
+            "office:value-type='date' office:date-value='2026-03-31'",
+            "",
+        ),
+        cell(
+            "office:value-type='boolean' office:boolean-value='true'",
+            "",
+        ),
+        cell("office:value-type='string' office:string-value='Ana'", ""),
+        cell(
+            "office:value-type='currency' office:value='5'",
+            "<text:p>5,00 €</text:p>",
+        ),
+        cell("", ""),
+    ]
+    .concat();
+    let file = ods(&format!(
+        "<office:body><table:table table:name='A'><table:table-row>{cells}</table:table-row></table:table></office:body>"
+    ));
+    let extracted = read_bytes(&file, Format::Ods).unwrap();
+    assert_eq!(
+        blocks(&extracted)[1].1,
+        "12.5 | 7% | 2026-03-31 | true | Ana | 5,00 €"
+    );
+}
