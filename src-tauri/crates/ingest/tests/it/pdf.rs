@@ -131,44 +131,204 @@ fn paragraphs_go_on_over_pages_and_running_heads_do_not() {
     let page = |number: &'static str, body: &'static str| {
         vec![
             text(70.0, 810.0, 9.0, "Pravilnik o radu"),
-            // Another on every page, but it counts them.
+            // Another on every page, but it counts them, and the headings have it.
             text(
                 200.0,
                 60.0,
                 9.0,
                 match number {
                     "1" => "1.1 Odmor 11",
-                    "2" => "1.2 Trajanje 12",
-                    "3" => "1.3 Sindikat 13",
-                    _ => "1.4 Kazne 14",
+                    "2" => "1.1 Odmor 12",
+                    "3" => "1.2 Sindikat 13",
+                    _ => "1.3 Kazne 14",
                 },
             ),
-            text(70.0, 740.0, 11.0, body),
+            text(70.0, 710.0, 11.0, body),
             text(300.0, 30.0, 9.0, number),
         ]
     };
-    let pages = [
+    let heading = |words: &'static str| Text {
+        x: 70.0,
+        y: 760.0,
+        size: 14.0,
+        font: 2,
+        words,
+    };
+    let mut pages = [
         page("1", "Radnik ima pravo na odmor koji traje"),
         page("2", "najmanje dvadeset dana u godini."),
-        page("3", "Sindikat daje mišljenje."),
-        page("4", "Kazna je određena."),
+        page("3", "Sindikat daje mišljenje o svakoj odluci poslodavca."),
+        page("4", "Kazna je određena zakonom i ovim pravilnikom."),
     ];
+    pages[0].insert(0, heading("1.1 Odmor"));
+    pages[2].insert(0, heading("1.2 Sindikat"));
+    pages[3].insert(0, heading("1.3 Kazne"));
     let extracted = extract(&pages, &PdfOptions::default());
     assert_eq!(
         blocks(&extracted),
         [
+            // What is nowhere else stays where it is said first.
+            (BlockKind::Paragraph, "Pravilnik o radu"),
+            (BlockKind::Heading(1), "1.1 Odmor"),
             (
                 BlockKind::Paragraph,
                 "Radnik ima pravo na odmor koji traje najmanje dvadeset dana u godini."
             ),
-            (BlockKind::Paragraph, "Sindikat daje mišljenje."),
-            (BlockKind::Paragraph, "Kazna je određena."),
+            (BlockKind::Heading(1), "1.2 Sindikat"),
+            (
+                BlockKind::Paragraph,
+                "Sindikat daje mišljenje o svakoj odluci poslodavca."
+            ),
+            (BlockKind::Heading(1), "1.3 Kazne"),
+            (
+                BlockKind::Paragraph,
+                "Kazna je određena zakonom i ovim pravilnikom."
+            ),
         ]
     );
     let boxes = boxes_of(&extracted, span_of(&extracted, "traje najmanje"));
     assert_eq!(
         boxes.iter().map(|found| found.page).collect::<Vec<_>>(),
         [1, 2]
+    );
+}
+
+/// The texts of a document's lines, page by page.
+fn lines(extracted: &Extracted) -> Vec<Vec<&str>> {
+    let of = |span: Span| span.slice(&extracted.text).unwrap();
+    extracted
+        .pages
+        .iter()
+        .map(|page| page.lines.iter().map(|line| of(line.span)).collect())
+        .collect()
+}
+
+#[test]
+fn rows_at_the_edges_of_pages_stay() {
+    // A statement, and a table of numbers alone, both without a head: only their numbers differ.
+    let statement: Vec<Vec<String>> = (0..4)
+        .map(|page| {
+            (0..50)
+                .map(|row| format!("{}.3.2026.|Placanje|{},50 EUR", row + page, row * 3 + page))
+                .collect()
+        })
+        .collect();
+    let numbers: Vec<Vec<String>> = (0..4)
+        .map(|page| {
+            (0..50)
+                .map(|row| format!("{}|{row}", 2018 + page * 50 + row))
+                .collect()
+        })
+        .collect();
+    for rows in [statement, numbers] {
+        let pages: Vec<Vec<Text<'_>>> = rows
+            .iter()
+            .map(|rows| {
+                let cells = (0_u8..).zip(rows).flat_map(|(row, cells)| {
+                    let y = 812.0 - 15.0 * f32::from(row);
+                    let cells = (0_u8..).zip(cells.split('|'));
+                    cells.map(move |(cell, words)| {
+                        text(60.0 + 150.0 * f32::from(cell), y, 11.0, words)
+                    })
+                });
+                cells.collect()
+            })
+            .collect();
+        let extracted = extract(&pages, &PdfOptions::default());
+        let wanted: Vec<Vec<String>> = rows
+            .iter()
+            .map(|rows| rows.iter().map(|row| row.replace('|', " | ")).collect())
+            .collect();
+        assert_eq!(lines(&extracted), wanted);
+    }
+}
+
+#[test]
+fn what_tells_pages_apart_stays_and_what_does_not_stays_once() {
+    let page = |number: &'static str, sum: &'static str| {
+        vec![
+            text(60.0, 800.0, 11.0, "Tvrtka d.o.o., Ilica 5, OIB 12345678903"),
+            text(60.0, 785.0, 11.0, number),
+            text(60.0, 650.0, 11.0, "Usluga prema ugovoru."),
+            text(60.0, 60.0, 11.0, sum),
+            text(60.0, 30.0, 8.0, "IBAN HR1210010051863000160"),
+        ]
+    };
+    let pages = [
+        page("Račun br. 12/2026", "Ukupno: 1234,50 EUR"),
+        // They happen to count the pages, but they are no page numbers.
+        page("Račun br. 13/2026", "Ukupno: 1545,50 EUR"),
+        page("Račun br. 14/2026", "Ukupno: 1856,50 EUR"),
+    ];
+    for count in [2, 3] {
+        let extracted = extract(&pages[..count], &PdfOptions::default());
+        let mut wanted = vec![vec![
+            "Tvrtka d.o.o., Ilica 5, OIB 12345678903",
+            "IBAN HR1210010051863000160",
+            "Račun br. 12/2026",
+            "Usluga prema ugovoru.",
+            "Ukupno: 1234,50 EUR",
+        ]];
+        for page in &pages[1..count] {
+            wanted.push(vec![page[1].words, page[2].words, page[3].words]);
+        }
+        assert_eq!(lines(&extracted), wanted);
+    }
+}
+
+#[test]
+fn page_numbers_go_wherever_they_stand() {
+    let page = |words: &'static [(f32, &'static str)]| -> Vec<Text<'static>> {
+        let body = text(70.0, 500.0, 11.0, "The text of a page.");
+        let line = |(y, words): &(f32, &'static str)| text(290.0, *y, 11.0, words);
+        words.iter().map(line).chain([body]).collect()
+    };
+    let pages = [
+        page(&[(30.0, "i")]),
+        page(&[(30.0, "ii")]),
+        // Where a chapter begins, the number stands at the foot.
+        page(&[(30.0, "1")]),
+        page(&[(810.0, "2")]),
+        page(&[(810.0, "3")]),
+        page(&[(810.0, "4")]),
+        page(&[(810.0, "5"), (30.0, "Potpisano. Stranica 7 od 9")]),
+        page(&[(810.0, "6"), (30.0, "Potpisano. Stranica 8 od 9")]),
+        page(&[(810.0, "7"), (30.0, "Potpisano. Stranica 9 od 9")]),
+        // No page has this number.
+        page(&[(810.0, "1918")]),
+    ];
+    let extracted = extract(&pages, &PdfOptions::default());
+    let body = "The text of a page.";
+    let mut wanted = vec![vec![body]; 10];
+    wanted[6].insert(0, "Potpisano. Stranica 7 od 9");
+    wanted[9].insert(0, "1918");
+    assert_eq!(lines(&extracted), wanted);
+}
+
+#[test]
+fn numbers_alone_repeat_no_title_of_the_outline() {
+    let pages = [
+        vec![
+            text(70.0, 780.0, 16.0, "Broj stanovnika"),
+            text(70.0, 740.0, 11.0, "Broj raste iz godine u godinu."),
+        ],
+        vec![
+            text(70.0, 800.0, 11.0, "2018"),
+            text(200.0, 800.0, 11.0, "391"),
+            text(70.0, 780.0, 11.0, "2019"),
+            text(200.0, 780.0, 11.0, "402"),
+            text(70.0, 700.0, 11.0, "Tako je bilo."),
+            text(300.0, 40.0, 11.0, "Broj stanovnika"),
+        ],
+    ];
+    let options = PdfOptions {
+        outline: &[("Broj stanovnika", 0)],
+        ..PdfOptions::default()
+    };
+    let extracted = extract(&pages, &options);
+    assert_eq!(
+        lines(&extracted)[1],
+        ["2018 | 391", "2019 | 402", "Tako je bilo."]
     );
 }
 
