@@ -9,7 +9,7 @@ use docent_domain::Span;
 
 use super::pdfium::{Bookmark, Rect, Style, Turn};
 use super::{Bounds, text::division};
-use crate::characters::title;
+use crate::characters::{collapsed, title};
 use crate::extracted::{Assembler, BlockKind, Extracted, LineBox, PageKind, PageLayout, Warning};
 use crate::refusal::Refusal;
 
@@ -22,6 +22,166 @@ pub struct Page {
     pub turn: Turn,
     pub lines: Vec<Line>,
 }
+
+impl Page {
+    /// Says what a field at `rect` holds. Where it can be seen already it is only spelt as it is held.
+    pub fn fill_in(&mut self, rect: &Rect, text: &str) {
+        /// No field has more, and each is compared with all that is seen.
+        const MOST_LINES: usize = 200;
+        let inside = |line: &Line, cell: &Cell| {
+            let x = f32::midpoint(cell.left, cell.right);
+            let y = f32::midpoint(line.top, line.bottom);
+            (rect.left..=rect.right).contains(&x) && (rect.top..=rect.bottom).contains(&y)
+        };
+        let mut seen = self.lines.iter().enumerate().filter_map(|(index, line)| {
+            let first = line.cells.iter().position(|cell| inside(line, cell))?;
+            let last = line.cells.iter().rposition(|cell| inside(line, cell))?;
+            Some((index, first, last))
+        });
+        let held: Vec<String> = text
+            .lines()
+            .map(collapsed)
+            .filter(|line| !line.is_empty())
+            .take(MOST_LINES)
+            .collect();
+        match (seen.next(), seen.next(), held.as_slice()) {
+            (None, _, held) => {
+                let step = (rect.bottom - rect.top) / held.len().max(1) as f32;
+                let lines = (0_u8..).zip(held).map(|(number, text)| {
+                    let top = rect.top + step * f32::from(number);
+                    Line {
+                        cells: vec![Cell {
+                            text: text.clone(),
+                            left: rect.left,
+                            right: rect.right,
+                        }],
+                        top,
+                        bottom: top + step,
+                        style: Style {
+                            size: step.min(10.0),
+                            ..Style::default()
+                        },
+                        astray: false,
+                        weights: Vec::new(),
+                    }
+                });
+                self.lines.extend(lines);
+            }
+            (Some((index, first, last)), None, [held]) => {
+                let cells = &mut self.lines[index].cells;
+                let shown: String = cells[first..=last]
+                    .iter()
+                    .map(|cell| bare(&cell.text))
+                    .collect();
+                if shown == bare(held) {
+                    let right = cells[last].right;
+                    cells.drain(first + 1..=last);
+                    cells[first].text.clone_from(held);
+                    cells[first].right = right;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes out what lies under the lines of `other`.
+    pub fn leave_to(&mut self, other: &Self) {
+        if self.lines.len().saturating_mul(other.lines.len()) > MOST_PAIRS {
+            return;
+        }
+        let above: Vec<Rect> = other
+            .lines
+            .iter()
+            .map(|line| self.place_of(other, line.rect()))
+            .collect();
+        self.lines.retain(|line| {
+            let own = line.rect();
+            let area = (own.right - own.left) * (own.bottom - own.top);
+            let covered = above.iter().map(|above| {
+                let across = own.right.min(above.right) - own.left.max(above.left);
+                let down = own.bottom.min(above.bottom) - own.top.max(above.top);
+                across.max(0.0) * down.max(0.0)
+            });
+            covered.fold(0.0, f32::max) <= 0.5 * area
+        });
+    }
+
+    /// Puts in lines that were not drawn with this page's own, such as a form's fields or a stamp on a
+    /// scan: each as cells of the line that stands beside it, or below the line above.
+    pub fn insert(&mut self, other: Self) {
+        if self.lines.is_empty() {
+            *self = other;
+            return;
+        }
+        let body_size = body_size(&chars_by_size(self.lines.iter()));
+        let many = self.lines.len().saturating_mul(other.lines.len()) > MOST_PAIRS;
+        let mut apart: Vec<(usize, Line)> = Vec::new();
+        let lines = std::mem::take(&mut self.lines);
+        let mut own = lines;
+        for mut line in other.lines.iter().cloned() {
+            if self.turn != other.turn {
+                let rect = self.place_of(&other, line.rect());
+                line.astray = true;
+                (line.top, line.bottom) = (rect.top, rect.bottom);
+                let text = line.text(" ");
+                line.cells = vec![Cell {
+                    text,
+                    left: rect.left,
+                    right: rect.right,
+                }];
+            }
+            // What is filled in is no heading, however large.
+            line.style.size = line.style.size.min(body_size);
+            line.style.bold = false;
+            if many {
+                apart.push((own.len(), line));
+                continue;
+            }
+            let beside = own
+                .iter_mut()
+                .chain(apart.iter_mut().map(|(_, line)| line))
+                .filter(|known| known.is_level_with(&line))
+                .map(|known| (known.gap_to(&line), known))
+                .filter(|(gap, _)| *gap < self.width / 2.0)
+                .min_by(|(a, _), (b, _)| a.total_cmp(b));
+            if let Some((_, known)) = beside {
+                known.cells.append(&mut line.cells);
+                known.cells.sort_by(|a, b| a.left.total_cmp(&b.left));
+                known.top = known.top.min(line.top);
+                known.bottom = known.bottom.max(line.bottom);
+                continue;
+            }
+            let place = (0..own.len())
+                .filter(|index| own[*index].bottom <= f32::midpoint(line.top, line.bottom))
+                .max_by(|a, b| {
+                    let rank = |index: usize| (own[index].gap_to(&line) <= 0.0, own[index].bottom);
+                    let ((a_over, a), (b_over, b)) = (rank(*a), rank(*b));
+                    a_over.cmp(&b_over).then(a.total_cmp(&b))
+                })
+                .map_or(0, |index| index + 1);
+            apart.push((place, line));
+        }
+        apart.sort_by(|(a, one), (b, other)| a.cmp(b).then(one.top.total_cmp(&other.top)));
+        let mut apart = apart.into_iter().peekable();
+        self.lines.reserve(own.len() + apart.len());
+        for (index, line) in own.into_iter().enumerate() {
+            while let Some((_, line)) = apart.next_if(|(place, _)| *place <= index) {
+                self.lines.push(line);
+            }
+            self.lines.push(line);
+        }
+        self.lines.extend(apart.map(|(_, line)| line));
+    }
+
+    /// Where a box of `other`, the same page turned its own way, stands on this one.
+    fn place_of(&self, other: &Self, rect: Rect) -> Rect {
+        let size = (self.width, self.height);
+        self.turn.upright(other.turn.as_shown(rect, size), size)
+    }
+}
+
+/// Lines of two readings of a page that are compared with each other; more are no text.
+const MOST_PAIRS: usize = 10_000_000;
 
 /// Height of a page when it is turned to be read.
 fn reading_height(width: f32, height: f32, turn: Turn) -> f32 {
@@ -57,6 +217,37 @@ impl Line {
             .iter()
             .map(|cell| cell.text.chars().count())
             .sum()
+    }
+
+    /// What its cells cover, in square points.
+    pub fn area(&self) -> f32 {
+        let height = self.bottom - self.top;
+        self.cells
+            .iter()
+            .map(|cell| (cell.right - cell.left) * height)
+            .sum()
+    }
+
+    fn rect(&self) -> Rect {
+        Rect {
+            left: self.left(),
+            top: self.top,
+            right: self.right(),
+            bottom: self.bottom,
+        }
+    }
+
+    /// Whether two lines stand at the same height.
+    fn is_level_with(&self, other: &Self) -> bool {
+        let common = self.bottom.min(other.bottom) - self.top.max(other.top);
+        let lower = (self.bottom - self.top).min(other.bottom - other.top);
+        self.astray == other.astray && common > 0.5 * lower
+    }
+
+    /// How far apart two lines stand from left to right; 0 where one is above the other.
+    fn gap_to(&self, other: &Self) -> f32 {
+        let gap = (other.left() - self.right()).max(self.left() - other.right());
+        gap.max(0.0)
     }
 
     fn left(&self) -> f32 {

@@ -130,7 +130,7 @@ fn read(
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     decoder.set_limits(limits).map_err(refusal)?;
-    let read = scans.read(size, context, || {
+    let read = scans.read(size, &Page::default(), context, || {
         let picture =
             DynamicImage::from_decoder(decoder).map_err(|error| refusal(error).to_string())?;
         Ok(to_grey(picture, orientation))
