@@ -160,7 +160,7 @@ fn read(
     } else {
         None
     };
-    let read = scans.read(size, context, || {
+    let read = scans.read(size, &Page::default(), context, || {
         let picture = picture.ok_or_else(|| "the time for it was used up".to_owned())?;
         Ok(to_grey(picture, orientation))
     })?;
