@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use docent_domain::Span;
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::pdfium::{Bookmark, Rect, Style, Turn};
 use super::{Bounds, text::division};
@@ -301,6 +302,7 @@ pub fn lay_out(
     outline: &[Bookmark],
     bounds: &Bounds,
 ) -> Result<Extracted, Refusal> {
+    let is_repaired = repair_croatian(&mut pages);
     drop_running_lines(&mut pages);
     let sizes: Vec<_> = pages
         .iter()
@@ -320,13 +322,29 @@ pub fn lay_out(
             }
         }));
     }
-    let has_outline = mark_outline(&mut lines, outline);
-    drop_repeated_titles(&mut lines, outline, &sizes);
+    let outline: Vec<Bookmark> = outline
+        .iter()
+        .map(|bookmark| Bookmark {
+            title: if is_repaired {
+                bookmark.title.chars().map(croatian).collect()
+            } else {
+                bookmark.title.clone()
+            },
+            ..*bookmark
+        })
+        .collect();
+    let has_outline = mark_outline(&mut lines, &outline);
+    drop_repeated_titles(&mut lines, &outline, &sizes);
     let norms = Norms::of(&lines, has_outline);
     let groups = group(&lines, &norms);
     let mut extracted = assemble(&lines, &groups, &sizes, bounds)?;
     extracted.title = largest_heading(&extracted, &lines, &groups);
-    if is_garbled(&extracted.text) {
+    if is_repaired {
+        extracted.warnings.push(Warning::GuessedEncoding {
+            encoding: "windows-1250".to_owned(),
+        });
+    }
+    if is_garbled(&extracted.text) || is_unpronounceable(&extracted) {
         extracted.warnings.push(Warning::Garbled);
     }
     Ok(extracted)
@@ -1444,4 +1462,182 @@ fn is_garbled(text: &str) -> bool {
         );
     }
     bad * 7 > all
+}
+
+/// The letter that windows-1250 has where windows-1252 has this one.
+fn croatian(char: char) -> char {
+    match char {
+        'è' => 'č',
+        'æ' => 'ć',
+        'ð' => 'đ',
+        'È' => 'Č',
+        'Æ' => 'Ć',
+        'Ð' => 'Đ',
+        char => char,
+    }
+}
+
+/// Repairs what old Croatian programs made of č, ć and đ: fonts that show them say that they are è, æ
+/// and ð, while š and ž are as they should be. Returns whether there was such a thing.
+fn repair_croatian(pages: &mut [Page]) -> bool {
+    /// Less is a foreign name.
+    const FEWEST: usize = 3;
+    fn texts(pages: &mut [Page]) -> impl Iterator<Item = &mut String> {
+        pages
+            .iter_mut()
+            .flat_map(|page| &mut page.lines)
+            .flat_map(|line| line.cells.iter_mut().map(|cell| &mut cell.text))
+    }
+    let (mut wrong, mut sound, mut right, mut foreign) = ([0_usize; 3], 0_usize, 0_usize, 0_usize);
+    for text in texts(pages).filter(|text| !text.is_ascii()) {
+        for char in text.chars() {
+            match char {
+                'è' | 'È' => wrong[0] += 1,
+                'æ' | 'Æ' => wrong[1] += 1,
+                'ð' | 'Ð' => wrong[2] += 1,
+                'š' | 'ž' | 'Š' | 'Ž' => sound += 1,
+                'č' | 'ć' | 'đ' | 'Č' | 'Ć' | 'Đ' => right += 1,
+                // French, Danish, Icelandic and other languages that have the former.
+                'é' | 'à' | 'ê' | 'ç' | 'ø' | 'å' | 'þ' | 'á' | 'í' | 'ó' | 'ú' | 'ö' | 'ä'
+                | 'ü' | 'ì' | 'ò' | 'ù' | 'œ' => foreign += 1,
+                _ => {}
+            }
+        }
+    }
+    let all: usize = wrong.iter().sum();
+    let kinds = wrong.iter().filter(|count| **count > 0).count();
+    // No language has all three.
+    let is_croatian = kinds == 3 || (kinds == 2 && sound > 0);
+    let is_wrong = all >= FEWEST && is_croatian && (right + foreign) * 10 <= all;
+    if is_wrong {
+        for text in texts(pages).filter(|text| !text.is_ascii()) {
+            *text = text.chars().map(croatian).collect();
+        }
+    }
+    is_wrong
+}
+
+/// Whether the words have far fewer vowels than any language, as when a font's letters are numbered in
+/// an order of their own. Only Latin words of prose are looked at.
+fn is_unpronounceable(extracted: &Extracted) -> bool {
+    /// Letters that tell; fewer are abbreviations.
+    const FEWEST: usize = 150;
+    /// Of a hundred letters. Languages have more than 33.
+    const VOWELS: usize = 22;
+    const SHORTEST_WORD: usize = 4;
+    let is_vowel = |char: char| {
+        let base = if char.is_ascii() {
+            char
+        } else {
+            std::iter::once(char).nfd().next().unwrap_or(char)
+        };
+        matches!(base.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y')
+    };
+    let (mut vowels, mut letters) = (0_usize, 0_usize);
+    for (kind, text) in extracted.block_texts() {
+        if kind == BlockKind::Code {
+            continue;
+        }
+        for word in text.split_whitespace() {
+            let word = word.trim_matches(|char: char| !char.is_alphabetic());
+            let latin = |char: &char| char.is_alphabetic() && *char < '\u{250}';
+            let chars = word.chars().count();
+            let of_word = word.chars().filter(latin).count();
+            let of_other_kind = |char: char| {
+                char.is_ascii_digit()
+                    || matches!(char, '/' | '(' | '.' | ':' | '@')
+                    || (char.is_alphabetic() && char >= '\u{250}')
+            };
+            // Names in programs, such as `XMLHttpRequest`.
+            let capitals = word.chars().skip(1).filter(|char| char.is_uppercase());
+            let small = word.chars().filter(|char| char.is_lowercase());
+            let is_prose = chars >= SHORTEST_WORD
+                && of_word * 2 > chars
+                && !word.contains(of_other_kind)
+                && (capitals.count() == 0 || small.count() < 2);
+            if is_prose {
+                letters += of_word;
+                vowels += word.chars().filter(|char| is_vowel(*char)).count();
+            }
+        }
+    }
+    letters >= FEWEST && vowels * 100 < letters * VOWELS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&str]) -> Extracted {
+        let lines = (0_u8..).zip(lines).map(|(number, words)| {
+            let top = 100.0 + 14.0 * f32::from(number);
+            Line {
+                cells: vec![Cell {
+                    text: (*words).to_owned(),
+                    left: 60.0,
+                    right: 500.0,
+                }],
+                top,
+                bottom: top + 12.0,
+                style: Style {
+                    size: 11.0,
+                    ..Style::default()
+                },
+                astray: false,
+                weights: Vec::new(),
+            }
+        });
+        let page = Page {
+            width: 595.0,
+            height: 842.0,
+            turn: Turn::Upright,
+            lines: lines.collect(),
+        };
+        lay_out(vec![page], &[], &Bounds::default()).unwrap()
+    }
+
+    #[test]
+    fn letters_of_old_croatian_fonts_are_repaired() {
+        let old = read(&[
+            "Pravilnik ureðuje naèin obraèuna plaæe",
+            "Èlanak 1. i žalba",
+        ]);
+        assert_eq!(
+            old.text,
+            "Pravilnik uređuje način obračuna plaće Članak 1. i žalba"
+        );
+        assert_eq!(
+            old.warnings,
+            [Warning::GuessedEncoding {
+                encoding: "windows-1250".to_owned()
+            }]
+        );
+        for sound in [
+            "Le père et la mère de l'élève très célèbre",
+            "være ærlig på øen, ånd og æble, sæd, præst",
+            "það er maðurinn æðir og ræður við það í dag",
+            "Članak o creme brulèe, košara, naèn, plæ i čaša, ćup, đak",
+        ] {
+            let read = read(&[sound]);
+            assert_eq!((read.text.as_str(), read.warnings), (sound, vec![]));
+        }
+    }
+
+    #[test]
+    fn words_without_vowels_are_garbled() {
+        let shifted = "Mo^sfikfh robđrgb mo^s^ f l_sbwb o^akfh^ qb k^čfk l_o^črk^ mi^ćb \
+                       f aordfe mofjfq^h^ k^ qbjbigr o^a^ r phi^ar p^ w^hlklj";
+        let repeated = [shifted; 3];
+        assert_eq!(read(&repeated).warnings, [Warning::Garbled]);
+        for sound in [
+            "Pravilnik uređuje prava i obveze radnika te način obračuna plaće",
+            "Smrt i krv u tvrđavi na vrhu brda, prema starim zapisima",
+            "XMLHttpRequest GmbH src/kbd.txt strlen(ptr) printf http www.fzzg.hr",
+            "AB12CD34 1.234,50 EUR KLASA: 112-01/26-01/12 URBROJ: 251-99",
+            "Правилник о раду уређује права и обвезе радника",
+            "Each passage length depends strongly on scripts and months",
+        ] {
+            assert_eq!(read(&[sound; 8]).warnings, [], "{sound}");
+        }
+    }
 }
