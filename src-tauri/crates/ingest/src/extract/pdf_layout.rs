@@ -664,6 +664,8 @@ fn roman(text: &str) -> Option<u16> {
 /// Takes the running lines out. What is said nowhere else stays where it is said first, ahead of the
 /// rest of its page, so that sentences go on from page to page.
 fn take_out(pages: &mut [Page], running: Vec<Vec<Running>>) {
+    /// `Appendix 12. ` and the like.
+    const CHAPTER_BYTES: usize = 24;
     // What the cells of a running line say, page numbers aside.
     let said = |line: &Line, folio: Option<Folio>| -> Vec<String> {
         let of = |(index, cell): (usize, &Cell)| {
@@ -705,8 +707,8 @@ fn take_out(pages: &mut [Page], running: Vec<Vec<Running>>) {
         let cells = (0..page.lines.len())
             .filter(|line| running.iter().all(|known| known.line != *line))
             .flat_map(|line| &page.lines[line].cells);
-        // Most lines are longer than any head.
-        for cell in cells.filter(|cell| cell.text.len() <= longest) {
+        // Most lines are longer than any head, also with a chapter's number before it.
+        for cell in cells.filter(|cell| cell.text.len() <= longest + CHAPTER_BYTES) {
             let words = plain(&cell.text);
             // A head may leave out the number that its chapter's title has.
             let unnumbered = words.trim_start_matches(|char: char| char.is_ascii_digit());
