@@ -24,17 +24,25 @@ use crate::connection::WriteTx;
 use crate::row::{self, blob, word};
 use crate::{Entity, Error, Result, Store, fold};
 
-const COLUMNS: &str = "workspace_id, id, folder_id, origin, path, title, format, size_bytes, \
-     modified_at, content_hash, status, coalesce(reason, note) AS reason, \
-     coalesce(problem, content_problem) AS problem, language, page_count, chunk_count, \
-     embedded_count, created_at, updated_at";
+macro_rules! problem {
+    () => {
+        "CASE WHEN status IN ('failed', 'skipped') \
+         THEN coalesce(problem, content_problem, 'other') \
+         WHEN problem = 'cancelled' AND status IN ('words', 'ready') THEN problem \
+         ELSE content_problem END"
+    };
+}
 
 /// The [`Problem`] that a document is listed under. What failed is listed whatever it failed of;
 /// what is to be tried again is not yet in trouble. What was cancelled is not as its file is.
-const PROBLEM: &str = "CASE WHEN status IN ('failed', 'skipped') \
-     THEN coalesce(problem, content_problem, 'other') \
-     WHEN problem = 'cancelled' AND status IN ('words', 'ready') THEN problem \
-     ELSE content_problem END";
+const PROBLEM: &str = problem!();
+
+const COLUMNS: &str = concat!(
+    "workspace_id, id, folder_id, origin, path, title, format, size_bytes, \
+     modified_at, content_hash, status, coalesce(reason, note) AS reason, ",
+    problem!(),
+    " AS problem, language, page_count, chunk_count, embedded_count, created_at, updated_at"
+);
 
 const KNOWN: &str = "id, folder_id, path, size_bytes, modified_at, modified_ns, file_device, \
      file_inode, status = 'failed' AS has_failed";

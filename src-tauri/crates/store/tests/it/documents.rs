@@ -412,6 +412,7 @@ async fn documents_in_trouble_are_counted_and_listed_by_their_problem() {
         .await
         .unwrap();
     assert_eq!(problems().await.len(), 1, "it has not failed yet");
+    assert_eq!(f.get(failed).await.problem, None, "neither does it say so");
     let jobs = f.store.jobs();
     jobs.fail(&f.scope, Claim::from(&job), "A password.", false, NOW)
         .await
@@ -422,6 +423,9 @@ async fn documents_in_trouble_are_counted_and_listed_by_their_problem() {
         .await
         .unwrap();
 
+    for (id, problem) in [(failed, Problem::Protected), (unknown, Problem::Other)] {
+        assert_eq!(f.get(id).await.problem, Some(problem), "as it is listed");
+    }
     let counted: Vec<_> = problems()
         .await
         .iter()
