@@ -165,10 +165,12 @@ impl Engine {
                             | ExtractError::BadAnswer
                     )
                 {
-                    self.forget_content(scope, id).await?;
+                    self.forget_content(scope, id, claim).await?;
                 }
                 let documents = self.store().documents();
-                documents.note_problem(scope, id, error.problem()).await?;
+                documents
+                    .note_problem(scope, id, claim, error.problem())
+                    .await?;
                 return Err(error.into());
             }
         };
@@ -242,7 +244,7 @@ impl Engine {
             // A scan that finds it there, or readable, has it read again.
             self.store()
                 .documents()
-                .forget_stamp(scope, document.id)
+                .forget_stamp(scope, document.id, claim)
                 .await?;
         }
         if refusal.is_skip() {
@@ -253,11 +255,11 @@ impl Engine {
         if !refusal.is_retryable()
             && !matches!(refusal, Refusal::Vanished | Refusal::PermissionDenied)
         {
-            self.forget_content(scope, document.id).await?;
+            self.forget_content(scope, document.id, claim).await?;
         }
         let documents = self.store().documents();
         documents
-            .note_problem(scope, document.id, refusal.problem())
+            .note_problem(scope, document.id, claim, refusal.problem())
             .await?;
         let now = Timestamp::now();
         self.store()
@@ -269,12 +271,15 @@ impl Engine {
 
     /// Takes what a document held before out of the search: the file holds something else now that
     /// cannot be read.
-    async fn forget_content(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
-        let removed = self.store().documents().forget_content(scope, id).await?;
-        if !removed.is_empty() {
-            self.queue_words(scope, Vec::new(), &removed);
-            self.wipe_removed_rows().await;
-        }
+    async fn forget_content(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        claim: Claim,
+    ) -> Result<()> {
+        let documents = self.store().documents();
+        let removed = documents.forget_content(scope, id, claim).await?;
+        self.forget_words(scope, &removed).await;
         Ok(())
     }
 

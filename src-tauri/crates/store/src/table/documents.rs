@@ -405,9 +405,16 @@ impl<'a> Documents<'a> {
         Ok(hashes)
     }
 
-    /// Has the file looked at again by the next scan that finds it, whatever its stamp.
-    pub async fn forget_stamp(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
+    /// Has the file looked at again by the next scan that finds it, whatever its stamp. For who reads
+    /// it.
+    pub async fn forget_stamp(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        claim: Claim,
+    ) -> Result<()> {
         let mut tx = self.store.write().await?;
+        jobs::require_reading_in_tx(&mut tx, scope, id, claim).await?;
         sqlx::query("UPDATE documents SET modified_ns = NULL WHERE workspace_id = ?1 AND id = ?2")
             .bind(blob(scope.workspace()))
             .bind(blob(id))
@@ -624,15 +631,17 @@ impl<'a> Documents<'a> {
         .collect()
     }
 
-    /// Notes what kind of trouble an attempt is about to fail with. It stays until the document's
-    /// reason goes.
+    /// Notes what kind of trouble the claimed reading is about to fail with. It stays until the
+    /// document's reason goes.
     pub async fn note_problem(
         &self,
         scope: &WorkspaceScope,
         id: DocumentId,
+        claim: Claim,
         problem: Problem,
     ) -> Result<()> {
         let mut tx = self.store.write().await?;
+        jobs::require_reading_in_tx(&mut tx, scope, id, claim).await?;
         set_problem_in_tx(&mut tx, scope, id, problem).await?;
         tx.commit().await
     }
@@ -882,14 +891,16 @@ impl<'a> Documents<'a> {
         Ok(rows.len() as u64)
     }
 
-    /// Removes what was indexed of a document whose file holds something else by now. Returns the
-    /// keys to take out of the indexes.
+    /// Removes what was indexed of a document whose file holds something else by now, as the claimed
+    /// reading has found. Returns the keys to take out of the indexes.
     pub async fn forget_content(
         &self,
         scope: &WorkspaceScope,
         id: DocumentId,
+        claim: Claim,
     ) -> Result<Vec<ChunkKey>> {
         let mut tx = self.store.write().await?;
+        jobs::require_reading_in_tx(&mut tx, scope, id, claim).await?;
         let removed = forget_content_in_tx(&mut tx, scope, id).await?;
         tx.commit().await?;
         Ok(removed)

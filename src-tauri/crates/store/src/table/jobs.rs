@@ -924,6 +924,27 @@ pub(crate) async fn complete_in_tx(
     })
 }
 
+/// Refuses a claim that is stale, or not of the reading of this document.
+pub(crate) async fn require_reading_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    document: DocumentId,
+    claim: Claim,
+) -> Result<()> {
+    sqlx::query(
+        "SELECT 1 FROM jobs WHERE workspace_id = ?1 AND id = ?2 AND fence = ?3
+             AND state = 'running' AND kind = 'read' AND document_id = ?4",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(claim.job))
+    .bind(claim.fence as i64)
+    .bind(blob(document))
+    .fetch_optional(tx.connection())
+    .await?
+    .ok_or(Error::StaleFence(claim.job))?;
+    Ok(())
+}
+
 /// Records progress. When `further`, something of the job's result reached the disk, so whatever
 /// ended a process before, it was not this job standing still.
 pub(crate) async fn advance_in_tx(

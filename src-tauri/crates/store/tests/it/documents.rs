@@ -171,7 +171,10 @@ async fn a_title_goes_when_the_file_no_longer_says_it() {
             .unwrap();
         assert_eq!(f.get(id).await.title, "Tajni naslov", "control");
         if forget {
-            documents.forget_content(&f.scope, id).await.unwrap();
+            documents.retry(&f.scope, id, NOW).await.unwrap();
+            let job = Claim::from(&f.claim(JobType::Read).await);
+            let forgotten = documents.forget_content(&f.scope, id, job).await;
+            assert_eq!(forgotten.unwrap().len(), 1);
         } else {
             new = touched(new);
             documents.register(&f.scope, &new, NOW).await.unwrap();
@@ -408,7 +411,7 @@ async fn documents_in_trouble_are_counted_and_listed_by_their_problem() {
     let failed = f.register("/locked.pdf").await.id;
     let job = f.claim(JobType::Read).await;
     documents
-        .note_problem(&f.scope, failed, Problem::Protected)
+        .note_problem(&f.scope, failed, Claim::from(&job), Problem::Protected)
         .await
         .unwrap();
     assert_eq!(problems().await.len(), 1, "it has not failed yet");
@@ -853,3 +856,32 @@ async fn a_big_document_is_one_transaction() {
         replaced.added
     );
 }
+
+/// What a reader finds whose claim has been lost changes nothing.
+#[tokio::test]
+async fn a_reader_that_was_stopped_forgets_nothing() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let (id, keys) = f.ready("/a.pdf", &["jedan"]).await;
+    documents.retry(&f.scope, id, NOW).await.unwrap();
+    let job = f.claim(JobType::Read).await;
+    let claim = Claim::from(&job);
+    f.store.jobs().cancel(&f.scope, job.id, NOW).await.unwrap();
+    let before = f.get(id).await;
+    let refused = [
+        documents.forget_content(&f.scope, id, claim).await.err(),
+        documents.forget_stamp(&f.scope, id, claim).await.err(),
+        documents
+            .note_problem(&f.scope, id, claim, Problem::Damaged)
+            .await
+            .err(),
+    ];
+    for refused in refused {
+        assert!(matches!(refused, Some(Error::StaleFence(_))), "{refused:?}");
+    }
+    assert_eq!(f.get(id).await, before);
+    let unchanged = documents.register(&f.scope, &file("/a.pdf"), NOW).await;
+    assert_eq!(unchanged.unwrap().1, Registered::Unchanged);
+    assert_eq!(f.store.chunks().all_keys(&f.scope).await.unwrap(), keys);
+}
+

@@ -154,7 +154,8 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             "mark gone",
             documents.mark_gone(foreign, &[id], "x", at).await,
         );
-        documents.forget_stamp(foreign, id).await.unwrap();
+        hidden("stamp", documents.forget_stamp(foreign, id, read).await);
+        hidden("content", documents.forget_content(foreign, id, read).await);
         empty(
             "content hashes",
             documents.content_hashes(foreign, &[id]).await,
@@ -177,7 +178,9 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         );
         hidden(
             "note problem",
-            documents.note_problem(foreign, id, Problem::Empty).await,
+            documents
+                .note_problem(foreign, id, read, Problem::Empty)
+                .await,
         );
     }
     empty("problems", documents.problems(foreign).await);
