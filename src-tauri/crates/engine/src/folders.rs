@@ -21,7 +21,7 @@ use docent_ingest::{
     WatchedBy,
 };
 use docent_store::{
-    FileMove, JobQuery, KnownFile, NewDocument, Registered, RemovedFile, RemovedMove,
+    AddedAgain, FileMove, JobQuery, KnownFile, NewDocument, Registered, RemovedFile, RemovedMove,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -240,7 +240,8 @@ impl Engine {
             .add_with(scope, &root.to_string_lossy(), patterns, now)
             .await?;
         self.watching().add(*scope, &folder);
-        self.retry_unread(scope, Some(folder.id), |_| true).await?;
+        self.retry_unread(scope, AddedAgain::Below(&folder.path))
+            .await?;
         self.store()
             .folders()
             .enqueue_scan(scope, folder.id, now)

@@ -27,8 +27,8 @@ pub use migration::SCHEMA_VERSION;
 pub use table::chats::{Chats, NewMessage};
 pub use table::chunks::{Chunks, EmbedProgress, IndexEntry, Passage};
 pub use table::documents::{
-    Blob, ContentReplaced, DocumentContent, DocumentQuery, DocumentSort, DocumentText, Documents,
-    FileMove, FileStamp, KnownFile, MovedFiles, NewDocument, Page, Registered, Retitled,
+    AddedAgain, Blob, ContentReplaced, DocumentContent, DocumentQuery, DocumentSort, DocumentText,
+    Documents, FileMove, FileStamp, KnownFile, MovedFiles, NewDocument, Page, Registered, Retitled,
 };
 pub use table::flags::Flags;
 pub use table::folders::{FolderRemoved, Folders};

@@ -15,7 +15,7 @@ use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 
 use super::jobs::{
-    self, Claim, Completed, NewReading, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
+    self, Claim, Completed, NewJob, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
     PRIORITY_RECOGNITION,
 };
 use super::removed_files::{self, RemovedFile, RemovedMove};
@@ -108,6 +108,14 @@ pub enum Registered {
     Changed,
     /// Known, and read (or waiting to be) as it is.
     Unchanged,
+}
+
+/// What somebody adds who has added it before.
+#[derive(Clone, Copy, Debug)]
+pub enum AddedAgain<'a> {
+    Documents(&'a [DocumentId]),
+    /// All that is known of this folder, whatever brought it.
+    Below(&'a str),
 }
 
 /// What reading a document has brought.
@@ -686,6 +694,95 @@ impl<'a> Documents<'a> {
         Ok(job)
     }
 
+    /// Queues what could not be read, and what somebody kept from being read or embedded, of documents
+    /// that are added again. Returns how many.
+    pub async fn retry_unread(
+        &self,
+        scope: &WorkspaceScope,
+        added: AddedAgain<'_>,
+        now: Timestamp,
+    ) -> Result<u64> {
+        const IS_UNREAD: &str = "(d.status = 'failed' OR d.problem IS 'cancelled')";
+        let (is_added, first, end) = match added {
+            AddedAgain::Documents(ids) => (
+                "d.id IN (SELECT unhex(value) FROM json_each(?2)) AND ?3 IS NOT NULL",
+                hex_json(ids.iter())?,
+                String::new(),
+            ),
+            // A file that is gone is looked for by scans.
+            AddedAgain::Below(root) => {
+                let (first, end) = below(root);
+                let is_below = "d.origin <> 'upload' AND d.path > ?2 AND d.path < ?3
+                     AND NOT (d.origin = 'file' AND d.problem IS 'unreachable')";
+                (is_below, first, end)
+            }
+        };
+        let mut tx = self.store.write().await?;
+        let rows = sqlx::query(&format!(
+            "SELECT d.id, d.origin, {IS_UNREAD} AS is_unread,
+                 d.recognise OR coalesce(d.content_problem = 'partly_scanned', 0) AS recognise
+             FROM documents d
+             WHERE d.workspace_id = ?1 AND {is_added}
+               AND ({IS_UNREAD} OR (d.status = 'words' AND EXISTS (
+                     SELECT 1 FROM jobs j WHERE j.workspace_id = ?1 AND j.document_id = d.id
+                       AND j.kind = 'embed' AND j.state = 'cancelled')))
+               AND NOT EXISTS (
+                     SELECT 1 FROM jobs j WHERE j.workspace_id = ?1 AND j.document_id = d.id
+                       AND j.kind = CASE WHEN {IS_UNREAD} THEN 'read' ELSE 'embed' END
+                       AND j.state IN ('queued', 'running'))"
+        ))
+        .bind(blob(scope.workspace()))
+        .bind(first)
+        .bind(end)
+        .fetch_all(tx.connection())
+        .await?;
+        for kind in [JobType::Read, JobType::Embed] {
+            let is_read = kind == JobType::Read;
+            let mut again = Vec::new();
+            for row in &rows {
+                if row.try_get::<bool, _>("is_unread")? != is_read {
+                    continue;
+                }
+                let priority = if is_read && row.try_get("recognise")? {
+                    PRIORITY_RECOGNITION
+                } else {
+                    priority_of(row::from_word(row, "origin")?)
+                };
+                again.push(NewJob {
+                    document: row::id(row, "id")?,
+                    priority,
+                    at: now,
+                });
+            }
+            for again in again.chunks(CREATE_BATCH) {
+                let batch = jobs::start_batch_in_tx(&mut tx, scope, now).await?;
+                let ids = hex_json(again.iter().map(|job| &job.document))?;
+                for statement in [
+                    "UPDATE documents SET reason = NULL, problem = NULL, batch = ?3, updated_at = ?5,
+                         status = CASE ?4 WHEN 'read' THEN 'queued' ELSE status END,
+                         recognise = recognise
+                             OR (?4 = 'read' AND coalesce(content_problem = 'partly_scanned', 0))
+                     WHERE workspace_id = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2))",
+                    "DELETE FROM jobs WHERE workspace_id = ?1
+                         AND document_id IN (SELECT unhex(value) FROM json_each(?2))
+                         AND kind = ?4 AND state IN ('dead', 'cancelled')",
+                ] {
+                    sqlx::query(statement)
+                        .bind(blob(scope.workspace()))
+                        .bind(&ids)
+                        .bind(batch)
+                        .bind(word(kind))
+                        .bind(now.0)
+                        .execute(tx.connection())
+                        .await?;
+                }
+                jobs::enqueue_new_in_tx(&mut tx, scope, kind, again, now).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(rows.len() as u64)
+    }
+
     /// Ends a `Read` job with the content it found: the old chunks go, the new ones come with keys
     /// never used before, the document is searchable by words, and the `Embed` job is queued. A
     /// content without chunks makes the document `Skipped`, with the note as the reason. Where a
@@ -1044,6 +1141,12 @@ async fn delete_all_in_tx(
     Ok(removed)
 }
 
+/// For `unhex` over `json_each`.
+fn hex_json<'a>(ids: impl Iterator<Item = &'a DocumentId>) -> Result<String> {
+    let ids: Vec<String> = ids.map(|id| id.as_uuid().simple().to_string()).collect();
+    Ok(serde_json::to_string(&ids)?)
+}
+
 /// The paths below a folder: greater than the first, less than the second.
 fn below(root: &str) -> (String, String) {
     let separator = std::path::MAIN_SEPARATOR;
@@ -1289,7 +1392,7 @@ async fn register_in_tx(
         scope,
         JobType::Read,
         id,
-        priority_of(new),
+        priority_of(new.origin),
         OnRunning::Again,
         new.read_after.unwrap_or(now),
         now,
@@ -1299,8 +1402,8 @@ async fn register_in_tx(
     Ok(Some((id, Registered::Changed)))
 }
 
-fn priority_of(new: &NewDocument) -> i32 {
-    match new.origin {
+fn priority_of(origin: Origin) -> i32 {
+    match origin {
         Origin::File | Origin::Upload => PRIORITY_HAND_ADDED,
         Origin::Folder => PRIORITY_FOLDER,
     }
@@ -1390,16 +1493,16 @@ async fn create_in_tx(
         .persistent(new.len() == 1)
         .execute(tx.connection())
         .await?;
-    let jobs: Vec<NewReading> = ids
+    let jobs: Vec<NewJob> = ids
         .iter()
         .zip(new)
-        .map(|(id, new)| NewReading {
+        .map(|(id, new)| NewJob {
             document: *id,
-            priority: priority_of(new),
+            priority: priority_of(new.origin),
             at: new.read_after.unwrap_or(now),
         })
         .collect();
-    jobs::enqueue_new_in_tx(tx, scope, &jobs, now).await?;
+    jobs::enqueue_new_in_tx(tx, scope, JobType::Read, &jobs, now).await?;
     Ok(ids)
 }
 

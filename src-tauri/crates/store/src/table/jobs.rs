@@ -1054,39 +1054,40 @@ pub(crate) async fn enqueue_document_at_in_tx(
     row::id(&row, "id")
 }
 
-/// The first reading of a document.
-pub(crate) struct NewReading {
+/// A document's job.
+pub(crate) struct NewJob {
     pub(crate) document: DocumentId,
     pub(crate) priority: i32,
     /// Not before this.
     pub(crate) at: Timestamp,
 }
 
-/// [`enqueue_document_at_in_tx`] for documents of this transaction, which have no job.
+/// [`enqueue_document_at_in_tx`] for documents that have no such job, and are of the batch.
 pub(crate) async fn enqueue_new_in_tx(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
-    readings: &[NewReading],
+    kind: JobType,
+    new: &[NewJob],
     now: Timestamp,
 ) -> Result<()> {
     let mut sql = QueryBuilder::<Sqlite>::new(
         "INSERT INTO jobs (workspace_id, id, kind, document_id, state, priority, max_attempts,
              run_after, created_at, updated_at) ",
     );
-    sql.push_values(readings, |mut row, reading| {
+    sql.push_values(new, |mut row, job| {
         row.push_bind(blob(scope.workspace()))
             .push_bind(blob(JobId::generate()))
-            .push_bind(word(JobType::Read))
-            .push_bind(blob(reading.document))
+            .push_bind(word(kind))
+            .push_bind(blob(job.document))
             .push("'queued'")
-            .push_bind(reading.priority)
+            .push_bind(job.priority)
             .push_bind(MAX_ATTEMPTS)
-            .push_bind(reading.at.0)
+            .push_bind(job.at.0)
             .push_bind(now.0)
             .push_bind(now.0);
     });
     sql.build()
-        .persistent(readings.len() == 1)
+        .persistent(new.len() == 1)
         .execute(tx.connection())
         .await?;
     Ok(())

@@ -2,8 +2,9 @@ use std::time::Instant;
 
 use docent_domain::{ChunkKey, DocumentId, DocumentStatus, JobKind, Origin, Problem};
 use docent_store::{
-    Claim, DocumentContent, DocumentQuery, DocumentSort, Entity, Error, FileMove, JobQuery,
-    JobType, MovedFiles, NewDocument, Registered, Retitled,
+    AddedAgain, Claim, DocumentContent, DocumentQuery, DocumentSort, Entity, Error, FileMove,
+    JobQuery, JobType, MovedFiles, NewDocument, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, Registered,
+    Retitled,
 };
 
 use crate::fixture::{Fixture, NOW, chunk, content, file, hash, in_folder, later, touched};
@@ -885,3 +886,77 @@ async fn a_reader_that_was_stopped_forgets_nothing() {
     assert_eq!(f.store.chunks().all_keys(&f.scope).await.unwrap(), keys);
 }
 
+/// Whoever adds a folder or a file again wants all of it, in the order in which it came first.
+#[tokio::test]
+async fn what_is_added_again_is_taken_up_where_it_was_left() {
+    let f = Fixture::new().await;
+    let (documents, jobs) = (f.store.documents(), f.store.jobs());
+    let folder = async |path| f.store.folders().add(&f.scope, path, NOW).await.unwrap().0;
+    let (outer, inner) = (folder("/m").await, folder("/m/in").await);
+    let found = [
+        in_folder("/m/words.txt", outer.id),
+        in_folder("/m/failed.txt", outer.id),
+        in_folder("/m/in/cancelled.txt", inner.id),
+        in_folder("/mm/beside.txt", outer.id),
+    ];
+    let found = documents.register_all(&f.scope, &found, NOW).await.unwrap();
+    let [words, failed, cancelled, beside] = [0, 1, 2, 3].map(|n: usize| found[n].0);
+    jobs.cancel(&f.scope, f.claim(JobType::Scan).await.id, NOW)
+        .await
+        .unwrap();
+    jobs.cancel(&f.scope, f.claim(JobType::Scan).await.id, NOW)
+        .await
+        .unwrap();
+    f.read(words, &["jedan"]).await;
+    let embedding = f.claim(JobType::Embed).await;
+    jobs.cancel(&f.scope, embedding.id, NOW).await.unwrap();
+    let bad = Claim::from(&f.claim(JobType::Read).await);
+    jobs.fail(&f.scope, bad, "x", false, NOW).await.unwrap();
+    let by_hand = f.register("/m/hand.txt").await.id;
+    jobs.cancel_all(&f.scope, NOW).await.unwrap();
+    let left = async || {
+        let counts = jobs.counts(&f.scope).await.unwrap();
+        (counts.queued, counts.cancelled, counts.dead)
+    };
+    // Two scans, an embedding, and three readings.
+    assert_eq!(left().await, (0, 6, 1), "control");
+
+    let again = documents.retry_unread(&f.scope, AddedAgain::Below("/m"), NOW);
+    assert_eq!(again.await.unwrap(), 4);
+    assert_eq!(left().await, (4, 3, 0), "what lies beside it is left alone");
+    let again = documents.retry_unread(&f.scope, AddedAgain::Below("/m"), NOW);
+    assert_eq!(again.await.unwrap(), 0, "it is under way");
+    for (id, status) in [
+        (words, DocumentStatus::Words),
+        (failed, DocumentStatus::Queued),
+        (cancelled, DocumentStatus::Queued),
+        (by_hand, DocumentStatus::Queued),
+        (beside, DocumentStatus::Skipped),
+    ] {
+        let document = f.get(id).await;
+        let is_left = id == beside;
+        assert_eq!(document.status, status, "{}", document.path);
+        assert_eq!(document.reason.is_some(), is_left, "{}", document.path);
+    }
+    let mut order = Vec::new();
+    while let Some(job) = jobs
+        .claim_next(f.boot, &[JobType::Read], NOW)
+        .await
+        .unwrap()
+    {
+        order.push((job.kind, job.priority));
+    }
+    let read = |document, priority| (JobKind::Read { document }, priority);
+    assert_eq!(order[0], read(by_hand, PRIORITY_HAND_ADDED));
+    assert_eq!(order.len(), 3);
+    assert!(order.contains(&read(failed, PRIORITY_FOLDER)), "{order:?}");
+    assert!(order.contains(&read(cancelled, PRIORITY_FOLDER)));
+    let embedding = f.claim(JobType::Embed).await;
+    assert_eq!(embedding.priority, PRIORITY_FOLDER);
+
+    let one = AddedAgain::Documents(&[beside, words]);
+    let again = documents.retry_unread(&f.scope, one, NOW).await;
+    assert_eq!(again.unwrap(), 1);
+    assert_eq!(f.get(beside).await.status, DocumentStatus::Queued);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}

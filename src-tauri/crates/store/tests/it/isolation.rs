@@ -7,8 +7,8 @@ use docent_domain::{
     ScanSummary, Stage, WorkspaceScope,
 };
 use docent_store::{
-    Claim, DocumentQuery, Error, FileMove, FileStamp, JobQuery, JobType, NewMessage, Over,
-    RemovedMove, Result, Store,
+    AddedAgain, Claim, DocumentQuery, Error, FileMove, FileStamp, JobQuery, JobType, NewMessage,
+    Over, RemovedMove, Result, Store,
 };
 use serde_json::json;
 use sqlx::Row as _;
@@ -153,6 +153,11 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         empty(
             "mark gone",
             documents.mark_gone(foreign, &[id], "x", at).await,
+        );
+        let again = AddedAgain::Documents(&[id]);
+        empty(
+            "retry unread",
+            documents.retry_unread(foreign, again, at).await,
         );
         hidden("stamp", documents.forget_stamp(foreign, id, read).await);
         hidden("content", documents.forget_content(foreign, id, read).await);
