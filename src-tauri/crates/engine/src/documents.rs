@@ -309,7 +309,6 @@ impl Engine {
             let counts = self.counts(scope).await?;
             progress(counts);
             let jobs = self.store().jobs().counts(scope).await?;
-            let on_the_way = counts.queued + counts.reading + counts.words;
             // A document whose embedding was cancelled stays found by its words, with no job.
             let unread = counts.queued + counts.reading;
             let changing = self.reader().read_as_they_were(begun);
@@ -328,10 +327,13 @@ impl Engine {
                 ));
             }
             if jobs.running == 0
-                && let Some(missing) = self.reader().missing_model(scope.workspace())
-                && self.store().jobs().untried(scope).await? == 0
+                && let Some((missing, blocked)) = self.reader().missing_model(scope.workspace())
                 && !self.model_set().is_fetching()
+                && self.is_tried_but_for(scope, &blocked).await?
             {
+                // They may have come since.
+                let counts = self.counts(scope).await?;
+                let on_the_way = counts.queued + counts.reading + counts.words;
                 return Err(Error::new(
                     Code::ModelMissing,
                     format!(
@@ -365,6 +367,15 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether what waits has been tried, or is of these types.
+    async fn is_tried_but_for(&self, scope: &WorkspaceScope, blocked: &[JobType]) -> Result<bool> {
+        let others: Vec<JobType> = JobType::ALL
+            .into_iter()
+            .filter(|kind| !blocked.contains(kind))
+            .collect();
+        Ok(self.store().jobs().untried(scope, &others).await? == 0)
     }
 
     /// Whether all that is to be done is about these documents, but for scans of folders that have

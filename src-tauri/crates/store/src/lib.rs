@@ -38,7 +38,7 @@ pub use table::generations::{
 pub use table::jobs::{
     BatchEnded, BatchProgress, BootId, Claim, Failed, JobCounts, JobQuery, Jobs, ListedJob,
     MAX_ATTEMPTS, MAX_DEATHS, Over, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, PRIORITY_RECOGNITION,
-    Recovery,
+    Recovery, Wanted,
 };
 pub use table::limits::Limits;
 pub use table::removed_files::{RemovedFile, RemovedMove};

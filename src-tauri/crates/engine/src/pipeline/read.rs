@@ -125,7 +125,7 @@ impl Engine {
         }
         let told = |progress| {
             let reader = self.reader();
-            reader.note_live(claim.job, Stage::Extracting, progress);
+            reader.note_live(claim, Stage::Extracting, progress);
             if reader.tells_progress() {
                 self.changed(Topic::Jobs, Some(scope.workspace()));
             }
@@ -197,7 +197,7 @@ impl Engine {
         };
         let title = own_title(&extracted);
         self.reader()
-            .note_live(claim.job, Stage::Chunking, Progress::default());
+            .note_live(claim, Stage::Chunking, Progress::default());
         let content = blocking("cutting a document into chunks", move || {
             content_of(extracted, title, format, hash, &options, tokens.as_ref())
         });
@@ -208,11 +208,14 @@ impl Engine {
             .documents()
             .replace_content(scope, id, claim, &content, Timestamp::now())
             .await?;
+        if !replaced.removed.is_empty() {
+            self.reader().stop_embedding(id).await;
+        }
         self.reader()
             .pace()
             .note_read(stamp.size_bytes, replaced.added.len(), begun.elapsed());
         self.reader()
-            .note_live(claim.job, Stage::IndexingWords, Progress::default());
+            .note_live(claim, Stage::IndexingWords, Progress::default());
         self.queue_words(scope, replaced.added, &replaced.removed);
         self.flush_words_if_due(scope).await;
         Ok(Ran::Recorded)

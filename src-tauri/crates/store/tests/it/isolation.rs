@@ -349,7 +349,10 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             .await,
     );
 
-    empty("untried jobs", store.jobs().untried(foreign).await);
+    empty(
+        "untried jobs",
+        store.jobs().untried(foreign, &JobType::ALL).await,
+    );
     empty("flag", store.flags().get(foreign, "x").await);
     empty("flags", store.flags().list(foreign).await);
     empty("clear", store.flags().clear(foreign, "x").await);

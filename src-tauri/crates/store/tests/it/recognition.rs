@@ -2,7 +2,8 @@
 
 use docent_domain::{DocumentId, DocumentStatus, Problem};
 use docent_store::{
-    Claim, DocumentContent, Failed, JobType, PRIORITY_FOLDER, PRIORITY_RECOGNITION, Registered,
+    Claim, DocumentContent, Failed, FileMove, JobType, PRIORITY_FOLDER, PRIORITY_RECOGNITION,
+    Registered, Wanted,
 };
 
 use crate::fixture::{Fixture, NOW, content, file, touched};
@@ -45,12 +46,14 @@ async fn scanned_documents_are_read_again_after_all_others() {
         (DocumentStatus::Queued, Some(REASON))
     );
     assert!(is_flagged(&f, scan).await);
-    let urgent = jobs.most_urgent(&[JobType::Read], NOW).await.unwrap();
-    assert_eq!(urgent, Some(PRIORITY_RECOGNITION), "it holds nothing back");
-
     let note = f.register("/note.txt").await.id;
-    let urgent = jobs.claim_next_above(f.boot, &[JobType::Read], Some(PRIORITY_RECOGNITION), NOW);
-    let claimed = urgent.await.unwrap().expect("the other file");
+    let wanted = Wanted {
+        types: &[JobType::Read],
+        above: Some(PRIORITY_RECOGNITION),
+        ..Wanted::default()
+    };
+    let claimed = jobs.claim(f.boot, &wanted, NOW).await.unwrap();
+    let claimed = claimed.expect("the other file");
     assert_eq!(f.get(note).await.status, DocumentStatus::Reading);
     documents
         .replace_content(
@@ -62,8 +65,14 @@ async fn scanned_documents_are_read_again_after_all_others() {
         )
         .await
         .unwrap();
-    let urgent = jobs.claim_next_above(f.boot, &[JobType::Read], Some(PRIORITY_RECOGNITION), NOW);
-    assert_eq!(urgent.await.unwrap(), None);
+    assert_eq!(jobs.claim(f.boot, &wanted, NOW).await.unwrap(), None);
+    let wanted = Wanted {
+        types: &[JobType::Embed],
+        words_first: true,
+        ..Wanted::default()
+    };
+    let embedding = jobs.claim(f.boot, &wanted, NOW).await.unwrap();
+    assert!(embedding.is_some(), "it holds no vectors back");
 
     let job = f.claim(JobType::Read).await;
     assert_eq!(job.priority, PRIORITY_RECOGNITION);
