@@ -1168,13 +1168,14 @@ async fn rename_in_tx(
     let is_retitled = *title != known.title;
     let is_another_kind = !has_same_extension(&known.path, &to.path);
     let stamp = &to.stamp;
-    sqlx::query(
+    let row = sqlx::query(
         "UPDATE documents SET path = ?3, folded_path = ?4, title = ?5, folded_title = ?6,
              folder_id = CASE origin WHEN 'folder' THEN ?7 END, size_bytes = ?8, modified_at = ?9,
              modified_ns = ?10, file_device = ?11, file_inode = ?12, updated_at = ?13,
              retitled = retitled + (?14 AND chunk_count > 0),
-             content_hash = CASE WHEN ?15 THEN NULL ELSE content_hash END
-         WHERE workspace_id = ?1 AND id = ?2",
+             content_hash = CASE WHEN ?15 THEN NULL ELSE content_hash END,
+             recognise = recognise AND NOT ?15
+         WHERE workspace_id = ?1 AND id = ?2 RETURNING recognise",
     )
     .bind(blob(scope.workspace()))
     .bind(blob(known.id))
@@ -1191,8 +1192,9 @@ async fn rename_in_tx(
     .bind(now.0)
     .bind(is_retitled)
     .bind(is_another_kind)
-    .execute(tx.connection())
+    .fetch_one(tx.connection())
     .await?;
+    let waits_for_recognition: bool = row.try_get("recognise")?;
     // Its reading may have ended, or be about to end, because there is nothing at the old path.
     if is_another_kind
         || matches!(
@@ -1200,7 +1202,8 @@ async fn rename_in_tx(
             DocumentStatus::Failed | DocumentStatus::Queued | DocumentStatus::Reading
         )
     {
-        let (kind, priority, again) = (JobType::Read, PRIORITY_FOLDER, OnRunning::Again);
+        let (kind, again) = (JobType::Read, OnRunning::Again);
+        let priority = priority_of_moved(waits_for_recognition);
         jobs::enqueue_document_in_tx(tx, scope, kind, known.id, priority, again, now).await?;
         settle_in_tx(tx, scope, known.id, None, now).await?;
     }
@@ -1236,21 +1239,23 @@ async fn adopt_in_tx(
             .execute(tx.connection())
             .await?;
     }
-    sqlx::query(
+    let row = sqlx::query(
         "UPDATE documents SET (content_hash, format, language, page_count, chunk_count,
-             embedded_count, note, content_problem, retitled)
+             embedded_count, note, content_problem, retitled, recognise)
          = (SELECT CASE WHEN ?4 THEN f.content_hash END, f.format, f.language, f.page_count,
-             f.chunk_count, f.embedded_count, f.note, f.content_problem, f.chunk_count > 0
+             f.chunk_count, f.embedded_count, f.note, f.content_problem, f.chunk_count > 0,
+             f.recognise AND ?4
             FROM documents f
             WHERE f.workspace_id = ?1 AND f.id = ?3)
-         WHERE workspace_id = ?1 AND id = ?2",
+         WHERE workspace_id = ?1 AND id = ?2 RETURNING recognise",
     )
     .bind(&workspace)
     .bind(blob(into.id))
     .bind(blob(from.id))
     .bind(has_same_extension(&from.path, &to.path))
-    .execute(tx.connection())
+    .fetch_one(tx.connection())
     .await?;
+    let waits_for_recognition: bool = row.try_get("recognise")?;
     let stamp = &to.stamp;
     sqlx::query(
         "UPDATE documents SET title = ?3, folded_title = ?4, size_bytes = ?5, modified_at = ?6,
@@ -1275,11 +1280,24 @@ async fn adopt_in_tx(
     } else {
         jobs::drop_active_in_tx(tx, scope, JobType::Embed, into.id).await?;
     }
-    // What is being read may be either version. The next look finds that nothing is to be done.
-    let (kind, priority, again) = (JobType::Read, PRIORITY_FOLDER, OnRunning::Restart);
+    // What is being read may be either version. The next look finds that nothing is to be done but
+    // what was still to be recognised of it, which is not as urgent as what it replaces.
+    if waits_for_recognition {
+        jobs::drop_active_in_tx(tx, scope, JobType::Read, into.id).await?;
+    }
+    let (kind, again) = (JobType::Read, OnRunning::Restart);
+    let priority = priority_of_moved(waits_for_recognition);
     jobs::enqueue_document_in_tx(tx, scope, kind, into.id, priority, again, now).await?;
     settle_in_tx(tx, scope, into.id, None, now).await?;
     Ok(removed)
+}
+
+fn priority_of_moved(waits_for_recognition: bool) -> i32 {
+    if waits_for_recognition {
+        PRIORITY_RECOGNITION
+    } else {
+        PRIORITY_FOLDER
+    }
 }
 
 fn has_same_extension(a: &str, b: &str) -> bool {

@@ -255,3 +255,49 @@ async fn a_second_reading_that_finds_nothing_new_keeps_the_chunks() {
     assert_eq!((third.added.len(), third.removed), (2, first.added));
     assert_eq!(f.store.check().await.unwrap().findings, []);
 }
+
+/// Where its file goes does not make it urgent, and nothing of it is lost there.
+#[tokio::test]
+async fn a_scanned_document_that_moves_waits_as_before() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let go = async |id, to: &str| {
+        let to = file(to);
+        let moves = [FileMove { id, to }];
+        documents.move_files(&f.scope, &moves, NOW).await.unwrap();
+    };
+    let scan = f.register("/scan.pdf").await.id;
+    read_as_scanned(&f, scan).await;
+    go(scan, "/moved.pdf").await;
+    assert!(is_flagged(&f, scan).await);
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(job.priority, PRIORITY_RECOGNITION);
+    f.store.jobs().cancel(&f.scope, job.id, NOW).await.unwrap();
+
+    // Over another file, which is to be read.
+    let mixed = f.register("/mixed.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    let claim = Claim::from(&job);
+    let content = partly();
+    let replaced = documents.replace_content(&f.scope, mixed, claim, &content, NOW);
+    let chunks = replaced.await.unwrap().added;
+    f.embed(mixed, &chunks).await;
+    let there = f.register("/there.pdf").await.id;
+    go(mixed, "/there.pdf").await;
+    assert_eq!(f.get(there).await.chunk_count, 1, "control: it has moved");
+    assert!(is_flagged(&f, there).await);
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(job.priority, PRIORITY_RECOGNITION);
+    f.store
+        .jobs()
+        .put_back(&f.scope, Claim::from(&job), NOW, None, NOW)
+        .await
+        .unwrap();
+
+    // Another extension has it read in another way, for the first time.
+    go(there, "/there.txt").await;
+    assert!(!is_flagged(&f, there).await);
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(job.priority, PRIORITY_FOLDER);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}
