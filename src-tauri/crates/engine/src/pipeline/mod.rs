@@ -30,7 +30,7 @@ use self::wipe::ToWipe;
 use self::words::PendingWords;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
-use crate::folders::Scanned;
+use crate::folders::{REST_AFTER_HINT, Scanned};
 use crate::indexes::blocking;
 use crate::models::Models;
 use crate::pace::Pace;
@@ -132,6 +132,8 @@ pub(crate) enum Ran {
     Recorded,
     /// Nothing is left to record but the job's end.
     Finished,
+    /// A folder was compared with the disk, and is to rest so long before hints have it scanned again.
+    Scanned(Duration),
     /// The job goes back for so long, without counting as an attempt.
     Later(String, Duration),
     /// The job goes back, because others are due before it.
@@ -583,13 +585,16 @@ impl Engine {
         match job.kind {
             JobKind::Read { document } => self.read(scope, claim, document, cancel).await,
             JobKind::Embed { document } => self.embed(scope, claim, document, cancel).await,
-            JobKind::Scan { folder } => match self.scan(scope, folder, cancel).await? {
-                Scanned::Done => Ok(Ran::Finished),
-                Scanned::Again(wait) => {
-                    let reason = "what has vanished is looked for once more";
-                    Ok(Ran::Later(reason.to_owned(), wait))
+            JobKind::Scan { folder } => {
+                let begun = Instant::now();
+                match self.scan(scope, folder, cancel).await? {
+                    Scanned::Done => Ok(Ran::Scanned(begun.elapsed() * REST_AFTER_HINT)),
+                    Scanned::Again(wait) => {
+                        let reason = "what has vanished is looked for once more";
+                        Ok(Ran::Later(reason.to_owned(), wait))
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -609,6 +614,14 @@ impl Engine {
             Ok(Ran::Recorded) => {}
             Ok(Ran::Finished) => {
                 jobs.finish(scope, claim, now).await?;
+            }
+            Ok(Ran::Scanned(rest)) => {
+                jobs.finish_scan(scope, claim, after(now, *rest), now)
+                    .await?;
+            }
+            Ok(Ran::GaveWay) => {
+                jobs.put_back(scope, claim, now, None, now).await?;
+                self.ring();
             }
             Ok(Ran::Later(reason, wait)) => {
                 jobs.put_back(scope, claim, after(now, *wait), Some(reason), now)

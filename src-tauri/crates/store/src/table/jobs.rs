@@ -50,6 +50,9 @@ pub const PRIORITY_RECOGNITION: i32 = -10;
 /// Scans are short and tell how much there is to do.
 const PRIORITY_SCAN: i32 = 20;
 
+/// Stands in a running scan's `run_after` when another one is to follow without a rest.
+const AT_ONCE: i64 = 0;
+
 /// The wait after the first failure; each further one waits six times longer, since what did not
 /// mend in seconds (a locked file, an unplugged disk) may mend in minutes.
 const FIRST_BACKOFF: Duration = Duration::from_secs(5);
@@ -465,8 +468,34 @@ impl<'a> Jobs<'a> {
         claim: Claim,
         now: Timestamp,
     ) -> Result<bool> {
+        self.finish_scan(scope, claim, now, now).await
+    }
+
+    /// [`Jobs::finish`] of a scan. One that was asked for meanwhile, but not at once, comes not before
+    /// `rested`.
+    pub async fn finish_scan(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        rested: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool> {
         let mut tx = self.store.write().await?;
         let completed = complete_in_tx(&mut tx, scope, claim, now).await?;
+        if completed.requeued && matches!(completed.job.kind, JobKind::Scan { .. }) {
+            sqlx::query(
+                "UPDATE jobs SET run_after = CASE ?5 WHEN ?6 THEN ?4 ELSE max(?5, ?3) END
+                 WHERE workspace_id = ?1 AND id = ?2",
+            )
+            .bind(blob(scope.workspace()))
+            .bind(blob(claim.job))
+            .bind(rested.min(after(now, LONGEST_BACKOFF)).0)
+            .bind(now.0)
+            .bind(completed.job.run_after.0)
+            .bind(AT_ONCE)
+            .execute(tx.connection())
+            .await?;
+        }
         if let Some(document) = document_of(completed.job.kind) {
             documents::settle_in_tx(&mut tx, scope, document, None, now).await?;
         }
@@ -926,7 +955,6 @@ pub(crate) enum OnRunning {
 }
 
 pub(crate) struct Completed {
-    /// As it was while it ran.
     pub job: Job,
     /// It has been queued again, because its object changed meanwhile.
     pub requeued: bool,
@@ -939,12 +967,14 @@ pub(crate) async fn complete_in_tx(
     claim: Claim,
     now: Timestamp,
 ) -> Result<Completed> {
-    // The right-hand sides see the row as it was, so `again` decides although it is cleared here.
+    // The right-hand sides see the row as it was, so `again` decides although it is cleared here. When
+    // the next scan is wanted is left to who knows how long this one took.
     let row = sqlx::query(&format!(
         "UPDATE jobs SET
              state = CASE again WHEN 1 THEN 'queued' ELSE 'done' END,
              attempts = CASE again WHEN 1 THEN 0 ELSE attempts END,
-             again = 0, deaths = 0, reason = NULL, lease_owner = NULL, run_after = ?4,
+             again = 0, deaths = 0, reason = NULL, lease_owner = NULL,
+             run_after = CASE WHEN again AND kind = 'scan' THEN run_after ELSE ?4 END,
              updated_at = ?4
          WHERE workspace_id = ?1 AND id = ?2 AND fence = ?3 AND state = 'running'
          RETURNING {COLUMNS}"
@@ -1132,6 +1162,8 @@ pub(crate) async fn enqueue_new_in_tx(
     Ok(())
 }
 
+/// Queues a scan, not before `at`. Where one is running, another follows: at once when `at` has come,
+/// and otherwise when the folder has rested from this one ([`Jobs::finish_scan`]).
 pub(crate) async fn enqueue_scan_in_tx(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
@@ -1154,7 +1186,8 @@ pub(crate) async fn enqueue_scan_in_tx(
          ON CONFLICT (workspace_id, folder_id, kind)
              WHERE folder_id IS NOT NULL AND state IN ('queued', 'running')
          DO UPDATE SET again = state = 'running',
-             run_after = CASE state WHEN 'queued' THEN min(run_after, ?7) ELSE run_after END,
+             run_after = CASE WHEN state = 'queued' THEN min(run_after, ?7)
+                              WHEN again THEN min(run_after, ?8) ELSE ?8 END,
              attempts = CASE state WHEN 'queued' THEN 0 ELSE attempts END,
              updated_at = ?6
          RETURNING id",
@@ -1165,7 +1198,8 @@ pub(crate) async fn enqueue_scan_in_tx(
     .bind(PRIORITY_SCAN)
     .bind(MAX_ATTEMPTS)
     .bind(now.0)
-    .bind(at.0)
+    .bind(at.min(after(now, LONGEST_BACKOFF)).0)
+    .bind(if at > now { at.0 } else { AT_ONCE })
     .fetch_one(tx.connection())
     .await?;
     row::id(&row, "id")

@@ -770,6 +770,53 @@ async fn what_runs_beside_poison_is_not_given_up() {
     assert!(claim_at(&f, 0).await.is_some());
 }
 
+/// Hints during a scan that outlasts their interval do not have the folder scanned without a rest.
+#[tokio::test]
+async fn a_scan_that_hints_ask_for_meanwhile_comes_after_a_rest() {
+    let f = Fixture::new().await;
+    let (folders, jobs) = (f.store.folders(), f.store.jobs());
+    let (folder, _) = folders.add(&f.scope, "/m", NOW).await.unwrap();
+    let (mut at, rest) = (0, 90_000);
+    for (hint_in, by_hand, next_in) in [
+        (Some(1), false, rest),
+        (Some(200_000), false, 200_000),
+        (None, true, 0),
+        (Some(1), true, 0),
+        (Some(0), false, 0),
+    ] {
+        let scan = claim_at(&f, at).await.expect("a scan");
+        let hint = async || {
+            let hinted = hint_in.map(|wait| (f.scope, folder.id, later(at + wait)));
+            let hinted: Vec<_> = hinted.into_iter().collect();
+            folders.enqueue_scans(&hinted, later(at)).await.unwrap();
+        };
+        hint().await;
+        if by_hand {
+            let scanned = folders.enqueue_scan(&f.scope, folder.id, later(at));
+            scanned.await.unwrap();
+            hint().await;
+        }
+        let rested = later(at + rest);
+        let finished = jobs.finish_scan(&f.scope, Claim::from(&scan), rested, later(at));
+        assert!(finished.await.unwrap());
+        let due = jobs.next_due(&[JobType::Scan], &[], later(at)).await;
+        assert_eq!(due.unwrap(), Some(later(at + next_in)), "{hint_in:?}");
+        at += next_in;
+    }
+    // A rest is no longer than what counts as one.
+    let scan = claim_at(&f, at).await.unwrap();
+    let hinted = [(f.scope, folder.id, later(at + 1))];
+    folders.enqueue_scans(&hinted, later(at)).await.unwrap();
+    let rested = later(at + 90_000_000);
+    jobs.finish_scan(&f.scope, Claim::from(&scan), rested, later(at))
+        .await
+        .unwrap();
+    assert_eq!(claim_at(&f, at + 3_599_999).await, None);
+    let scan = claim_at(&f, at + 3_600_000).await.unwrap();
+    let finished = jobs.finish(&f.scope, Claim::from(&scan), later(at)).await;
+    assert!(!finished.unwrap(), "control: nobody asked for another");
+}
+
 #[tokio::test]
 async fn an_embedding_that_gets_further_is_no_poison() {
     let mut f = Fixture::new().await;
