@@ -27,7 +27,7 @@ pub struct Document {
     pub status: DocumentStatus,
     /// Why the document failed or was skipped, or a warning about a readable one, for the user.
     pub reason: Option<String>,
-    /// What kind of trouble `reason` tells of.
+    /// What kind of trouble it is listed under. What waits to be tried again is in none yet.
     pub problem: Option<Problem>,
     pub language: Option<Language>,
     pub page_count: Option<u32>,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use docent_domain::{
-    Chunk, Document, DocumentCounts, DocumentId, DocumentStatus, FolderId, JobKind, JobState,
-    Origin, Problem, ProblemCount, Timestamp, WorkspaceScope,
+    Chunk, Document, DocumentCounts, DocumentId, JobKind, JobState, JobType, Origin, ProblemCount,
+    Timestamp, WorkspaceScope,
 };
 use docent_ingest::{Block, ScanOptions};
-use docent_store::{FileStamp, JobQuery, NewDocument, Registered};
+use docent_store::{AddedAgain, FileStamp, JobQuery, NewDocument, Registered};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
@@ -82,12 +82,12 @@ impl Engine {
                 .documents()
                 .register_all(scope, &files, Timestamp::now())
                 .await?;
-            let unchanged: HashSet<DocumentId> = registered
+            let unchanged: Vec<DocumentId> = registered
                 .iter()
                 .filter(|(_, known)| *known == Registered::Unchanged)
                 .map(|(id, _)| *id)
                 .collect();
-            self.retry_unread(scope, None, |id| unchanged.contains(&id))
+            self.retry_unread(scope, AddedAgain::Documents(&unchanged))
                 .await?;
             added.documents = registered.into_iter().map(|(id, _)| id).collect();
             self.ring();
@@ -212,37 +212,19 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads again what could not be read, or what somebody kept from being read. Whoever adds files
-    /// again may have changed what was in the way, such as their permissions, which no scan notices.
+    /// Takes up what could not be read, and what somebody kept from being read or embedded. Whoever adds
+    /// files again may have changed what was in the way, such as their permissions, which no scan
+    /// notices.
     pub(crate) async fn retry_unread(
         &self,
         scope: &WorkspaceScope,
-        folder: Option<FolderId>,
-        is_added: impl Fn(DocumentId) -> bool,
+        added: AddedAgain<'_>,
     ) -> Result<()> {
-        let failed = docent_store::DocumentQuery {
-            status: Some(DocumentStatus::Failed),
-            folder,
-            ..docent_store::DocumentQuery::default()
-        };
-        let cancelled = docent_store::DocumentQuery {
-            problem: Some(Problem::Cancelled),
-            folder,
-            ..docent_store::DocumentQuery::default()
-        };
-        let mut unread = HashSet::new();
-        for mut query in [failed, cancelled] {
-            loop {
-                let page = self.store().documents().list(scope, &query).await?;
-                unread.extend(page.items.iter().map(|document| document.id));
-                query.cursor = page.next_cursor;
-                if query.cursor.is_none() {
-                    break;
-                }
-            }
-        }
-        for id in unread.into_iter().filter(|id| is_added(*id)) {
-            self.retry_document(scope, id).await?;
+        let now = Timestamp::now();
+        let documents = self.store().documents();
+        if documents.retry_unread(scope, added, now).await? > 0 {
+            self.ring();
+            self.changed(Topic::Documents, Some(scope.workspace()));
         }
         Ok(())
     }
@@ -340,7 +322,6 @@ impl Engine {
             let counts = self.counts(scope).await?;
             progress(counts);
             let jobs = self.store().jobs().counts(scope).await?;
-            let on_the_way = counts.queued + counts.reading + counts.words;
             // A document whose embedding was cancelled stays found by its words, with no job.
             let unread = counts.queued + counts.reading;
             let changing = self.reader().read_as_they_were(begun);
@@ -359,10 +340,13 @@ impl Engine {
                 ));
             }
             if jobs.running == 0
-                && let Some(missing) = self.reader().missing_model(scope.workspace())
-                && self.store().jobs().untried(scope).await? == 0
+                && let Some((missing, blocked)) = self.reader().missing_model(scope.workspace())
                 && !self.model_set().is_fetching()
+                && self.is_tried_but_for(scope, &blocked).await?
             {
+                // They may have come since.
+                let counts = self.counts(scope).await?;
+                let on_the_way = counts.queued + counts.reading + counts.words;
                 return Err(Error::new(
                     Code::ModelMissing,
                     format!(
@@ -396,6 +380,15 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether what waits has been tried, or is of these types.
+    async fn is_tried_but_for(&self, scope: &WorkspaceScope, blocked: &[JobType]) -> Result<bool> {
+        let others: Vec<JobType> = JobType::ALL
+            .into_iter()
+            .filter(|kind| !blocked.contains(kind))
+            .collect();
+        Ok(self.store().jobs().untried(scope, &others).await? == 0)
     }
 
     /// Whether all that is to be done is about these documents, but for scans of folders that have

@@ -706,7 +706,8 @@ impl Engine {
         }
         let now = Timestamp::now();
         let first = [JobType::Read, JobType::Embed];
-        let due = self.store().jobs().next_due(&first, now).await?;
+        let held = self.reader().held();
+        let due = self.store().jobs().next_due(&first, &held, now).await?;
         Ok(due.is_some_and(|due| due <= now))
     }
 

@@ -21,7 +21,7 @@ use docent_ingest::{
     WatchedBy,
 };
 use docent_store::{
-    FileMove, JobQuery, KnownFile, NewDocument, Registered, RemovedFile, RemovedMove,
+    AddedAgain, FileMove, JobQuery, KnownFile, NewDocument, Registered, RemovedFile, RemovedMove,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -59,7 +59,7 @@ const QUEUE_AGAIN: Duration = Duration::from_secs(5);
 /// A folder is scanned for a hint, for lack of events, and for good measure, only when so many times
 /// as long has passed since as its last scan took: a large tree costs at most a tenth, a twentieth
 /// and a hundredth of one core.
-const REST_AFTER_HINT: u32 = 9;
+pub(crate) const REST_AFTER_HINT: u32 = 9;
 const REST_AFTER_POLL: u32 = 19;
 const REST_AFTER_RESCAN: u32 = 99;
 
@@ -240,7 +240,8 @@ impl Engine {
             .add_with(scope, &root.to_string_lossy(), patterns, now)
             .await?;
         self.watching().add(*scope, &folder);
-        self.retry_unread(scope, Some(folder.id), |_| true).await?;
+        self.retry_unread(scope, AddedAgain::Below(&folder.path))
+            .await?;
         self.store()
             .folders()
             .enqueue_scan(scope, folder.id, now)
@@ -385,7 +386,9 @@ impl Engine {
                     Duration::ZERO
                 }
                 HintCause::Changed | HintCause::Overflow => {
-                    self.watching().rest_left(folder, REST_AFTER_HINT)
+                    // Not at once: a scan that is running now is followed by a rest first.
+                    let rest = self.watching().rest_left(folder, REST_AFTER_HINT);
+                    rest.max(Duration::from_millis(1))
                 }
                 HintCause::Watching | HintCause::RootChanged => Duration::ZERO,
             };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use docent_domain::{JobId, JobKind, JobState, Timestamp, WorkspaceScope};
-use docent_store::{JobQuery, Over};
+use docent_store::{Claim, JobQuery, Over};
 use tokio::sync::broadcast;
 
 use crate::engine::Engine;
@@ -76,7 +76,7 @@ impl Engine {
         } = listed;
         let mut left = None;
         if job.state == JobState::Running
-            && let Some((live, elapsed)) = self.reader().live(job.id)
+            && let Some((live, elapsed)) = self.reader().live(Claim::from(&job))
         {
             if let Some((stage, progress)) = live {
                 job.stage = Some(stage);

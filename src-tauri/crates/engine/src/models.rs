@@ -507,6 +507,7 @@ impl Engine {
             });
             engine.changed(Topic::Models, None);
             // Jobs that waited for this model may run now.
+            engine.reader().try_blocked();
             engine.ring();
         });
         self.changed(Topic::Models, None);

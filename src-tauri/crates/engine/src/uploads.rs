@@ -5,10 +5,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use docent_domain::{
-    ContentHash, Document, DocumentId, DocumentStatus, Origin, Timestamp, WorkspaceScope,
-};
-use docent_store::{FileStamp, NewDocument, Registered};
+use docent_domain::{ContentHash, Document, DocumentId, Origin, Timestamp, WorkspaceScope};
+use docent_store::{AddedAgain, FileStamp, NewDocument, Registered};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
@@ -252,9 +250,10 @@ impl Upload {
             self.engine.ring();
             self.engine
                 .changed(Topic::Documents, Some(self.scope.workspace()));
-        } else if document.status == DocumentStatus::Failed {
+        } else {
             // Whoever sends it again wants it read.
-            self.engine.retry_document(&self.scope, document.id).await?;
+            let again = AddedAgain::Documents(&[document.id]);
+            self.engine.retry_unread(&self.scope, again).await?;
         }
         let job_id = self.engine.job_of(&self.scope, document.id).await?;
         Ok(Uploaded {

@@ -27,8 +27,8 @@ pub use migration::SCHEMA_VERSION;
 pub use table::chats::{Chats, NewMessage};
 pub use table::chunks::{Chunks, EmbedProgress, IndexEntry, Passage};
 pub use table::documents::{
-    Blob, ContentReplaced, DocumentContent, DocumentQuery, DocumentSort, DocumentText, Documents,
-    FileMove, FileStamp, KnownFile, MovedFiles, NewDocument, Page, Registered, Retitled,
+    AddedAgain, Blob, ContentReplaced, DocumentContent, DocumentQuery, DocumentSort, DocumentText,
+    Documents, FileMove, FileStamp, KnownFile, MovedFiles, NewDocument, Page, Registered, Retitled,
 };
 pub use table::flags::Flags;
 pub use table::folders::{FolderRemoved, Folders};
@@ -38,7 +38,7 @@ pub use table::generations::{
 pub use table::jobs::{
     BatchEnded, BatchProgress, BootId, Claim, Failed, JobCounts, JobQuery, Jobs, ListedJob,
     MAX_ATTEMPTS, MAX_DEATHS, Over, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, PRIORITY_RECOGNITION,
-    Recovery,
+    Recovery, Wanted,
 };
 pub use table::limits::Limits;
 pub use table::removed_files::{RemovedFile, RemovedMove};

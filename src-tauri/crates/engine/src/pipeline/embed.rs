@@ -67,32 +67,36 @@ impl Engine {
         id: DocumentId,
         cancel: &CancellationToken,
     ) -> Result<Ran> {
-        let mut pending = self
-            .store()
-            .chunks()
-            .unembedded(scope, Some(id), u32::MAX)
-            .await?;
-        if pending.is_empty() {
-            return Ok(Ran::Finished);
-        }
-        let copied = self.copy_vectors(scope, claim, id, &open.index).await?;
-        if copied == pending.len() as u64 {
-            return Ok(Ran::Recorded);
-        }
         let chunks = self.store().chunks();
-        if copied > 0 {
-            pending = chunks.unembedded(scope, Some(id), u32::MAX).await?;
-        }
-        // Of the document, not of this attempt: one that was stopped goes on where it was.
-        let document = self.store().documents().get(scope, id).await?;
-        let total = u64::from(document.chunk_count);
-        let mut done = total.saturating_sub(pending.len() as u64);
-        for batch in pending.chunks(EMBED_BATCH) {
+        let mut is_complete = self.copy_vectors(scope, claim, id, &open.index).await?;
+        let mut made = false;
+        loop {
+            let batch = chunks
+                .unembedded(scope, Some(id), EMBED_BATCH as u32)
+                .await?;
+            if batch.is_empty() {
+                return Ok(if is_complete {
+                    Ran::Recorded
+                } else {
+                    Ran::Finished
+                });
+            }
             if cancel.is_cancelled() {
                 return Err(stopped());
             }
-            if total > EMBED_BATCH as u64 {
-                self.progress(scope, claim, Stage::Embedding, Progress { done, total })
+            // What a batch has made stays, so that a book holds up others for a batch alone.
+            if made && self.gives_way(scope, claim).await? {
+                return Ok(Ran::GaveWay);
+            }
+            // Of the document, not of this attempt: one that was stopped goes on where it was.
+            let document = self.store().documents().get(scope, id).await?;
+            let (done, total) = (document.embedded_count, document.chunk_count);
+            if total as usize > EMBED_BATCH {
+                let progress = Progress {
+                    done: done.into(),
+                    total: total.into(),
+                };
+                self.progress(scope, claim, Stage::Embedding, progress)
                     .await?;
             }
             let texts = batch.iter().map(embedded_text).collect();
@@ -119,22 +123,23 @@ impl Engine {
                     (entry.language, vector)
                 })
                 .collect();
-            self.add_vectors(scope, claim, id, &open.index, vectors)
+            is_complete = self
+                .add_vectors(scope, claim, id, &open.index, vectors)
                 .await?;
-            done += batch.len() as u64;
+            made = true;
         }
-        Ok(Ran::Recorded)
     }
 
-    /// Gives a document's chunks the vectors that equal content has already; returns how many.
+    /// Gives a document's chunks the vectors that equal content has already; returns whether that was
+    /// the last of them, and ended the job.
     async fn copy_vectors(
         &self,
         scope: &WorkspaceScope,
         claim: Claim,
         id: DocumentId,
         index: &Arc<WorkspaceIndex>,
-    ) -> Result<u64> {
-        let mut copied = 0;
+    ) -> Result<bool> {
+        let mut is_complete = false;
         let twins = self.store().chunks().embedded_twins(scope, id).await?;
         for batch in twins.chunks(COPY_BATCH) {
             let keys: Vec<ChunkKey> = batch.iter().map(|(without, _)| *without).collect();
@@ -172,13 +177,13 @@ impl Engine {
             if vectors.is_empty() {
                 continue;
             }
-            copied += vectors.len() as u64;
-            self.add_vectors(scope, claim, id, index, vectors).await?;
+            is_complete = self.add_vectors(scope, claim, id, index, vectors).await?;
         }
-        Ok(copied)
+        Ok(is_complete)
     }
 
-    /// Puts vectors into the index, and records it.
+    /// Puts vectors into the index, and records it. Returns whether the document lacks none any more,
+    /// which ends the job.
     async fn add_vectors(
         &self,
         scope: &WorkspaceScope,
@@ -186,7 +191,7 @@ impl Engine {
         id: DocumentId,
         index: &Arc<WorkspaceIndex>,
         vectors: Vec<(Language, StoredVector)>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let keys: Vec<ChunkKey> = vectors.iter().map(|(_, vector)| vector.key).collect();
         let index = Arc::clone(index);
         let committing = self.reader().committing().await;
@@ -216,12 +221,14 @@ impl Engine {
             .mark_embedded(scope, id, &keys, claim, Timestamp::now())
             .await;
         drop(committing);
-        if let Err(error) = marked {
-            // The document was deleted or read again meanwhile; its vectors go with it.
-            self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
-            return Err(error.into());
+        match marked {
+            Ok(progress) => Ok(progress.is_complete()),
+            Err(error) => {
+                // The document was deleted or read again meanwhile; its vectors go with it.
+                self.queue_words(scope, Vec::new(), &self.gone(scope, &keys).await?);
+                Err(error.into())
+            }
         }
-        Ok(())
     }
 
     /// Those of the keys that no row has any more.

@@ -1,10 +1,11 @@
 //! Durable jobs carried out: reading files, making vectors, comparing folders with the disk.
 //!
 //! Each kind of job has lanes, and a lane is a loop around [`Engine::tick`]: claim, run, record.
-//! Words come first: while files are waiting to be read, no vector is made, because reading is a
-//! hundredth of the work and already makes a document searchable. Only what is more urgent than all
-//! that waits to be read (added by hand, beside a folder) is embedded before that. Killing the process
-//! at any point loses no acknowledged work and costs at most the file in hand.
+//! Words come first: while files of a workspace are waiting to be read, no vector of it is made,
+//! because reading is a hundredth of the work and already makes a document searchable. Only what is
+//! more urgent than all that waits to be read (added by hand, beside a folder) is embedded before
+//! that. Killing the process at any point loses no acknowledged work and costs at most the file in
+//! hand.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -17,7 +18,7 @@ use docent_domain::{
     WorkspaceScope,
 };
 use docent_ingest::{ExtractLimits, Extractor, Recogniser, RecogniserMissing};
-use docent_store::{Claim, PRIORITY_RECOGNITION};
+use docent_store::{Claim, PRIORITY_RECOGNITION, Wanted};
 use docent_worker::Launch;
 use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,7 @@ use self::wipe::ToWipe;
 use self::words::PendingWords;
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
-use crate::folders::Scanned;
+use crate::folders::{REST_AFTER_HINT, Scanned};
 use crate::indexes::blocking;
 use crate::models::Models;
 use crate::pace::Pace;
@@ -50,8 +51,9 @@ const EMBED_LANES: usize = 2;
 /// An idle lane looks at the queue this often even when nobody rings; retries fall due by time.
 const IDLE_LOOK: Duration = Duration::from_secs(2);
 
-/// A job that cannot run yet (its model is missing, the disk is full) is tried again after this.
-const NOT_YET: i64 = 10_000;
+/// A job that cannot run yet (its model is missing, the disk is full) is tried again after this, and
+/// so is one of those that cannot run for the same reason.
+const NOT_YET: Duration = Duration::from_secs(10);
 
 /// What could not be written (the disk is full) is written again after this.
 const RECORD_AGAIN: Duration = Duration::from_secs(5);
@@ -71,7 +73,9 @@ const TELL_PROGRESS: Duration = Duration::from_millis(500);
 /// Reads files, in worker processes.
 pub(crate) struct Reader {
     pub(crate) extractor: Extractor,
-    running: Mutex<HashMap<JobId, Running>>,
+    /// By their claims: a job that was restarted, or cancelled and tried again, may be run anew before
+    /// its first run has noticed.
+    running: Mutex<HashMap<Claim, Running>>,
     /// Held from a job's claim until it stands in `running`, so that whoever stops jobs misses none.
     claiming: tokio::sync::Mutex<()>,
     /// Rung whenever a job has ended.
@@ -87,8 +91,10 @@ pub(crate) struct Reader {
     committing: tokio::sync::Mutex<()>,
     /// Workspaces whose last commit of words failed. They are kept, and committed after a while.
     words_failed: Mutex<HashSet<WorkspaceId>>,
-    /// Workspaces whose jobs wait for a model, with what was said about it last.
-    blocked: Mutex<HashMap<WorkspaceId, String>>,
+    /// What waits for a model.
+    blocked: Mutex<HashMap<(WorkspaceId, JobType), Blocked>>,
+    /// No job is begun before this, because the last one found the disk full.
+    room_looked_for: Mutex<Option<Instant>>,
     to_wipe: Mutex<ToWipe>,
     wipe: Notify,
     /// Whether the last thing that was to be written found no room.
@@ -106,11 +112,18 @@ pub(crate) struct Reader {
 struct Running {
     workspace: WorkspaceId,
     kind: JobKind,
-    priority: i32,
     cancel: CancellationToken,
     begun: Instant,
     /// What is not worth a write for each step.
     live: Option<(Stage, Progress)>,
+}
+
+/// Jobs of a workspace that wait for a model.
+struct Blocked {
+    /// What was said about it last.
+    reason: String,
+    /// One of them is tried then.
+    until: Instant,
 }
 
 /// What running a job came to.
@@ -119,8 +132,12 @@ pub(crate) enum Ran {
     Recorded,
     /// Nothing is left to record but the job's end.
     Finished,
+    /// A folder was compared with the disk, and is to rest so long before hints have it scanned again.
+    Scanned(Duration),
     /// The job goes back for so long, without counting as an attempt.
     Later(String, Duration),
+    /// The job goes back, because others are due before it.
+    GaveWay,
 }
 
 impl Reader {
@@ -145,6 +162,7 @@ impl Reader {
             committing: tokio::sync::Mutex::default(),
             words_failed: Mutex::default(),
             blocked: Mutex::default(),
+            room_looked_for: Mutex::default(),
             to_wipe: Mutex::default(),
             wipe: Notify::new(),
             disk_full: AtomicBool::new(false),
@@ -160,15 +178,46 @@ impl Reader {
         self.embedded.load(Ordering::SeqCst)
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Running>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<Claim, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a job among those that run. An earlier run of it works on what is gone.
+    fn note_begun(&self, job: &Job, cancel: CancellationToken) {
+        let mut running = self.running();
+        for (_, earlier) in running.iter().filter(|(claim, _)| claim.job == job.id) {
+            earlier.cancel.cancel();
+        }
+        let begun = Running {
+            workspace: job.workspace_id,
+            kind: job.kind,
+            cancel,
+            begun: Instant::now(),
+            live: None,
+        };
+        running.insert(Claim::from(job), begun);
+    }
+
+    fn note_ended(&self, claim: Claim) {
+        self.running().remove(&claim);
+        self.ended.notify_waiters();
     }
 
     /// Stops a job where it runs.
     pub(crate) async fn cancel(&self, job: JobId) {
         let _claiming = self.claiming.lock().await;
-        if let Some(running) = self.running().get(&job) {
+        for (_, running) in self.running().iter().filter(|(claim, _)| claim.job == job) {
             running.cancel.cancel();
+        }
+    }
+
+    /// Stops the embedding of a document whose chunks were replaced. One that has begun with the new
+    /// ones in between begins again.
+    async fn stop_embedding(&self, document: DocumentId) {
+        let _claiming = self.claiming.lock().await;
+        let kind = JobKind::Embed { document };
+        for job in self.running().values().filter(|job| job.kind == kind) {
+            job.cancel.cancel();
         }
     }
 
@@ -207,14 +256,14 @@ impl Reader {
     }
 
     /// How far a running job is, where that is known, and for how long it runs.
-    pub(crate) fn live(&self, job: JobId) -> Option<(Option<(Stage, Progress)>, Duration)> {
+    pub(crate) fn live(&self, claim: Claim) -> Option<(Option<(Stage, Progress)>, Duration)> {
         let running = self.running();
-        let job = running.get(&job)?;
+        let job = running.get(&claim)?;
         Some((job.live, job.begun.elapsed()))
     }
 
-    fn note_live(&self, job: JobId, stage: Stage, progress: Progress) {
-        if let Some(job) = self.running().get_mut(&job) {
+    fn note_live(&self, claim: Claim, stage: Stage, progress: Progress) {
+        if let Some(job) = self.running().get_mut(&claim) {
             job.live = Some((stage, progress));
         }
     }
@@ -239,7 +288,7 @@ impl Reader {
     /// Forgets what waits to be done to a workspace's index.
     pub(crate) fn forget(&self, workspace: WorkspaceId) {
         self.pending().remove(&workspace);
-        self.blocked().remove(&workspace);
+        self.blocked().retain(|(of, _), _| *of != workspace);
         self.to_wipe().indexes.remove(&workspace);
     }
 
@@ -257,13 +306,12 @@ impl Reader {
         !self.running().is_empty()
     }
 
-    /// The highest priority among the files that are being read.
-    fn reading(&self) -> Option<i32> {
-        self.running()
+    /// Whether any file is being read now.
+    fn is_reading(&self) -> bool {
+        let running = self.running();
+        running
             .values()
-            .filter(|job| matches!(job.kind, JobKind::Read { .. }))
-            .map(|job| job.priority)
-            .max()
+            .any(|job| matches!(job.kind, JobKind::Read { .. }))
     }
 
     /// Whether work waits for room on the disk.
@@ -278,13 +326,66 @@ impl Reader {
         }
     }
 
-    /// What the workspace's jobs miss, if the last one that ran could not for want of a model.
-    pub(crate) fn missing_model(&self, workspace: WorkspaceId) -> Option<String> {
-        self.blocked().get(&workspace).cloned()
+    /// What the workspace's jobs miss, and which ones, if the last that ran could not for want of a
+    /// model.
+    pub(crate) fn missing_model(&self, workspace: WorkspaceId) -> Option<(String, Vec<JobType>)> {
+        let blocked = self.blocked();
+        let of_workspace = blocked.iter().filter(|((of, _), _)| *of == workspace);
+        let (kinds, reasons): (Vec<JobType>, Vec<&String>) = of_workspace
+            .map(|((_, kind), blocked)| (*kind, &blocked.reason))
+            .unzip();
+        Some(((*reasons.first()?).clone(), kinds))
     }
 
-    fn blocked(&self) -> std::sync::MutexGuard<'_, HashMap<WorkspaceId, String>> {
+    fn blocked(&self) -> std::sync::MutexGuard<'_, HashMap<(WorkspaceId, JobType), Blocked>> {
         self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The queues of which nothing is tried now, since the last that was lacked a model: each job would
+    /// be written twice to come to the same.
+    pub(crate) fn held(&self) -> Vec<(WorkspaceId, JobType)> {
+        let now = Instant::now();
+        let blocked = self.blocked();
+        let held = blocked.iter().filter(|(_, blocked)| blocked.until > now);
+        held.map(|(of, _)| *of).collect()
+    }
+
+    /// Has what waits for a model tried at once: there may be another one now.
+    pub(crate) fn try_blocked(&self) {
+        let now = Instant::now();
+        for blocked in self.blocked().values_mut() {
+            blocked.until = now;
+        }
+    }
+
+    fn room_looked_for(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.room_looked_for
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes note of what a job's result says about those that are to follow. Returns whether they may
+    /// go on that could not before.
+    fn note_result(&self, job: &Job, result: &Result<Ran>) -> bool {
+        let of = (job.workspace_id, JobType::from(job.kind));
+        let until = Instant::now() + NOT_YET;
+        match result {
+            Ok(_) => {
+                let had_no_room = self.room_looked_for().take().is_some();
+                self.blocked().remove(&of).is_some() || had_no_room
+            }
+            Err(error) if error.code() == Code::ModelMissing => {
+                let reason = error.to_string();
+                self.blocked().insert(of, Blocked { reason, until });
+                false
+            }
+            Err(error) => {
+                if is_full(error) {
+                    *self.room_looked_for() = Some(until);
+                }
+                self.blocked().remove(&of).is_some()
+            }
+        }
     }
 }
 
@@ -361,11 +462,6 @@ impl Engine {
     /// Claims one due job of these types and of a higher priority than `above`, runs it and records
     /// what came of it. `false` when there was none.
     async fn tick_above(self: &Arc<Self>, types: &[JobType], above: Option<i32>) -> Result<bool> {
-        let above = if types == [JobType::Embed] {
-            self.reads_ahead().await?
-        } else {
-            above
-        };
         let outcome = self.tick_claimed(types, above).await;
         if types.contains(&JobType::Read) {
             // Ringing after a fruitless look would wake the other lanes to look and ring in turn,
@@ -379,36 +475,56 @@ impl Engine {
         outcome
     }
 
-    /// The highest priority among the files that are being read or could be.
-    async fn reads_ahead(&self) -> Result<Option<i32>> {
-        let jobs = self.store().jobs();
-        let due = jobs.most_urgent(&[JobType::Read], Timestamp::now()).await?;
-        Ok(due.max(self.reader().reading()))
-    }
-
     /// Claims a job and enters it among those that run.
     async fn claim(
         &self,
         types: &[JobType],
         above: Option<i32>,
     ) -> Result<Option<(Job, CancellationToken)>> {
-        let _claiming = self.reader().claiming.lock().await;
+        let reader = self.reader();
+        let _claiming = reader.claiming.lock().await;
+        if reader
+            .room_looked_for()
+            .is_some_and(|then| then > Instant::now())
+        {
+            return Ok(None);
+        }
+        let wanted = Wanted {
+            types,
+            above,
+            words_first: true,
+            held: &reader.held(),
+        };
         let jobs = self.store().jobs();
-        let claimed = jobs.claim_next_above(self.boot(), types, above, Timestamp::now());
+        let claimed = jobs.claim(self.boot(), &wanted, Timestamp::now());
         let Some(job) = claimed.await? else {
             return Ok(None);
         };
+        // Where something was in the way, this one tries it for all.
+        let until = Instant::now() + NOT_YET;
+        let of = (job.workspace_id, JobType::from(job.kind));
+        if let Some(blocked) = reader.blocked().get_mut(&of) {
+            blocked.until = until;
+        }
+        if let Some(then) = reader.room_looked_for().as_mut() {
+            *then = until;
+        }
         let cancel = self.stopping().child_token();
-        let running = Running {
-            workspace: job.workspace_id,
-            kind: job.kind,
-            priority: job.priority,
-            cancel: cancel.clone(),
-            begun: Instant::now(),
-            live: None,
-        };
-        self.reader().running().insert(job.id, running);
+        reader.note_begun(&job, cancel.clone());
         Ok(Some((job, cancel)))
+    }
+
+    /// Whether a running embedding is to make room for what is due before it.
+    async fn gives_way(&self, scope: &WorkspaceScope, claim: Claim) -> Result<bool> {
+        let wanted = Wanted {
+            types: &[JobType::Embed],
+            above: None,
+            words_first: true,
+            held: &self.reader().held(),
+        };
+        let jobs = self.store().jobs();
+        let gives_way = jobs.is_to_give_way(scope, claim.job, &wanted, Timestamp::now());
+        Ok(gives_way.await?)
     }
 
     async fn tick_claimed(self: &Arc<Self>, types: &[JobType], above: Option<i32>) -> Result<bool> {
@@ -419,16 +535,8 @@ impl Engine {
         let claim = Claim::from(&job);
         self.announce(&scope, job.kind);
         let result = self.run(&scope, &job, claim, &cancel).await;
-        if !matches!(job.kind, JobKind::Scan { .. }) {
-            let mut blocked = self.reader().blocked();
-            match &result {
-                Err(error) if error.code() == Code::ModelMissing => {
-                    blocked.insert(job.workspace_id, error.to_string());
-                }
-                _ => {
-                    blocked.remove(&job.workspace_id);
-                }
-            }
+        if self.reader().note_result(&job, &result) {
+            self.ring();
         }
         let recorded = loop {
             match self.record(&scope, claim, &result, &cancel).await {
@@ -447,8 +555,7 @@ impl Engine {
             }
         };
         // Only now: whoever stops it waits until it is put back.
-        self.reader().running().remove(&job.id);
-        self.reader().ended.notify_waiters();
+        self.reader().note_ended(claim);
         self.announce(&scope, job.kind);
         match recorded {
             // Cancelled, deleted or taken over in the meantime: there is nobody to record it for.
@@ -478,13 +585,16 @@ impl Engine {
         match job.kind {
             JobKind::Read { document } => self.read(scope, claim, document, cancel).await,
             JobKind::Embed { document } => self.embed(scope, claim, document, cancel).await,
-            JobKind::Scan { folder } => match self.scan(scope, folder, cancel).await? {
-                Scanned::Done => Ok(Ran::Finished),
-                Scanned::Again(wait) => {
-                    let reason = "what has vanished is looked for once more";
-                    Ok(Ran::Later(reason.to_owned(), wait))
+            JobKind::Scan { folder } => {
+                let begun = Instant::now();
+                match self.scan(scope, folder, cancel).await? {
+                    Scanned::Done => Ok(Ran::Scanned(begun.elapsed() * REST_AFTER_HINT)),
+                    Scanned::Again(wait) => {
+                        let reason = "what has vanished is looked for once more";
+                        Ok(Ran::Later(reason.to_owned(), wait))
+                    }
                 }
-            },
+            }
         }
     }
 
@@ -499,15 +609,22 @@ impl Engine {
         self.reader()
             .note_disk_full(result.as_ref().is_err_and(is_full));
         let jobs = self.store().jobs();
-        let later = Timestamp(now.0 + NOT_YET);
+        let later = after(now, NOT_YET);
         match result {
             Ok(Ran::Recorded) => {}
             Ok(Ran::Finished) => {
                 jobs.finish(scope, claim, now).await?;
             }
+            Ok(Ran::Scanned(rest)) => {
+                jobs.finish_scan(scope, claim, after(now, *rest), now)
+                    .await?;
+            }
+            Ok(Ran::GaveWay) => {
+                jobs.put_back(scope, claim, now, None, now).await?;
+                self.ring();
+            }
             Ok(Ran::Later(reason, wait)) => {
-                let later = Timestamp(now.0 + wait.as_millis() as i64);
-                jobs.put_back(scope, claim, later, Some(reason), now)
+                jobs.put_back(scope, claim, after(now, *wait), Some(reason), now)
                     .await?;
                 if wait.is_zero() {
                     self.ring();
@@ -583,7 +700,7 @@ impl Engine {
             if let Err(error) = self.store().jobs().prune(finished_before).await {
                 tracing::warn!(%error, "finished jobs could not be forgotten");
             }
-            if self.reader().reading().is_none() {
+            if !self.reader().is_reading() {
                 self.build_trees().await;
             }
         }
@@ -650,6 +767,11 @@ async fn unless<T>(cancel: &CancellationToken, work: impl Future<Output = Result
     }
 }
 
+fn after(now: Timestamp, wait: Duration) -> Timestamp {
+    let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    Timestamp(now.0.saturating_add(wait))
+}
+
 fn stopped() -> Error {
     Error::new(Code::Internal, "stopped")
 }
@@ -669,12 +791,190 @@ mod tests {
 
     /// An engine that runs no jobs, with a workspace.
     pub(super) async fn at_rest(folder: &Path) -> (Arc<Engine>, WorkspaceScope) {
+        at_rest_with(folder, ModelSource::Fakes).await
+    }
+
+    async fn at_rest_with(folder: &Path, models: ModelSource) -> (Arc<Engine>, WorkspaceScope) {
         let mut options = EngineOptions::new(folder.join("data"), folder.join("models"));
-        options.models = ModelSource::Fakes;
+        options.models = models;
         options.run_jobs = false;
         let engine = Engine::open(options).await.unwrap();
         let workspace = engine.create_workspace("Ured", None).await.unwrap();
         (engine, WorkspaceScope::new(workspace.id))
+    }
+
+    /// Has a file waiting to be read that is not there.
+    async fn add(engine: &Engine, scope: &WorkspaceScope, name: &str) -> DocumentId {
+        let stamp = docent_store::FileStamp::default();
+        let new = crate::documents::new_document(Path::new(name), stamp, None);
+        let documents = engine.store().documents();
+        let added = documents.register(scope, &new, Timestamp::now()).await;
+        added.unwrap().0.id
+    }
+
+    /// Reads the next file as one of so many chunks.
+    async fn read_next(engine: &Engine, chunks: usize) -> DocumentId {
+        let (job, _) = engine.claim(&[JobType::Read], None).await.unwrap().unwrap();
+        let JobKind::Read { document } = job.kind else {
+            panic!("{job:?}")
+        };
+        let chunk = |n| docent_domain::NewChunk {
+            span: docent_domain::Span::new(0, 6),
+            text: format!("Rijeka {n}"),
+            heading_path: Vec::new(),
+            page: None,
+            boxes: Vec::new(),
+            token_count: 1,
+        };
+        let content = DocumentContent {
+            hash: ContentHash(format!("{document}-{chunks}")),
+            title: None,
+            format: None,
+            language: None,
+            text: "Rijeka".to_owned(),
+            layout_json: "{}".to_owned(),
+            page_count: None,
+            chunks: (0..chunks).map(chunk).collect(),
+            note: None,
+            problem: None,
+            recognise: false,
+        };
+        let (claim, now) = (Claim::from(&job), Timestamp::now());
+        let scope = WorkspaceScope::new(job.workspace_id);
+        let documents = engine.store().documents();
+        let replaced = documents.replace_content(&scope, document, claim, &content, now);
+        replaced.await.unwrap();
+        engine.reader().note_ended(claim);
+        document
+    }
+
+    #[tokio::test]
+    async fn an_embedding_that_begins_anew_can_be_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        let (jobs, documents) = (engine.store().jobs(), engine.store().documents());
+        let id = add(&engine, &scope, "/a.txt").await;
+        read_next(&engine, 2).await;
+        let claimed = engine.claim(&[JobType::Embed], None).await.unwrap();
+        let (first, first_cancel) = claimed.unwrap();
+        engine.reader().stop_embedding(DocumentId::generate()).await;
+        assert!(!first_cancel.is_cancelled(), "control");
+        // The file has changed while its vectors are made.
+        documents.retry(&scope, id, Timestamp::now()).await.unwrap();
+        read_next(&engine, 3).await;
+        let no_batch = engine.reader().embedding.lock().await;
+        let second = tokio::spawn({
+            let engine = Arc::clone(&engine);
+            async move { engine.tick(&[JobType::Embed]).await }
+        });
+        let state = async || {
+            let job = jobs.get(&scope, first.id).await.unwrap();
+            (job.state, job.fence > first.fence + 1)
+        };
+        while state().await != (JobState::Running, true) {
+            tokio::task::yield_now().await;
+        }
+        drop(engine.reader().claiming.lock().await);
+        assert!(first_cancel.is_cancelled(), "what it worked on is gone");
+        engine.reader().note_ended(Claim::from(&first));
+        engine.pause_work(&scope).await.unwrap();
+        drop(no_batch);
+        assert!(second.await.unwrap().unwrap());
+        assert_eq!(state().await, (JobState::Queued, true));
+        let document = documents.get(&scope, id).await.unwrap();
+        assert_eq!((document.chunk_count, document.embedded_count), (3, 0));
+        assert!(!engine.reader().is_at_work());
+        engine.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_book_makes_room_for_another_workspace_after_a_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        let other = engine.create_workspace("B", None).await.unwrap();
+        let other = WorkspaceScope::new(other.id);
+        let documents = engine.store().documents();
+        let book = add(&engine, &scope, "/book.txt").await;
+        read_next(&engine, 3 * EMBED_BATCH).await;
+        let small = add(&engine, &other, "/small.txt").await;
+        read_next(&engine, 1).await;
+        let embeds = async || engine.tick(&[JobType::Embed]).await.unwrap();
+        let embedded = async || {
+            let book = documents.get(&scope, book).await.unwrap();
+            let small = documents.get(&other, small).await.unwrap();
+            (book.embedded_count as usize, small.embedded_count)
+        };
+        assert!(embeds().await);
+        assert_eq!(embedded().await, (EMBED_BATCH, 0), "what was made stays");
+        add(&engine, &scope, "/more.txt").await;
+        assert!(embeds().await, "words to come hold up their own workspace");
+        assert_eq!(embedded().await, (EMBED_BATCH, 1));
+        assert!(!embeds().await);
+        read_next(&engine, 1).await;
+        while embeds().await {}
+        assert_eq!(embedded().await, (3 * EMBED_BATCH, 1));
+        let query = docent_store::JobQuery::default();
+        let listed = engine.store().jobs().list(&scope, &query).await.unwrap();
+        for job in listed.items.iter().map(|listed| &listed.job) {
+            assert_eq!((job.state, job.attempts), (JobState::Done, 1), "{job:?}");
+        }
+        engine.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn what_lacks_a_model_is_tried_by_one_job_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest_with(folder.path(), ModelSource::Installed).await;
+        for name in ["/1.txt", "/2.txt", "/3.txt"] {
+            add(&engine, &scope, name).await;
+        }
+        let reads = async || engine.tick(&[JobType::Read]).await.unwrap();
+        let claims = async || {
+            let query = docent_store::JobQuery::default();
+            let jobs = engine.store().jobs().list(&scope, &query).await.unwrap();
+            jobs.items
+                .iter()
+                .map(|listed| listed.job.fence)
+                .sum::<u64>()
+        };
+        assert!(reads().await);
+        assert!(!reads().await, "the others would come to the same");
+        assert_eq!(claims().await, 1);
+        let (_, kinds) = engine.reader().missing_model(scope.workspace()).unwrap();
+        assert_eq!(kinds, [JobType::Read]);
+        engine.reader().try_blocked();
+        let tries = engine.claim(&[JobType::Read], None).await.unwrap();
+        assert!(tries.is_some(), "a model has come");
+        assert!(!reads().await, "it tries for all");
+        assert_eq!(claims().await, 2);
+        let (job, _) = tries.unwrap();
+        assert!(engine.reader().note_result(&job, &Ok(Ran::Recorded)));
+        assert_eq!(engine.reader().held(), []);
+        engine.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_tried_by_one_job_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        for name in ["/1.txt", "/2.txt", "/3.txt", "/4.txt"] {
+            add(&engine, &scope, name).await;
+        }
+        let reader = engine.reader();
+        let begins = async || {
+            let claimed = engine.claim(&[JobType::Read], None).await.unwrap();
+            claimed.map(|(job, _)| job)
+        };
+        let job = begins().await.unwrap();
+        let full = Err(Error::new(Code::InsufficientStorage, "full"));
+        assert!(!reader.note_result(&job, &full));
+        assert_eq!(begins().await, None);
+        *reader.room_looked_for() = Some(Instant::now());
+        let job = begins().await.unwrap();
+        assert_eq!(begins().await, None, "it tries for all");
+        assert!(reader.note_result(&job, &Ok(Ran::Recorded)));
+        assert!(begins().await.is_some() && begins().await.is_some());
+        engine.shutdown().await;
     }
 
     #[tokio::test]
@@ -713,41 +1013,11 @@ mod tests {
             documents.register(&scope, &new, now).await.unwrap().0.id
         };
         let in_folder = add("1.txt", Some(watched.id)).await;
-        let read = async |document| {
-            let (job, _) = engine.claim(&[JobType::Read], None).await.unwrap().unwrap();
-            assert_eq!(job.kind, JobKind::Read { document });
-            let content = DocumentContent {
-                hash: docent_domain::ContentHash("0".repeat(64)),
-                title: None,
-                format: None,
-                language: None,
-                text: "Rijeka".to_owned(),
-                layout_json: "{}".to_owned(),
-                page_count: None,
-                chunks: vec![docent_domain::NewChunk {
-                    span: docent_domain::Span::new(0, 6),
-                    text: "Rijeka".to_owned(),
-                    heading_path: Vec::new(),
-                    page: None,
-                    boxes: Vec::new(),
-                    token_count: 1,
-                }],
-                note: None,
-                problem: None,
-                recognise: false,
-            };
-            let claim = Claim::from(&job);
-            let replaced = documents.replace_content(&scope, document, claim, &content, now);
-            replaced.await.unwrap();
-            engine.reader().running().remove(&job.id);
-        };
+        let read = async |document| assert_eq!(read_next(&engine, 1).await, document);
         let embeds = async || {
-            let above = engine.reads_ahead().await.unwrap();
-            let claimed = engine.claim(&[JobType::Embed], above).await.unwrap();
-            claimed.map(|(job, _)| {
-                engine.reader().running().remove(&job.id);
-                job.kind
-            })
+            let (job, _) = engine.claim(&[JobType::Embed], None).await.unwrap()?;
+            engine.reader().note_ended(Claim::from(&job));
+            Some(job.kind)
         };
         read(in_folder).await;
         let waiting = add("2.txt", Some(watched.id)).await;
@@ -761,7 +1031,12 @@ mod tests {
         let (reading, _) = engine.claim(&[JobType::Read], None).await.unwrap().unwrap();
         assert_eq!(reading.kind, JobKind::Read { document: waiting });
         assert_eq!(embeds().await, None);
-        engine.reader().running().remove(&reading.id);
+        engine
+            .store()
+            .jobs()
+            .cancel(&scope, reading.id, now)
+            .await
+            .unwrap();
         assert_eq!(
             embeds().await,
             Some(JobKind::Embed {

@@ -125,7 +125,7 @@ impl Engine {
         }
         let told = |progress| {
             let reader = self.reader();
-            reader.note_live(claim.job, Stage::Extracting, progress);
+            reader.note_live(claim, Stage::Extracting, progress);
             if reader.tells_progress() {
                 self.changed(Topic::Jobs, Some(scope.workspace()));
             }
@@ -165,10 +165,12 @@ impl Engine {
                             | ExtractError::BadAnswer
                     )
                 {
-                    self.forget_content(scope, id).await?;
+                    self.forget_content(scope, id, claim).await?;
                 }
                 let documents = self.store().documents();
-                documents.note_problem(scope, id, error.problem()).await?;
+                documents
+                    .note_problem(scope, id, claim, error.problem())
+                    .await?;
                 return Err(error.into());
             }
         };
@@ -195,7 +197,7 @@ impl Engine {
         };
         let title = own_title(&extracted);
         self.reader()
-            .note_live(claim.job, Stage::Chunking, Progress::default());
+            .note_live(claim, Stage::Chunking, Progress::default());
         let content = blocking("cutting a document into chunks", move || {
             content_of(extracted, title, format, hash, &options, tokens.as_ref())
         });
@@ -206,11 +208,14 @@ impl Engine {
             .documents()
             .replace_content(scope, id, claim, &content, Timestamp::now())
             .await?;
+        if !replaced.removed.is_empty() {
+            self.reader().stop_embedding(id).await;
+        }
         self.reader()
             .pace()
             .note_read(stamp.size_bytes, replaced.added.len(), begun.elapsed());
         self.reader()
-            .note_live(claim.job, Stage::IndexingWords, Progress::default());
+            .note_live(claim, Stage::IndexingWords, Progress::default());
         self.queue_words(scope, replaced.added, &replaced.removed);
         self.flush_words_if_due(scope).await;
         Ok(Ran::Recorded)
@@ -242,7 +247,7 @@ impl Engine {
             // A scan that finds it there, or readable, has it read again.
             self.store()
                 .documents()
-                .forget_stamp(scope, document.id)
+                .forget_stamp(scope, document.id, claim)
                 .await?;
         }
         if refusal.is_skip() {
@@ -253,11 +258,11 @@ impl Engine {
         if !refusal.is_retryable()
             && !matches!(refusal, Refusal::Vanished | Refusal::PermissionDenied)
         {
-            self.forget_content(scope, document.id).await?;
+            self.forget_content(scope, document.id, claim).await?;
         }
         let documents = self.store().documents();
         documents
-            .note_problem(scope, document.id, refusal.problem())
+            .note_problem(scope, document.id, claim, refusal.problem())
             .await?;
         let now = Timestamp::now();
         self.store()
@@ -269,12 +274,15 @@ impl Engine {
 
     /// Takes what a document held before out of the search: the file holds something else now that
     /// cannot be read.
-    async fn forget_content(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
-        let removed = self.store().documents().forget_content(scope, id).await?;
-        if !removed.is_empty() {
-            self.queue_words(scope, Vec::new(), &removed);
-            self.wipe_removed_rows().await;
-        }
+    async fn forget_content(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        claim: Claim,
+    ) -> Result<()> {
+        let documents = self.store().documents();
+        let removed = documents.forget_content(scope, id, claim).await?;
+        self.forget_words(scope, &removed).await;
         Ok(())
     }
 

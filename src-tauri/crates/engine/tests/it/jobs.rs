@@ -28,6 +28,10 @@ pub const TESTS: &[Test] = &[
         everything_can_be_cancelled_at_once,
     ),
     (
+        "a_cancelled_upload_that_is_sent_again_is_read",
+        a_cancelled_upload_that_is_sent_again_is_read,
+    ),
+    (
         "the_end_of_a_batch_is_told_and_what_failed_can_be_tried_again",
         the_end_of_a_batch_is_told_and_what_failed_can_be_tried_again,
     ),
@@ -217,6 +221,24 @@ fn everything_can_be_cancelled_at_once() {
                 .unwrap()
                 .is_empty()
         );
+        bench.engine.shutdown().await;
+    });
+}
+
+fn a_cancelled_upload_that_is_sent_again_is_read() {
+    run(async {
+        let gate = Gate::close();
+        let bench = Bench::open().await;
+        let id = bench.upload("a.txt", "Prva rečenica.").await;
+        let cancelled = bench.engine.cancel_all_jobs(&bench.scope).await;
+        assert_eq!(cancelled.unwrap(), 1);
+        drop(gate);
+        bench.idle().await;
+        assert_eq!(bench.documents().await[0].status, DocumentStatus::Skipped);
+        assert_eq!(bench.upload("a.txt", "Prva rečenica.").await, id);
+        bench.idle().await;
+        assert_eq!(bench.documents().await[0].status, DocumentStatus::Ready);
+        assert_eq!(bench.search("rečenica").await.len(), 1);
         bench.engine.shutdown().await;
     });
 }

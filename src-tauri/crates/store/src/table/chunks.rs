@@ -225,21 +225,17 @@ impl<'a> Chunks<'a> {
         document: Option<DocumentId>,
         limit: u32,
     ) -> Result<Vec<IndexEntry>> {
-        sqlx::query(
-            "SELECT c.chunk_key, c.document_id, c.heading_path, c.text, d.title, d.language
-             FROM chunks c INDEXED BY chunks_unembedded
-             CROSS JOIN documents d ON d.workspace_id = c.workspace_id AND d.id = c.document_id
-             WHERE c.workspace_id = ?1 AND c.embedded = 0 AND (?2 IS NULL OR c.document_id = ?2)
-             ORDER BY c.document_id, c.ordinal LIMIT ?3",
-        )
-        .bind(blob(scope.workspace()))
-        .bind(document.map(blob))
-        .bind(limit)
-        .fetch_all(self.store.reader())
-        .await?
-        .iter()
-        .map(entry)
-        .collect()
+        let sql = unembedded_sql(document.is_some());
+        let mut query = sqlx::query(&sql).bind(blob(scope.workspace())).bind(limit);
+        if let Some(document) = document {
+            query = query.bind(blob(document));
+        }
+        query
+            .fetch_all(self.store.reader())
+            .await?
+            .iter()
+            .map(entry)
+            .collect()
     }
 
     /// Records that the vector index holds these chunks of the document whose `Embed` job was
@@ -544,6 +540,22 @@ pub(crate) async fn keys_of_folder_in_tx(
     .collect()
 }
 
+/// Two statements, because a condition that may be off keeps SQLite from looking the document up.
+fn unembedded_sql(of_document: bool) -> String {
+    let of_document = if of_document {
+        "AND c.document_id = ?3"
+    } else {
+        ""
+    };
+    format!(
+        "SELECT c.chunk_key, c.document_id, c.heading_path, c.text, d.title, d.language
+         FROM chunks c INDEXED BY chunks_unembedded
+         CROSS JOIN documents d ON d.workspace_id = c.workspace_id AND d.id = c.document_id
+         WHERE c.workspace_id = ?1 AND c.embedded = 0 {of_document}
+         ORDER BY c.document_id, c.ordinal LIMIT ?2"
+    )
+}
+
 fn key(row: &SqliteRow) -> Result<ChunkKey> {
     row::number(row, "chunk_key").map(ChunkKey)
 }
@@ -573,4 +585,26 @@ fn chunk(row: &SqliteRow) -> Result<Chunk> {
             token_count: row::number(row, "token_count")?,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_documents_unembedded_chunks_are_looked_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().join("docent.db")).await.unwrap();
+        for (of_document, found_by) in [
+            (true, "(workspace_id=? AND document_id=?)"),
+            (false, "(workspace_id=?)"),
+        ] {
+            let plan = format!("EXPLAIN QUERY PLAN {}", unembedded_sql(of_document));
+            let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(&plan)
+                .fetch_all(store.reader())
+                .await
+                .unwrap();
+            assert!(plan[0].3.ends_with(found_by), "{plan:?}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 
 use super::jobs::{
-    self, Claim, Completed, NewReading, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
+    self, Claim, Completed, NewJob, OnRunning, PRIORITY_FOLDER, PRIORITY_HAND_ADDED,
     PRIORITY_RECOGNITION,
 };
 use super::removed_files::{self, RemovedFile, RemovedMove};
@@ -24,17 +24,25 @@ use crate::connection::WriteTx;
 use crate::row::{self, blob, word};
 use crate::{Entity, Error, Result, Store, fold};
 
-const COLUMNS: &str = "workspace_id, id, folder_id, origin, path, title, format, size_bytes, \
-     modified_at, content_hash, status, coalesce(reason, note) AS reason, \
-     coalesce(problem, content_problem) AS problem, language, page_count, chunk_count, \
-     embedded_count, created_at, updated_at";
+macro_rules! problem {
+    () => {
+        "CASE WHEN status IN ('failed', 'skipped') \
+         THEN coalesce(problem, content_problem, 'other') \
+         WHEN problem = 'cancelled' AND status IN ('words', 'ready') THEN problem \
+         ELSE content_problem END"
+    };
+}
 
 /// The [`Problem`] that a document is listed under. What failed is listed whatever it failed of;
 /// what is to be tried again is not yet in trouble. What was cancelled is not as its file is.
-const PROBLEM: &str = "CASE WHEN status IN ('failed', 'skipped') \
-     THEN coalesce(problem, content_problem, 'other') \
-     WHEN problem = 'cancelled' AND status IN ('words', 'ready') THEN problem \
-     ELSE content_problem END";
+const PROBLEM: &str = problem!();
+
+const COLUMNS: &str = concat!(
+    "workspace_id, id, folder_id, origin, path, title, format, size_bytes, \
+     modified_at, content_hash, status, coalesce(reason, note) AS reason, ",
+    problem!(),
+    " AS problem, language, page_count, chunk_count, embedded_count, created_at, updated_at"
+);
 
 const KNOWN: &str = "id, folder_id, path, size_bytes, modified_at, modified_ns, file_device, \
      file_inode, status = 'failed' AS has_failed";
@@ -100,6 +108,14 @@ pub enum Registered {
     Changed,
     /// Known, and read (or waiting to be) as it is.
     Unchanged,
+}
+
+/// What somebody adds who has added it before.
+#[derive(Clone, Copy, Debug)]
+pub enum AddedAgain<'a> {
+    Documents(&'a [DocumentId]),
+    /// All that is known of this folder, whatever brought it.
+    Below(&'a str),
 }
 
 /// What reading a document has brought.
@@ -397,9 +413,16 @@ impl<'a> Documents<'a> {
         Ok(hashes)
     }
 
-    /// Has the file looked at again by the next scan that finds it, whatever its stamp.
-    pub async fn forget_stamp(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
+    /// Has the file looked at again by the next scan that finds it, whatever its stamp. For who reads
+    /// it.
+    pub async fn forget_stamp(
+        &self,
+        scope: &WorkspaceScope,
+        id: DocumentId,
+        claim: Claim,
+    ) -> Result<()> {
         let mut tx = self.store.write().await?;
+        jobs::require_reading_in_tx(&mut tx, scope, id, claim).await?;
         sqlx::query("UPDATE documents SET modified_ns = NULL WHERE workspace_id = ?1 AND id = ?2")
             .bind(blob(scope.workspace()))
             .bind(blob(id))
@@ -616,15 +639,17 @@ impl<'a> Documents<'a> {
         .collect()
     }
 
-    /// Notes what kind of trouble an attempt is about to fail with. It stays until the document's
-    /// reason goes.
+    /// Notes what kind of trouble the claimed reading is about to fail with. It stays until the
+    /// document's reason goes.
     pub async fn note_problem(
         &self,
         scope: &WorkspaceScope,
         id: DocumentId,
+        claim: Claim,
         problem: Problem,
     ) -> Result<()> {
         let mut tx = self.store.write().await?;
+        jobs::require_reading_in_tx(&mut tx, scope, id, claim).await?;
         set_problem_in_tx(&mut tx, scope, id, problem).await?;
         tx.commit().await
     }
@@ -667,6 +692,95 @@ impl<'a> Documents<'a> {
         settle_in_tx(&mut tx, scope, id, None, now).await?;
         tx.commit().await?;
         Ok(job)
+    }
+
+    /// Queues what could not be read, and what somebody kept from being read or embedded, of documents
+    /// that are added again. Returns how many.
+    pub async fn retry_unread(
+        &self,
+        scope: &WorkspaceScope,
+        added: AddedAgain<'_>,
+        now: Timestamp,
+    ) -> Result<u64> {
+        const IS_UNREAD: &str = "(d.status = 'failed' OR d.problem IS 'cancelled')";
+        let (is_added, first, end) = match added {
+            AddedAgain::Documents(ids) => (
+                "d.id IN (SELECT unhex(value) FROM json_each(?2)) AND ?3 IS NOT NULL",
+                hex_json(ids.iter())?,
+                String::new(),
+            ),
+            // A file that is gone is looked for by scans.
+            AddedAgain::Below(root) => {
+                let (first, end) = below(root);
+                let is_below = "d.origin <> 'upload' AND d.path > ?2 AND d.path < ?3
+                     AND NOT (d.origin = 'file' AND d.problem IS 'unreachable')";
+                (is_below, first, end)
+            }
+        };
+        let mut tx = self.store.write().await?;
+        let rows = sqlx::query(&format!(
+            "SELECT d.id, d.origin, {IS_UNREAD} AS is_unread,
+                 d.recognise OR coalesce(d.content_problem = 'partly_scanned', 0) AS recognise
+             FROM documents d
+             WHERE d.workspace_id = ?1 AND {is_added}
+               AND ({IS_UNREAD} OR (d.status = 'words' AND EXISTS (
+                     SELECT 1 FROM jobs j WHERE j.workspace_id = ?1 AND j.document_id = d.id
+                       AND j.kind = 'embed' AND j.state = 'cancelled')))
+               AND NOT EXISTS (
+                     SELECT 1 FROM jobs j WHERE j.workspace_id = ?1 AND j.document_id = d.id
+                       AND j.kind = CASE WHEN {IS_UNREAD} THEN 'read' ELSE 'embed' END
+                       AND j.state IN ('queued', 'running'))"
+        ))
+        .bind(blob(scope.workspace()))
+        .bind(first)
+        .bind(end)
+        .fetch_all(tx.connection())
+        .await?;
+        for kind in [JobType::Read, JobType::Embed] {
+            let is_read = kind == JobType::Read;
+            let mut again = Vec::new();
+            for row in &rows {
+                if row.try_get::<bool, _>("is_unread")? != is_read {
+                    continue;
+                }
+                let priority = if is_read && row.try_get("recognise")? {
+                    PRIORITY_RECOGNITION
+                } else {
+                    priority_of(row::from_word(row, "origin")?)
+                };
+                again.push(NewJob {
+                    document: row::id(row, "id")?,
+                    priority,
+                    at: now,
+                });
+            }
+            for again in again.chunks(CREATE_BATCH) {
+                let batch = jobs::start_batch_in_tx(&mut tx, scope, now).await?;
+                let ids = hex_json(again.iter().map(|job| &job.document))?;
+                for statement in [
+                    "UPDATE documents SET reason = NULL, problem = NULL, batch = ?3, updated_at = ?5,
+                         status = CASE ?4 WHEN 'read' THEN 'queued' ELSE status END,
+                         recognise = recognise
+                             OR (?4 = 'read' AND coalesce(content_problem = 'partly_scanned', 0))
+                     WHERE workspace_id = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2))",
+                    "DELETE FROM jobs WHERE workspace_id = ?1
+                         AND document_id IN (SELECT unhex(value) FROM json_each(?2))
+                         AND kind = ?4 AND state IN ('dead', 'cancelled')",
+                ] {
+                    sqlx::query(statement)
+                        .bind(blob(scope.workspace()))
+                        .bind(&ids)
+                        .bind(batch)
+                        .bind(word(kind))
+                        .bind(now.0)
+                        .execute(tx.connection())
+                        .await?;
+                }
+                jobs::enqueue_new_in_tx(&mut tx, scope, kind, again, now).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(rows.len() as u64)
     }
 
     /// Ends a `Read` job with the content it found: the old chunks go, the new ones come with keys
@@ -874,14 +988,16 @@ impl<'a> Documents<'a> {
         Ok(rows.len() as u64)
     }
 
-    /// Removes what was indexed of a document whose file holds something else by now. Returns the
-    /// keys to take out of the indexes.
+    /// Removes what was indexed of a document whose file holds something else by now, as the claimed
+    /// reading has found. Returns the keys to take out of the indexes.
     pub async fn forget_content(
         &self,
         scope: &WorkspaceScope,
         id: DocumentId,
+        claim: Claim,
     ) -> Result<Vec<ChunkKey>> {
         let mut tx = self.store.write().await?;
+        jobs::require_reading_in_tx(&mut tx, scope, id, claim).await?;
         let removed = forget_content_in_tx(&mut tx, scope, id).await?;
         tx.commit().await?;
         Ok(removed)
@@ -1025,6 +1141,12 @@ async fn delete_all_in_tx(
     Ok(removed)
 }
 
+/// For `unhex` over `json_each`.
+fn hex_json<'a>(ids: impl Iterator<Item = &'a DocumentId>) -> Result<String> {
+    let ids: Vec<String> = ids.map(|id| id.as_uuid().simple().to_string()).collect();
+    Ok(serde_json::to_string(&ids)?)
+}
+
 /// The paths below a folder: greater than the first, less than the second.
 fn below(root: &str) -> (String, String) {
     let separator = std::path::MAIN_SEPARATOR;
@@ -1046,13 +1168,14 @@ async fn rename_in_tx(
     let is_retitled = *title != known.title;
     let is_another_kind = !has_same_extension(&known.path, &to.path);
     let stamp = &to.stamp;
-    sqlx::query(
+    let row = sqlx::query(
         "UPDATE documents SET path = ?3, folded_path = ?4, title = ?5, folded_title = ?6,
              folder_id = CASE origin WHEN 'folder' THEN ?7 END, size_bytes = ?8, modified_at = ?9,
              modified_ns = ?10, file_device = ?11, file_inode = ?12, updated_at = ?13,
              retitled = retitled + (?14 AND chunk_count > 0),
-             content_hash = CASE WHEN ?15 THEN NULL ELSE content_hash END
-         WHERE workspace_id = ?1 AND id = ?2",
+             content_hash = CASE WHEN ?15 THEN NULL ELSE content_hash END,
+             recognise = recognise AND NOT ?15
+         WHERE workspace_id = ?1 AND id = ?2 RETURNING recognise",
     )
     .bind(blob(scope.workspace()))
     .bind(blob(known.id))
@@ -1069,8 +1192,9 @@ async fn rename_in_tx(
     .bind(now.0)
     .bind(is_retitled)
     .bind(is_another_kind)
-    .execute(tx.connection())
+    .fetch_one(tx.connection())
     .await?;
+    let waits_for_recognition: bool = row.try_get("recognise")?;
     // Its reading may have ended, or be about to end, because there is nothing at the old path.
     if is_another_kind
         || matches!(
@@ -1078,7 +1202,8 @@ async fn rename_in_tx(
             DocumentStatus::Failed | DocumentStatus::Queued | DocumentStatus::Reading
         )
     {
-        let (kind, priority, again) = (JobType::Read, PRIORITY_FOLDER, OnRunning::Again);
+        let (kind, again) = (JobType::Read, OnRunning::Again);
+        let priority = priority_of_moved(waits_for_recognition);
         jobs::enqueue_document_in_tx(tx, scope, kind, known.id, priority, again, now).await?;
         settle_in_tx(tx, scope, known.id, None, now).await?;
     }
@@ -1114,21 +1239,23 @@ async fn adopt_in_tx(
             .execute(tx.connection())
             .await?;
     }
-    sqlx::query(
+    let row = sqlx::query(
         "UPDATE documents SET (content_hash, format, language, page_count, chunk_count,
-             embedded_count, note, content_problem, retitled)
+             embedded_count, note, content_problem, retitled, recognise)
          = (SELECT CASE WHEN ?4 THEN f.content_hash END, f.format, f.language, f.page_count,
-             f.chunk_count, f.embedded_count, f.note, f.content_problem, f.chunk_count > 0
+             f.chunk_count, f.embedded_count, f.note, f.content_problem, f.chunk_count > 0,
+             f.recognise AND ?4
             FROM documents f
             WHERE f.workspace_id = ?1 AND f.id = ?3)
-         WHERE workspace_id = ?1 AND id = ?2",
+         WHERE workspace_id = ?1 AND id = ?2 RETURNING recognise",
     )
     .bind(&workspace)
     .bind(blob(into.id))
     .bind(blob(from.id))
     .bind(has_same_extension(&from.path, &to.path))
-    .execute(tx.connection())
+    .fetch_one(tx.connection())
     .await?;
+    let waits_for_recognition: bool = row.try_get("recognise")?;
     let stamp = &to.stamp;
     sqlx::query(
         "UPDATE documents SET title = ?3, folded_title = ?4, size_bytes = ?5, modified_at = ?6,
@@ -1153,11 +1280,24 @@ async fn adopt_in_tx(
     } else {
         jobs::drop_active_in_tx(tx, scope, JobType::Embed, into.id).await?;
     }
-    // What is being read may be either version. The next look finds that nothing is to be done.
-    let (kind, priority, again) = (JobType::Read, PRIORITY_FOLDER, OnRunning::Restart);
+    // What is being read may be either version. The next look finds that nothing is to be done but
+    // what was still to be recognised of it, which is not as urgent as what it replaces.
+    if waits_for_recognition {
+        jobs::drop_active_in_tx(tx, scope, JobType::Read, into.id).await?;
+    }
+    let (kind, again) = (JobType::Read, OnRunning::Restart);
+    let priority = priority_of_moved(waits_for_recognition);
     jobs::enqueue_document_in_tx(tx, scope, kind, into.id, priority, again, now).await?;
     settle_in_tx(tx, scope, into.id, None, now).await?;
     Ok(removed)
+}
+
+fn priority_of_moved(waits_for_recognition: bool) -> i32 {
+    if waits_for_recognition {
+        PRIORITY_RECOGNITION
+    } else {
+        PRIORITY_FOLDER
+    }
 }
 
 fn has_same_extension(a: &str, b: &str) -> bool {
@@ -1270,7 +1410,7 @@ async fn register_in_tx(
         scope,
         JobType::Read,
         id,
-        priority_of(new),
+        priority_of(new.origin),
         OnRunning::Again,
         new.read_after.unwrap_or(now),
         now,
@@ -1280,8 +1420,8 @@ async fn register_in_tx(
     Ok(Some((id, Registered::Changed)))
 }
 
-fn priority_of(new: &NewDocument) -> i32 {
-    match new.origin {
+fn priority_of(origin: Origin) -> i32 {
+    match origin {
         Origin::File | Origin::Upload => PRIORITY_HAND_ADDED,
         Origin::Folder => PRIORITY_FOLDER,
     }
@@ -1371,16 +1511,16 @@ async fn create_in_tx(
         .persistent(new.len() == 1)
         .execute(tx.connection())
         .await?;
-    let jobs: Vec<NewReading> = ids
+    let jobs: Vec<NewJob> = ids
         .iter()
         .zip(new)
-        .map(|(id, new)| NewReading {
+        .map(|(id, new)| NewJob {
             document: *id,
-            priority: priority_of(new),
+            priority: priority_of(new.origin),
             at: new.read_after.unwrap_or(now),
         })
         .collect();
-    jobs::enqueue_new_in_tx(tx, scope, &jobs, now).await?;
+    jobs::enqueue_new_in_tx(tx, scope, JobType::Read, &jobs, now).await?;
     Ok(ids)
 }
 

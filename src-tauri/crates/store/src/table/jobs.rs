@@ -8,16 +8,18 @@
 //! - At most one job of a kind is queued or running for a document or folder. What changes under a
 //!   running job is marked `again` and queued when the job ends.
 //! - A job that ended [`MAX_DEATHS`] processes in a row without getting further is poison: it is
-//!   given up, with the reason, and the others go on.
+//!   given up, with the reason, and the others go on. What ran beside it is not: the last of these
+//!   processes runs a job alone, when there is nothing else to do.
 
 use std::time::Duration;
 
 use docent_domain::{
     DocumentId, DocumentStatus, FolderId, Job, JobId, JobKind, JobState, JobType, Problem,
-    Progress, Stage, Timestamp, WorkspaceScope,
+    Progress, Stage, Timestamp, WorkspaceId, WorkspaceScope,
 };
 use serde::Serialize;
-use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row as _};
 use uuid::Uuid;
 
@@ -33,6 +35,9 @@ pub const MAX_ATTEMPTS: u32 = 3;
 /// Processes that may end while running a job before it is taken for poison.
 pub const MAX_DEATHS: u32 = 3;
 
+/// After so many the next one decides, and the job is run alone.
+const DEATHS_BEFORE_ALONE: u32 = MAX_DEATHS - 1;
+
 /// For what the user has added by hand and is waiting for.
 pub const PRIORITY_HAND_ADDED: i32 = 10;
 
@@ -44,6 +49,9 @@ pub const PRIORITY_RECOGNITION: i32 = -10;
 
 /// Scans are short and tell how much there is to do.
 const PRIORITY_SCAN: i32 = 20;
+
+/// Stands in a running scan's `run_after` when another one is to follow without a rest.
+const AT_ONCE: i64 = 0;
 
 /// The wait after the first failure; each further one waits six times longer, since what did not
 /// mend in seconds (a locked file, an unplugged disk) may mend in minutes.
@@ -62,6 +70,16 @@ const EMBEDDING_CANCELLED: &str =
 const COLUMNS: &str = "workspace_id, id, kind, document_id, folder_id, state, stage, \
      progress_done, progress_total, priority, attempts, max_attempts, run_after, reason, fence, created_at, \
      updated_at";
+
+/// The highest priority among the files of the workspace `w` that are read, or due to be at ?2 (a time
+/// after ?3 has met a clock that jumped). What is to be run alone waits until nothing else runs.
+const READING: &str = "max(
+     coalesce((SELECT r.priority FROM jobs r
+         WHERE r.workspace_id = w.id AND r.kind = 'read' AND r.state = 'queued'
+           AND (r.run_after <= ?2 OR r.run_after > ?3) AND r.deaths < ?7
+         ORDER BY r.priority DESC LIMIT 1), -1e9),
+     coalesce((SELECT max(r.priority) FROM jobs r
+         WHERE r.workspace_id = w.id AND r.kind = 'read' AND r.state = 'running'), -1e9))";
 
 /// One run of this program. Leases belong to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,7 +103,7 @@ impl Id for BootId {
 }
 
 /// Proof of having claimed a job, to be shown with its result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     pub job: JobId,
     pub fence: u64,
@@ -98,6 +116,18 @@ impl From<&Job> for Claim {
             fence: job.fence,
         }
     }
+}
+
+/// Which of the waiting jobs a worker takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    pub types: &'a [JobType],
+    /// Only those of a higher priority.
+    pub above: Option<i32>,
+    /// No document is embedded while a file of its workspace that is as urgent is read or could be.
+    pub words_first: bool,
+    /// Nothing of these workspaces and types.
+    pub held: &'a [(WorkspaceId, JobType)],
 }
 
 /// What became of a job that failed.
@@ -205,27 +235,31 @@ impl<'a> Jobs<'a> {
         types: &[JobType],
         now: Timestamp,
     ) -> Result<Option<Job>> {
-        self.claim_next_above(boot, types, None, now).await
+        let wanted = Wanted {
+            types,
+            ..Wanted::default()
+        };
+        self.claim(boot, &wanted, now).await
     }
 
-    /// [`Jobs::claim_next`] among jobs of a higher priority than `above` alone.
-    pub async fn claim_next_above(
+    /// [`Jobs::claim_next`] among the wanted jobs alone. One that may be poison is taken when nothing
+    /// else runs, and then nothing is taken beside it.
+    pub async fn claim(
         &self,
         boot: BootId,
-        types: &[JobType],
-        above: Option<i32>,
+        wanted: &Wanted<'_>,
         now: Timestamp,
     ) -> Result<Option<Job>> {
         // Idle workers ask all the time; a glance that finds nothing should not take the writer.
         if self
-            .next_seq(self.store.reader(), types, above, now)
+            .next_seq(self.store.reader(), wanted, now)
             .await?
             .is_none()
         {
             return Ok(None);
         }
         let mut tx = self.store.write().await?;
-        let Some(seq) = self.next_seq(tx.connection(), types, above, now).await? else {
+        let Some(seq) = self.next_seq(tx.connection(), wanted, now).await? else {
             tx.commit().await?;
             return Ok(None);
         };
@@ -265,62 +299,67 @@ impl<'a> Jobs<'a> {
     async fn next_seq<'e>(
         &self,
         executor: impl sqlx::Executor<'e, Database = Sqlite>,
-        types: &[JobType],
-        above: Option<i32>,
+        wanted: &Wanted<'_>,
         now: Timestamp,
     ) -> Result<Option<i64>> {
-        // The head of each queue comes from the index; only the heads are compared.
-        let row = sqlx::query(
-            "SELECT j.seq FROM workspaces w CROSS JOIN json_each(?1) t
-             JOIN jobs j ON j.seq = (
-                 SELECT q.seq FROM jobs q
-                 WHERE q.workspace_id = w.id AND q.kind = t.value AND q.state = 'queued'
-                   AND q.priority > ?4 AND (q.run_after <= ?2 OR q.run_after > ?3)
-                 ORDER BY q.priority DESC, q.deaths, q.seq LIMIT 1)
-             WHERE w.status = 'active' AND w.paused = 0
-             ORDER BY w.served, j.priority DESC, j.deaths, j.seq LIMIT 1",
-        )
-        .bind(serde_json::to_string(types)?)
-        .bind(now.0)
-        .bind(after(now, LONGEST_BACKOFF).0)
-        .bind(above.map_or(i64::MIN, i64::from))
-        .fetch_optional(executor)
-        .await?;
+        let sql = format!(
+            "SELECT j.seq FROM {} ORDER BY w.served, j.priority DESC, j.deaths, j.seq LIMIT 1",
+            heads()
+        );
+        let row = bind_heads(sqlx::query(&sql), wanted, now)?
+            .fetch_optional(executor)
+            .await?;
         Ok(row.as_ref().map(|row| row.try_get("seq")).transpose()?)
     }
 
-    /// When the next job of these types is due, which may be in the past; `None` when none waits.
-    pub async fn next_due(&self, types: &[JobType], now: Timestamp) -> Result<Option<Timestamp>> {
+    /// Whether a running job of a wanted type is to make room: something more urgent of its workspace
+    /// waits, or anything of another one.
+    pub async fn is_to_give_way(
+        &self,
+        scope: &WorkspaceScope,
+        job: JobId,
+        wanted: &Wanted<'_>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let sql = format!(
+            "SELECT EXISTS (SELECT 1 FROM {heads}
+                     AND (w.id <> ?8 OR j.priority > (SELECT o.priority FROM jobs o
+                         WHERE o.workspace_id = ?8 AND o.id = ?9)))
+                 OR EXISTS (SELECT 1 FROM jobs o JOIN workspaces w ON w.id = o.workspace_id
+                     WHERE ?6 AND o.workspace_id = ?8 AND o.id = ?9 AND {READING} >= o.priority)
+                 AS gives_way",
+            heads = heads(),
+        );
+        let row = bind_heads(sqlx::query(&sql), wanted, now)?
+            .bind(blob(scope.workspace()))
+            .bind(blob(job))
+            .fetch_one(self.store.reader())
+            .await?;
+        Ok(row.try_get("gives_way")?)
+    }
+
+    /// When the next job of these types that is not `held` is due, which may be in the past; `None`
+    /// when none waits.
+    pub async fn next_due(
+        &self,
+        types: &[JobType],
+        held: &[(WorkspaceId, JobType)],
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>> {
         let row = sqlx::query(
             "SELECT min(CASE WHEN q.run_after > ?3 THEN ?2 ELSE q.run_after END) AS due
              FROM workspaces w CROSS JOIN json_each(?1) t
              JOIN jobs q ON q.workspace_id = w.id AND q.kind = t.value AND q.state = 'queued'
-             WHERE w.status = 'active' AND w.paused = 0",
+             WHERE w.status = 'active' AND w.paused = 0
+               AND hex(w.id) || t.value NOT IN (SELECT value FROM json_each(?4))",
         )
         .bind(serde_json::to_string(types)?)
         .bind(now.0)
         .bind(after(now, LONGEST_BACKOFF).0)
+        .bind(held_json(held)?)
         .fetch_one(self.store.reader())
         .await?;
         row::opt_time(&row, "due")
-    }
-
-    /// The highest priority among the jobs of these types that are due; `None` when none is.
-    pub async fn most_urgent(&self, types: &[JobType], now: Timestamp) -> Result<Option<i32>> {
-        let row = sqlx::query(
-            "SELECT max((SELECT q.priority FROM jobs q
-                 WHERE q.workspace_id = w.id AND q.kind = t.value AND q.state = 'queued'
-                   AND (q.run_after <= ?2 OR q.run_after > ?3)
-                 ORDER BY q.priority DESC LIMIT 1)) AS priority
-             FROM workspaces w CROSS JOIN json_each(?1) t
-             WHERE w.status = 'active' AND w.paused = 0",
-        )
-        .bind(serde_json::to_string(types)?)
-        .bind(now.0)
-        .bind(after(now, LONGEST_BACKOFF).0)
-        .fetch_one(self.store.reader())
-        .await?;
-        Ok(row.try_get("priority")?)
     }
 
     /// Stops or resumes claiming a workspace's jobs; what is queued stays queued. Jobs that run are
@@ -429,8 +468,34 @@ impl<'a> Jobs<'a> {
         claim: Claim,
         now: Timestamp,
     ) -> Result<bool> {
+        self.finish_scan(scope, claim, now, now).await
+    }
+
+    /// [`Jobs::finish`] of a scan. One that was asked for meanwhile, but not at once, comes not before
+    /// `rested`.
+    pub async fn finish_scan(
+        &self,
+        scope: &WorkspaceScope,
+        claim: Claim,
+        rested: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool> {
         let mut tx = self.store.write().await?;
         let completed = complete_in_tx(&mut tx, scope, claim, now).await?;
+        if completed.requeued && matches!(completed.job.kind, JobKind::Scan { .. }) {
+            sqlx::query(
+                "UPDATE jobs SET run_after = CASE ?5 WHEN ?6 THEN ?4 ELSE max(?5, ?3) END
+                 WHERE workspace_id = ?1 AND id = ?2",
+            )
+            .bind(blob(scope.workspace()))
+            .bind(blob(claim.job))
+            .bind(rested.min(after(now, LONGEST_BACKOFF)).0)
+            .bind(now.0)
+            .bind(completed.job.run_after.0)
+            .bind(AT_ONCE)
+            .execute(tx.connection())
+            .await?;
+        }
         if let Some(document) = document_of(completed.job.kind) {
             documents::settle_in_tx(&mut tx, scope, document, None, now).await?;
         }
@@ -687,14 +752,15 @@ impl<'a> Jobs<'a> {
     }
 
     /// To be called once, before anything is claimed or answered. Queues every running job of
-    /// another boot again at once, whatever the clock says, and gives up the poison among them; adds
+    /// another boot again at once, whatever the clock says, and gives up the poison among them (the
+    /// end of a process counts as a death, and not as an attempt that failed besides); adds
     /// jobs that documents wait for and that do not exist; marks answers that were being written as
     /// interrupted.
     pub async fn rescue_foreign(&self, boot: BootId, now: Timestamp) -> Result<Recovery> {
         let mut tx = self.store.write().await?;
         let rows = sqlx::query(&format!(
             "UPDATE jobs SET deaths = deaths + 1, fence = fence + 1, lease_owner = NULL,
-                 again = 0, run_after = ?2, updated_at = ?2,
+                 attempts = max(attempts - 1, 0), again = 0, run_after = ?2, updated_at = ?2,
                  state = CASE WHEN deaths + 1 >= ?3 AND again = 0 THEN 'dead' ELSE 'queued' END,
                  reason = CASE WHEN deaths + 1 >= ?3 AND again = 0 THEN ?4 ELSE reason END
              WHERE state = 'running' AND lease_owner <> ?1 RETURNING {COLUMNS}"
@@ -835,13 +901,15 @@ impl<'a> Jobs<'a> {
         Ok(counts)
     }
 
-    /// How many queued jobs have not been tried since they were queued last.
-    pub async fn untried(&self, scope: &WorkspaceScope) -> Result<u64> {
+    /// How many queued jobs of these types have not been tried since they were queued last.
+    pub async fn untried(&self, scope: &WorkspaceScope, types: &[JobType]) -> Result<u64> {
         let row = sqlx::query(
             "SELECT count(*) AS jobs FROM jobs
-             WHERE workspace_id = ?1 AND state = 'queued' AND reason IS NULL",
+             WHERE workspace_id = ?1 AND state = 'queued' AND reason IS NULL
+               AND kind IN (SELECT value FROM json_each(?2))",
         )
         .bind(blob(scope.workspace()))
+        .bind(serde_json::to_string(types)?)
         .fetch_one(self.store.reader())
         .await?;
         row::number(&row, "jobs")
@@ -887,7 +955,6 @@ pub(crate) enum OnRunning {
 }
 
 pub(crate) struct Completed {
-    /// As it was while it ran.
     pub job: Job,
     /// It has been queued again, because its object changed meanwhile.
     pub requeued: bool,
@@ -900,12 +967,14 @@ pub(crate) async fn complete_in_tx(
     claim: Claim,
     now: Timestamp,
 ) -> Result<Completed> {
-    // The right-hand sides see the row as it was, so `again` decides although it is cleared here.
+    // The right-hand sides see the row as it was, so `again` decides although it is cleared here. When
+    // the next scan is wanted is left to who knows how long this one took.
     let row = sqlx::query(&format!(
         "UPDATE jobs SET
              state = CASE again WHEN 1 THEN 'queued' ELSE 'done' END,
              attempts = CASE again WHEN 1 THEN 0 ELSE attempts END,
-             again = 0, deaths = 0, reason = NULL, lease_owner = NULL, run_after = ?4,
+             again = 0, deaths = 0, reason = NULL, lease_owner = NULL,
+             run_after = CASE WHEN again AND kind = 'scan' THEN run_after ELSE ?4 END,
              updated_at = ?4
          WHERE workspace_id = ?1 AND id = ?2 AND fence = ?3 AND state = 'running'
          RETURNING {COLUMNS}"
@@ -922,6 +991,27 @@ pub(crate) async fn complete_in_tx(
         requeued: job.state == JobState::Queued,
         job,
     })
+}
+
+/// Refuses a claim that is stale, or not of the reading of this document.
+pub(crate) async fn require_reading_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    document: DocumentId,
+    claim: Claim,
+) -> Result<()> {
+    sqlx::query(
+        "SELECT 1 FROM jobs WHERE workspace_id = ?1 AND id = ?2 AND fence = ?3
+             AND state = 'running' AND kind = 'read' AND document_id = ?4",
+    )
+    .bind(blob(scope.workspace()))
+    .bind(blob(claim.job))
+    .bind(claim.fence as i64)
+    .bind(blob(document))
+    .fetch_optional(tx.connection())
+    .await?
+    .ok_or(Error::StaleFence(claim.job))?;
+    Ok(())
 }
 
 /// Records progress. When `further`, something of the job's result reached the disk, so whatever
@@ -1033,44 +1123,47 @@ pub(crate) async fn enqueue_document_at_in_tx(
     row::id(&row, "id")
 }
 
-/// The first reading of a document.
-pub(crate) struct NewReading {
+/// A document's job.
+pub(crate) struct NewJob {
     pub(crate) document: DocumentId,
     pub(crate) priority: i32,
     /// Not before this.
     pub(crate) at: Timestamp,
 }
 
-/// [`enqueue_document_at_in_tx`] for documents of this transaction, which have no job.
+/// [`enqueue_document_at_in_tx`] for documents that have no such job, and are of the batch.
 pub(crate) async fn enqueue_new_in_tx(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
-    readings: &[NewReading],
+    kind: JobType,
+    new: &[NewJob],
     now: Timestamp,
 ) -> Result<()> {
     let mut sql = QueryBuilder::<Sqlite>::new(
         "INSERT INTO jobs (workspace_id, id, kind, document_id, state, priority, max_attempts,
              run_after, created_at, updated_at) ",
     );
-    sql.push_values(readings, |mut row, reading| {
+    sql.push_values(new, |mut row, job| {
         row.push_bind(blob(scope.workspace()))
             .push_bind(blob(JobId::generate()))
-            .push_bind(word(JobType::Read))
-            .push_bind(blob(reading.document))
+            .push_bind(word(kind))
+            .push_bind(blob(job.document))
             .push("'queued'")
-            .push_bind(reading.priority)
+            .push_bind(job.priority)
             .push_bind(MAX_ATTEMPTS)
-            .push_bind(reading.at.0)
+            .push_bind(job.at.0)
             .push_bind(now.0)
             .push_bind(now.0);
     });
     sql.build()
-        .persistent(readings.len() == 1)
+        .persistent(new.len() == 1)
         .execute(tx.connection())
         .await?;
     Ok(())
 }
 
+/// Queues a scan, not before `at`. Where one is running, another follows: at once when `at` has come,
+/// and otherwise when the folder has rested from this one ([`Jobs::finish_scan`]).
 pub(crate) async fn enqueue_scan_in_tx(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
@@ -1093,7 +1186,8 @@ pub(crate) async fn enqueue_scan_in_tx(
          ON CONFLICT (workspace_id, folder_id, kind)
              WHERE folder_id IS NOT NULL AND state IN ('queued', 'running')
          DO UPDATE SET again = state = 'running',
-             run_after = CASE state WHEN 'queued' THEN min(run_after, ?7) ELSE run_after END,
+             run_after = CASE WHEN state = 'queued' THEN min(run_after, ?7)
+                              WHEN again THEN min(run_after, ?8) ELSE ?8 END,
              attempts = CASE state WHEN 'queued' THEN 0 ELSE attempts END,
              updated_at = ?6
          RETURNING id",
@@ -1104,7 +1198,8 @@ pub(crate) async fn enqueue_scan_in_tx(
     .bind(PRIORITY_SCAN)
     .bind(MAX_ATTEMPTS)
     .bind(now.0)
-    .bind(at.0)
+    .bind(at.min(after(now, LONGEST_BACKOFF)).0)
+    .bind(if at > now { at.0 } else { AT_ONCE })
     .fetch_one(tx.connection())
     .await?;
     row::id(&row, "id")
@@ -1326,6 +1421,50 @@ fn document_of(kind: JobKind) -> Option<DocumentId> {
         JobKind::Read { document } | JobKind::Embed { document } => Some(document),
         JobKind::Scan { .. } => None,
     }
+}
+
+/// The first wanted job of each queue, `j`, with its workspace, `w`: a table, its condition begun.
+/// [`bind_heads`] gives the parameters. The heads come from the index; only they are compared.
+fn heads() -> String {
+    format!(
+        "workspaces w CROSS JOIN json_each(?1) t
+         JOIN jobs j ON j.seq = (
+             SELECT q.seq FROM jobs q
+             WHERE q.workspace_id = w.id AND q.kind = t.value AND q.state = 'queued'
+               AND q.priority > max(?4, CASE WHEN ?6 AND t.value = 'embed' THEN {READING}
+                                             ELSE ?4 END)
+               AND (q.run_after <= ?2 OR q.run_after > ?3)
+               AND (q.deaths < ?7 OR NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'running'))
+             ORDER BY q.priority DESC, q.deaths, q.seq LIMIT 1)
+         WHERE w.status = 'active' AND w.paused = 0
+           AND hex(w.id) || t.value NOT IN (SELECT value FROM json_each(?5))
+           AND NOT EXISTS (SELECT 1 FROM jobs WHERE state = 'running' AND deaths >= ?7)"
+    )
+}
+
+fn bind_heads<'q>(
+    query: Query<'q, Sqlite, SqliteArguments<'q>>,
+    wanted: &Wanted<'_>,
+    now: Timestamp,
+) -> Result<Query<'q, Sqlite, SqliteArguments<'q>>> {
+    Ok(query
+        .bind(serde_json::to_string(wanted.types)?)
+        .bind(now.0)
+        .bind(after(now, LONGEST_BACKOFF).0)
+        .bind(wanted.above.map_or(i64::MIN, i64::from))
+        .bind(held_json(wanted.held)?)
+        .bind(wanted.words_first)
+        .bind(DEATHS_BEFORE_ALONE))
+}
+
+/// As `hex(workspace) || kind` gives them.
+fn held_json(held: &[(WorkspaceId, JobType)]) -> Result<String> {
+    let key = |(workspace, kind): &(WorkspaceId, JobType)| {
+        let workspace = workspace.as_uuid().simple().to_string().to_uppercase();
+        workspace + kind.as_str()
+    };
+    let keys: Vec<String> = held.iter().map(key).collect();
+    Ok(serde_json::to_string(&keys)?)
 }
 
 /// After the given number of attempts.

@@ -2,8 +2,9 @@ use std::time::Instant;
 
 use docent_domain::{ChunkKey, DocumentId, DocumentStatus, JobKind, Origin, Problem};
 use docent_store::{
-    Claim, DocumentContent, DocumentQuery, DocumentSort, Entity, Error, FileMove, JobQuery,
-    JobType, MovedFiles, NewDocument, Registered, Retitled,
+    AddedAgain, Claim, DocumentContent, DocumentQuery, DocumentSort, Entity, Error, FileMove,
+    JobQuery, JobType, MovedFiles, NewDocument, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, Registered,
+    Retitled,
 };
 
 use crate::fixture::{Fixture, NOW, chunk, content, file, hash, in_folder, later, touched};
@@ -171,7 +172,10 @@ async fn a_title_goes_when_the_file_no_longer_says_it() {
             .unwrap();
         assert_eq!(f.get(id).await.title, "Tajni naslov", "control");
         if forget {
-            documents.forget_content(&f.scope, id).await.unwrap();
+            documents.retry(&f.scope, id, NOW).await.unwrap();
+            let job = Claim::from(&f.claim(JobType::Read).await);
+            let forgotten = documents.forget_content(&f.scope, id, job).await;
+            assert_eq!(forgotten.unwrap().len(), 1);
         } else {
             new = touched(new);
             documents.register(&f.scope, &new, NOW).await.unwrap();
@@ -408,10 +412,11 @@ async fn documents_in_trouble_are_counted_and_listed_by_their_problem() {
     let failed = f.register("/locked.pdf").await.id;
     let job = f.claim(JobType::Read).await;
     documents
-        .note_problem(&f.scope, failed, Problem::Protected)
+        .note_problem(&f.scope, failed, Claim::from(&job), Problem::Protected)
         .await
         .unwrap();
     assert_eq!(problems().await.len(), 1, "it has not failed yet");
+    assert_eq!(f.get(failed).await.problem, None, "neither does it say so");
     let jobs = f.store.jobs();
     jobs.fail(&f.scope, Claim::from(&job), "A password.", false, NOW)
         .await
@@ -422,6 +427,9 @@ async fn documents_in_trouble_are_counted_and_listed_by_their_problem() {
         .await
         .unwrap();
 
+    for (id, problem) in [(failed, Problem::Protected), (unknown, Problem::Other)] {
+        assert_eq!(f.get(id).await.problem, Some(problem), "as it is listed");
+    }
     let counted: Vec<_> = problems()
         .await
         .iter()
@@ -848,4 +856,107 @@ async fn a_big_document_is_one_transaction() {
         f.store.chunks().all_keys(&f.scope).await.unwrap(),
         replaced.added
     );
+}
+
+/// What a reader finds whose claim has been lost changes nothing.
+#[tokio::test]
+async fn a_reader_that_was_stopped_forgets_nothing() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let (id, keys) = f.ready("/a.pdf", &["jedan"]).await;
+    documents.retry(&f.scope, id, NOW).await.unwrap();
+    let job = f.claim(JobType::Read).await;
+    let claim = Claim::from(&job);
+    f.store.jobs().cancel(&f.scope, job.id, NOW).await.unwrap();
+    let before = f.get(id).await;
+    let refused = [
+        documents.forget_content(&f.scope, id, claim).await.err(),
+        documents.forget_stamp(&f.scope, id, claim).await.err(),
+        documents
+            .note_problem(&f.scope, id, claim, Problem::Damaged)
+            .await
+            .err(),
+    ];
+    for refused in refused {
+        assert!(matches!(refused, Some(Error::StaleFence(_))), "{refused:?}");
+    }
+    assert_eq!(f.get(id).await, before);
+    let unchanged = documents.register(&f.scope, &file("/a.pdf"), NOW).await;
+    assert_eq!(unchanged.unwrap().1, Registered::Unchanged);
+    assert_eq!(f.store.chunks().all_keys(&f.scope).await.unwrap(), keys);
+}
+
+/// Whoever adds a folder or a file again wants all of it, in the order in which it came first.
+#[tokio::test]
+async fn what_is_added_again_is_taken_up_where_it_was_left() {
+    let f = Fixture::new().await;
+    let (documents, jobs) = (f.store.documents(), f.store.jobs());
+    let folder = async |path| f.store.folders().add(&f.scope, path, NOW).await.unwrap().0;
+    let (outer, inner) = (folder("/m").await, folder("/m/in").await);
+    let found = [
+        in_folder("/m/words.txt", outer.id),
+        in_folder("/m/failed.txt", outer.id),
+        in_folder("/m/in/cancelled.txt", inner.id),
+        in_folder("/mm/beside.txt", outer.id),
+    ];
+    let found = documents.register_all(&f.scope, &found, NOW).await.unwrap();
+    let [words, failed, cancelled, beside] = [0, 1, 2, 3].map(|n: usize| found[n].0);
+    jobs.cancel(&f.scope, f.claim(JobType::Scan).await.id, NOW)
+        .await
+        .unwrap();
+    jobs.cancel(&f.scope, f.claim(JobType::Scan).await.id, NOW)
+        .await
+        .unwrap();
+    f.read(words, &["jedan"]).await;
+    let embedding = f.claim(JobType::Embed).await;
+    jobs.cancel(&f.scope, embedding.id, NOW).await.unwrap();
+    let bad = Claim::from(&f.claim(JobType::Read).await);
+    jobs.fail(&f.scope, bad, "x", false, NOW).await.unwrap();
+    let by_hand = f.register("/m/hand.txt").await.id;
+    jobs.cancel_all(&f.scope, NOW).await.unwrap();
+    let left = async || {
+        let counts = jobs.counts(&f.scope).await.unwrap();
+        (counts.queued, counts.cancelled, counts.dead)
+    };
+    // Two scans, an embedding, and three readings.
+    assert_eq!(left().await, (0, 6, 1), "control");
+
+    let again = documents.retry_unread(&f.scope, AddedAgain::Below("/m"), NOW);
+    assert_eq!(again.await.unwrap(), 4);
+    assert_eq!(left().await, (4, 3, 0), "what lies beside it is left alone");
+    let again = documents.retry_unread(&f.scope, AddedAgain::Below("/m"), NOW);
+    assert_eq!(again.await.unwrap(), 0, "it is under way");
+    for (id, status) in [
+        (words, DocumentStatus::Words),
+        (failed, DocumentStatus::Queued),
+        (cancelled, DocumentStatus::Queued),
+        (by_hand, DocumentStatus::Queued),
+        (beside, DocumentStatus::Skipped),
+    ] {
+        let document = f.get(id).await;
+        let is_left = id == beside;
+        assert_eq!(document.status, status, "{}", document.path);
+        assert_eq!(document.reason.is_some(), is_left, "{}", document.path);
+    }
+    let mut order = Vec::new();
+    while let Some(job) = jobs
+        .claim_next(f.boot, &[JobType::Read], NOW)
+        .await
+        .unwrap()
+    {
+        order.push((job.kind, job.priority));
+    }
+    let read = |document, priority| (JobKind::Read { document }, priority);
+    assert_eq!(order[0], read(by_hand, PRIORITY_HAND_ADDED));
+    assert_eq!(order.len(), 3);
+    assert!(order.contains(&read(failed, PRIORITY_FOLDER)), "{order:?}");
+    assert!(order.contains(&read(cancelled, PRIORITY_FOLDER)));
+    let embedding = f.claim(JobType::Embed).await;
+    assert_eq!(embedding.priority, PRIORITY_FOLDER);
+
+    let one = AddedAgain::Documents(&[beside, words]);
+    let again = documents.retry_unread(&f.scope, one, NOW).await;
+    assert_eq!(again.unwrap(), 1);
+    assert_eq!(f.get(beside).await.status, DocumentStatus::Queued);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
 }

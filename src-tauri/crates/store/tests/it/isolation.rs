@@ -7,8 +7,8 @@ use docent_domain::{
     ScanSummary, Stage, WorkspaceScope,
 };
 use docent_store::{
-    Claim, DocumentQuery, Error, FileMove, FileStamp, JobQuery, JobType, NewMessage, Over,
-    RemovedMove, Result, Store,
+    AddedAgain, Claim, DocumentQuery, Error, FileMove, FileStamp, JobQuery, JobType, NewMessage,
+    Over, RemovedMove, Result, Store,
 };
 use serde_json::json;
 use sqlx::Row as _;
@@ -154,7 +154,13 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             "mark gone",
             documents.mark_gone(foreign, &[id], "x", at).await,
         );
-        documents.forget_stamp(foreign, id).await.unwrap();
+        let again = AddedAgain::Documents(&[id]);
+        empty(
+            "retry unread",
+            documents.retry_unread(foreign, again, at).await,
+        );
+        hidden("stamp", documents.forget_stamp(foreign, id, read).await);
+        hidden("content", documents.forget_content(foreign, id, read).await);
         empty(
             "content hashes",
             documents.content_hashes(foreign, &[id]).await,
@@ -177,7 +183,9 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         );
         hidden(
             "note problem",
-            documents.note_problem(foreign, id, Problem::Empty).await,
+            documents
+                .note_problem(foreign, id, read, Problem::Empty)
+                .await,
         );
     }
     empty("problems", documents.problems(foreign).await);
@@ -341,7 +349,10 @@ async fn a_foreign_scope_is_like_a_missing_row() {
             .await,
     );
 
-    empty("untried jobs", store.jobs().untried(foreign).await);
+    empty(
+        "untried jobs",
+        store.jobs().untried(foreign, &JobType::ALL).await,
+    );
     empty("flag", store.flags().get(foreign, "x").await);
     empty("flags", store.flags().list(foreign).await);
     empty("clear", store.flags().clear(foreign, "x").await);

@@ -1,12 +1,20 @@
 use docent_domain::{
-    DocumentStatus, Job, JobKind, JobState, Problem, Progress, Stage, WorkspaceScope,
+    DocumentStatus, Job, JobKind, JobState, Problem, Progress, Stage, WorkspaceId, WorkspaceScope,
 };
 use docent_store::{
     BatchEnded, BatchProgress, BootId, Claim, Error, Failed, JobQuery, JobType, MAX_ATTEMPTS,
-    MAX_DEATHS, Over, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, Registered,
+    MAX_DEATHS, Over, Registered, Wanted,
 };
 
 use crate::fixture::{Fixture, NOW, content, file, in_folder, later, touched, workspace};
+
+/// As embedding lanes claim.
+const WORDS_FIRST: Wanted<'_> = Wanted {
+    types: &[JobType::Embed],
+    above: None,
+    words_first: true,
+    held: &[],
+};
 
 async fn claim_at(f: &Fixture, ms: i64) -> Option<Job> {
     f.store
@@ -133,22 +141,80 @@ async fn what_was_added_by_hand_is_embedded_first_and_may_overtake_reading() {
     };
     read().await;
     let by_hand = f.register("/hand").await.id;
-    let urgency = async || jobs.most_urgent(&[JobType::Read], NOW).await.unwrap();
-    assert_eq!(urgency().await, Some(PRIORITY_HAND_ADDED));
-    assert_eq!(read().await, by_hand, "read before what came earlier");
-    assert_eq!(urgency().await, Some(PRIORITY_FOLDER));
-    let embeds = async |above| {
-        let job = jobs.claim_next_above(f.boot, &[JobType::Embed], above, NOW);
-        job.await.unwrap().map(|job| job.kind)
+    let embeds = async || {
+        let job = jobs.claim(f.boot, &WORDS_FIRST, NOW).await.unwrap();
+        job.map(|job| job.kind)
     };
-    let first = embeds(Some(PRIORITY_FOLDER)).await;
-    assert_eq!(first, Some(JobKind::Embed { document: by_hand }));
+    assert_eq!(embeds().await, None, "it has no words yet");
+    assert_eq!(read().await, by_hand, "read before what came earlier");
+    assert_eq!(embeds().await, Some(JobKind::Embed { document: by_hand }));
     assert_eq!(
-        embeds(Some(PRIORITY_FOLDER)).await,
+        embeds().await,
         None,
         "a folder's files wait until all words are there"
     );
-    assert!(embeds(None).await.is_some());
+    read().await;
+    let last = f.claim(JobType::Read).await;
+    assert_eq!(embeds().await, None, "being read counts as much");
+    jobs.cancel(&f.scope, last.id, NOW).await.unwrap();
+    assert!(embeds().await.is_some());
+}
+
+/// Files that wait in one workspace hold back no vectors of another one, and no book keeps others waiting.
+#[tokio::test]
+async fn workspaces_take_turns_at_embedding() {
+    let f = Fixture::new().await;
+    let other = workspace(&f.store, "B").await;
+    let (jobs, documents) = (f.store.jobs(), f.store.documents());
+    let book = f.register("/book.pdf").await.id;
+    f.read(book, &["jedan", "dva"]).await;
+    let job = jobs.claim(f.boot, &WORDS_FIRST, NOW).await.unwrap();
+    let job = job.expect("nothing waits to be read");
+    let gives_way = async |held: &[(WorkspaceId, JobType)]| {
+        let wanted = Wanted {
+            held,
+            ..WORDS_FIRST
+        };
+        let gives_way = jobs.is_to_give_way(&f.scope, job.id, &wanted, NOW);
+        gives_way.await.unwrap()
+    };
+    assert!(!gives_way(&[]).await, "it is alone");
+    let small = documents.register(&other, &file("/small.txt"), NOW).await;
+    let small = small.unwrap().0.id;
+    assert!(!gives_way(&[]).await, "reading has lanes of its own");
+    let reading = f.claim(JobType::Read).await;
+    let claim = Claim::from(&reading);
+    documents
+        .replace_content(&other, small, claim, &content(&["x"]), NOW)
+        .await
+        .unwrap();
+    assert!(gives_way(&[]).await);
+    let held = [(other.workspace(), JobType::Embed)];
+    assert!(!gives_way(&held).await, "nobody else can be at work");
+    let wanted = Wanted {
+        held: &held,
+        ..WORDS_FIRST
+    };
+    assert_eq!(jobs.claim(f.boot, &wanted, NOW).await.unwrap(), None);
+    let next = jobs.next_due(&[JobType::Embed], &held, NOW).await;
+    assert_eq!(next.unwrap(), None);
+
+    jobs.put_back(&f.scope, Claim::from(&job), NOW, None, NOW)
+        .await
+        .unwrap();
+    f.register("/more.txt").await;
+    let next = jobs.claim(f.boot, &WORDS_FIRST, NOW).await.unwrap();
+    let of_small = JobKind::Embed { document: small };
+    assert_eq!(next.map(|job| job.kind), Some(of_small));
+    let next = jobs.claim(f.boot, &WORDS_FIRST, NOW).await.unwrap();
+    assert_eq!(next, None, "words come first within a workspace");
+    let more = f.claim(JobType::Read).await;
+    jobs.cancel(&f.scope, more.id, NOW).await.unwrap();
+    let again = jobs.claim(f.boot, &WORDS_FIRST, NOW).await.unwrap();
+    assert_eq!(again.map(|again| again.id), Some(job.id));
+    assert!(!gives_way(&[]).await, "both are at work");
+    f.register("/urgent.txt").await;
+    assert!(gives_way(&[]).await, "its own words come first too");
 }
 
 #[tokio::test]
@@ -163,8 +229,7 @@ async fn a_paused_workspace_keeps_its_queue_and_stands_in_nobodys_way() {
         .unwrap();
     assert_eq!(claim_at(&f, 0).await, None);
     let jobs = f.store.jobs();
-    assert_eq!(jobs.next_due(&JobType::ALL, NOW).await.unwrap(), None);
-    assert_eq!(jobs.most_urgent(&JobType::ALL, NOW).await.unwrap(), None);
+    assert_eq!(jobs.next_due(&JobType::ALL, &[], NOW).await.unwrap(), None);
     let documents = f.store.documents();
     documents
         .register(&other, &file("/b.pdf"), NOW)
@@ -353,7 +418,7 @@ async fn poison_among_a_thousand_files_is_isolated() {
     let mut at = 0;
     loop {
         let Some(job) = claim_at(&f, at).await else {
-            let due = f.store.jobs().next_due(&JobType::ALL, later(at)).await;
+            let due = f.store.jobs().next_due(&JobType::ALL, &[], later(at)).await;
             let Some(due) = due.unwrap() else { break };
             at = due.0 - NOW.0;
             continue;
@@ -465,7 +530,7 @@ async fn failures_wait_longer_and_longer_and_end_with_a_dead_letter() {
     assert_eq!(document.reason.as_deref(), Some("locked"));
     assert_eq!(claim_at(&f, 4_999).await, None);
     assert_eq!(
-        jobs.next_due(&JobType::ALL, NOW).await.unwrap(),
+        jobs.next_due(&JobType::ALL, &[], NOW).await.unwrap(),
         Some(later(5_000))
     );
 
@@ -494,7 +559,7 @@ async fn failures_wait_longer_and_longer_and_end_with_a_dead_letter() {
     assert_eq!(document.status, DocumentStatus::Failed);
     assert_eq!(document.reason.as_deref(), Some("still locked"));
     assert_eq!(claim_at(&f, 10_000_000).await, None);
-    assert_eq!(jobs.next_due(&JobType::ALL, NOW).await.unwrap(), None);
+    assert_eq!(jobs.next_due(&JobType::ALL, &[], NOW).await.unwrap(), None);
 
     let revived = jobs.retry(&f.scope, first.id, later(40_000)).await.unwrap();
     assert_eq!((revived.state, revived.attempts), (JobState::Queued, 0));
@@ -578,7 +643,7 @@ async fn rescue_is_immediate_whatever_the_clock_says() {
         let after = claim_at(&f, jump).await.expect("at once");
         assert_eq!(after.id, before.id);
         assert!(after.fence > before.fence);
-        assert_eq!(after.attempts, 2, "the lost attempt counts");
+        assert_eq!(after.attempts, 1, "a process that ended is no failure");
         let own = f
             .store
             .jobs()
@@ -601,7 +666,12 @@ async fn a_backoff_does_not_outlast_a_clock_that_jumped_back() {
         .fail(&f.scope, Claim::from(&job), "x", true, later(DAYS_40))
         .await
         .unwrap();
-    let due = f.store.jobs().next_due(&JobType::ALL, NOW).await.unwrap();
+    let due = f
+        .store
+        .jobs()
+        .next_due(&JobType::ALL, &[], NOW)
+        .await
+        .unwrap();
     assert_eq!(due, Some(NOW), "40 days are no wait of ours");
     assert!(claim_at(&f, 0).await.is_some());
 }
@@ -645,6 +715,106 @@ async fn poison_is_given_up_and_the_others_go_on() {
     assert_eq!(embedding.kind, JobKind::Embed { document: good });
     assert_eq!(embedding.attempts, 1, "putting back counts no attempt");
     assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+/// Whatever runs when processes end, only what ran alone when the last one did is given up.
+#[tokio::test]
+async fn what_runs_beside_poison_is_not_given_up() {
+    let mut f = Fixture::new().await;
+    let poison = f.register("/poison.pdf").await.id;
+    let slow = f.register("/slow.pdf").await.id;
+    let mut dead = Vec::new();
+    for _ in 0..MAX_DEATHS {
+        while claim_at(&f, 0).await.is_some() {}
+        f.restart().await;
+        let recovery = f.store.jobs().rescue_foreign(f.boot, NOW).await.unwrap();
+        dead.extend(recovery.dead.into_iter().map(|job| job.kind));
+    }
+    assert_eq!(dead, [JobKind::Read { document: poison }]);
+    // Where others come, it waits, and nothing comes beside it.
+    let other = f.register("/other.pdf").await.id;
+    let job = claim_at(&f, 0).await.unwrap();
+    assert_eq!(job.kind, JobKind::Read { document: other });
+    assert_eq!(claim_at(&f, 0).await, None);
+    f.store
+        .documents()
+        .replace_content(&f.scope, other, Claim::from(&job), &content(&["x"]), NOW)
+        .await
+        .unwrap();
+    let embedding = f.claim(JobType::Embed).await;
+    assert_eq!(claim_at(&f, 0).await, None);
+    f.store
+        .jobs()
+        .finish(&f.scope, Claim::from(&embedding), NOW)
+        .await
+        .unwrap();
+    f.register("/late.pdf").await;
+    let late = claim_at(&f, 0).await.unwrap();
+    f.store.jobs().cancel(&f.scope, late.id, NOW).await.unwrap();
+    let alone = claim_at(&f, 0).await.unwrap();
+    assert_eq!(alone.kind, JobKind::Read { document: slow });
+    f.register("/later.pdf").await;
+    assert_eq!(claim_at(&f, 0).await, None);
+    f.store
+        .documents()
+        .skip(
+            &f.scope,
+            slow,
+            Claim::from(&alone),
+            "x",
+            Problem::Empty,
+            NOW,
+        )
+        .await
+        .unwrap();
+    assert!(claim_at(&f, 0).await.is_some());
+}
+
+/// Hints during a scan that outlasts their interval do not have the folder scanned without a rest.
+#[tokio::test]
+async fn a_scan_that_hints_ask_for_meanwhile_comes_after_a_rest() {
+    let f = Fixture::new().await;
+    let (folders, jobs) = (f.store.folders(), f.store.jobs());
+    let (folder, _) = folders.add(&f.scope, "/m", NOW).await.unwrap();
+    let (mut at, rest) = (0, 90_000);
+    for (hint_in, by_hand, next_in) in [
+        (Some(1), false, rest),
+        (Some(200_000), false, 200_000),
+        (None, true, 0),
+        (Some(1), true, 0),
+        (Some(0), false, 0),
+    ] {
+        let scan = claim_at(&f, at).await.expect("a scan");
+        let hint = async || {
+            let hinted = hint_in.map(|wait| (f.scope, folder.id, later(at + wait)));
+            let hinted: Vec<_> = hinted.into_iter().collect();
+            folders.enqueue_scans(&hinted, later(at)).await.unwrap();
+        };
+        hint().await;
+        if by_hand {
+            let scanned = folders.enqueue_scan(&f.scope, folder.id, later(at));
+            scanned.await.unwrap();
+            hint().await;
+        }
+        let rested = later(at + rest);
+        let finished = jobs.finish_scan(&f.scope, Claim::from(&scan), rested, later(at));
+        assert!(finished.await.unwrap());
+        let due = jobs.next_due(&[JobType::Scan], &[], later(at)).await;
+        assert_eq!(due.unwrap(), Some(later(at + next_in)), "{hint_in:?}");
+        at += next_in;
+    }
+    // A rest is no longer than what counts as one.
+    let scan = claim_at(&f, at).await.unwrap();
+    let hinted = [(f.scope, folder.id, later(at + 1))];
+    folders.enqueue_scans(&hinted, later(at)).await.unwrap();
+    let rested = later(at + 90_000_000);
+    jobs.finish_scan(&f.scope, Claim::from(&scan), rested, later(at))
+        .await
+        .unwrap();
+    assert_eq!(claim_at(&f, at + 3_599_999).await, None);
+    let scan = claim_at(&f, at + 3_600_000).await.unwrap();
+    let finished = jobs.finish(&f.scope, Claim::from(&scan), later(at)).await;
+    assert!(!finished.unwrap(), "control: nobody asked for another");
 }
 
 #[tokio::test]
@@ -867,7 +1037,14 @@ async fn a_job_that_was_put_back_has_been_tried() {
     let f = Fixture::new().await;
     f.register("/a.pdf").await;
     f.register("/b.pdf").await;
-    assert_eq!(f.store.jobs().untried(&f.scope).await.unwrap(), 2);
+    assert_eq!(
+        f.store
+            .jobs()
+            .untried(&f.scope, &JobType::ALL)
+            .await
+            .unwrap(),
+        2
+    );
     let job = f.claim(JobType::Read).await;
     f.store
         .jobs()
@@ -880,7 +1057,16 @@ async fn a_job_that_was_put_back_has_been_tried() {
         )
         .await
         .unwrap();
-    assert_eq!(f.store.jobs().untried(&f.scope).await.unwrap(), 1);
+    assert_eq!(
+        f.store
+            .jobs()
+            .untried(&f.scope, &JobType::ALL)
+            .await
+            .unwrap(),
+        1
+    );
+    let others = [JobType::Embed, JobType::Scan];
+    assert_eq!(f.store.jobs().untried(&f.scope, &others).await.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -2,7 +2,8 @@
 
 use docent_domain::{DocumentId, DocumentStatus, Problem};
 use docent_store::{
-    Claim, DocumentContent, Failed, JobType, PRIORITY_FOLDER, PRIORITY_RECOGNITION, Registered,
+    Claim, DocumentContent, Failed, FileMove, JobType, PRIORITY_FOLDER, PRIORITY_RECOGNITION,
+    Registered, Wanted,
 };
 
 use crate::fixture::{Fixture, NOW, content, file, touched};
@@ -45,12 +46,14 @@ async fn scanned_documents_are_read_again_after_all_others() {
         (DocumentStatus::Queued, Some(REASON))
     );
     assert!(is_flagged(&f, scan).await);
-    let urgent = jobs.most_urgent(&[JobType::Read], NOW).await.unwrap();
-    assert_eq!(urgent, Some(PRIORITY_RECOGNITION), "it holds nothing back");
-
     let note = f.register("/note.txt").await.id;
-    let urgent = jobs.claim_next_above(f.boot, &[JobType::Read], Some(PRIORITY_RECOGNITION), NOW);
-    let claimed = urgent.await.unwrap().expect("the other file");
+    let wanted = Wanted {
+        types: &[JobType::Read],
+        above: Some(PRIORITY_RECOGNITION),
+        ..Wanted::default()
+    };
+    let claimed = jobs.claim(f.boot, &wanted, NOW).await.unwrap();
+    let claimed = claimed.expect("the other file");
     assert_eq!(f.get(note).await.status, DocumentStatus::Reading);
     documents
         .replace_content(
@@ -62,8 +65,14 @@ async fn scanned_documents_are_read_again_after_all_others() {
         )
         .await
         .unwrap();
-    let urgent = jobs.claim_next_above(f.boot, &[JobType::Read], Some(PRIORITY_RECOGNITION), NOW);
-    assert_eq!(urgent.await.unwrap(), None);
+    assert_eq!(jobs.claim(f.boot, &wanted, NOW).await.unwrap(), None);
+    let wanted = Wanted {
+        types: &[JobType::Embed],
+        words_first: true,
+        ..Wanted::default()
+    };
+    let embedding = jobs.claim(f.boot, &wanted, NOW).await.unwrap();
+    assert!(embedding.is_some(), "it holds no vectors back");
 
     let job = f.claim(JobType::Read).await;
     assert_eq!(job.priority, PRIORITY_RECOGNITION);
@@ -244,5 +253,51 @@ async fn a_second_reading_that_finds_nothing_new_keeps_the_chunks() {
         .await
         .unwrap();
     assert_eq!((third.added.len(), third.removed), (2, first.added));
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+/// Where its file goes does not make it urgent, and nothing of it is lost there.
+#[tokio::test]
+async fn a_scanned_document_that_moves_waits_as_before() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let go = async |id, to: &str| {
+        let to = file(to);
+        let moves = [FileMove { id, to }];
+        documents.move_files(&f.scope, &moves, NOW).await.unwrap();
+    };
+    let scan = f.register("/scan.pdf").await.id;
+    read_as_scanned(&f, scan).await;
+    go(scan, "/moved.pdf").await;
+    assert!(is_flagged(&f, scan).await);
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(job.priority, PRIORITY_RECOGNITION);
+    f.store.jobs().cancel(&f.scope, job.id, NOW).await.unwrap();
+
+    // Over another file, which is to be read.
+    let mixed = f.register("/mixed.pdf").await.id;
+    let job = f.claim(JobType::Read).await;
+    let claim = Claim::from(&job);
+    let content = partly();
+    let replaced = documents.replace_content(&f.scope, mixed, claim, &content, NOW);
+    let chunks = replaced.await.unwrap().added;
+    f.embed(mixed, &chunks).await;
+    let there = f.register("/there.pdf").await.id;
+    go(mixed, "/there.pdf").await;
+    assert_eq!(f.get(there).await.chunk_count, 1, "control: it has moved");
+    assert!(is_flagged(&f, there).await);
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(job.priority, PRIORITY_RECOGNITION);
+    f.store
+        .jobs()
+        .put_back(&f.scope, Claim::from(&job), NOW, None, NOW)
+        .await
+        .unwrap();
+
+    // Another extension has it read in another way, for the first time.
+    go(there, "/there.txt").await;
+    assert!(!is_flagged(&f, there).await);
+    let job = f.claim(JobType::Read).await;
+    assert_eq!(job.priority, PRIORITY_FOLDER);
     assert_eq!(f.store.check().await.unwrap().findings, []);
 }

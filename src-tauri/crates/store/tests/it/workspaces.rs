@@ -108,7 +108,11 @@ async fn a_suspended_workspace_gets_no_work_done() {
     let claimed = f.store.jobs().claim_next(f.boot, &JobType::ALL, NOW).await;
     assert_eq!(claimed.unwrap(), None);
     assert_eq!(
-        f.store.jobs().next_due(&JobType::ALL, NOW).await.unwrap(),
+        f.store
+            .jobs()
+            .next_due(&JobType::ALL, &[], NOW)
+            .await
+            .unwrap(),
         None
     );
     workspaces
