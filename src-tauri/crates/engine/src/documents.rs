@@ -186,7 +186,7 @@ impl Engine {
 
     /// Removes a document from the workspace; it is in no search when this returns, and its text is
     /// wiped from the disk soon after. A local file itself is not touched; if it lies in a watched
-    /// folder, it stays away until the user adds it, or the folder, again.
+    /// folder, it stays away until the user adds it by hand, or the folder after removing that.
     pub async fn delete_document(&self, scope: &WorkspaceScope, id: DocumentId) -> Result<()> {
         let document = self.store().documents().get(scope, id).await?;
         let blob = self.store().documents().blob(scope, id).await?;
@@ -476,6 +476,7 @@ pub(crate) fn stored_stamp(stamp: &docent_ingest::FileStamp) -> FileStamp {
         modified_at: Some(stamp.modified_at()),
         modified_ns: Some(stamp.modified_ns),
         file_id: stamp.file_id,
+        born_ns: stamp.born_ns,
     }
 }
 

@@ -145,7 +145,7 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.stopping.cancel();
         self.answering.cancel_all();
-        self.watching.stop();
+        self.watching.stop().await;
         self.tasks.close();
         self.jobs_due.notify_waiters();
         self.tasks.wait().await;

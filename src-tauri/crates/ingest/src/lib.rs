@@ -37,6 +37,6 @@ pub use format::{Detection, HEAD_BYTES, SUPPORTED_EXTENSIONS, detect_format};
 pub use hash::{hash_file, hash_stable};
 pub use patterns::{PatternError, Patterns};
 pub use refusal::Refusal;
-pub use scan::{FoundFile, LeftOut, Scan, ScanError, ScanOptions, Seen, scan, walk};
+pub use scan::{FoundFile, LeftOut, Scan, ScanError, ScanOptions, Seen, passes_over, scan, walk};
 pub use source::{FileStamp, Inspection, inspect};
 pub use watch::{FolderWatcher, Hint, HintCause, WatchedBy};

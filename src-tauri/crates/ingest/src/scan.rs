@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::cmp::Ordering;
+use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::io;
 use std::ops::ControlFlow;
@@ -48,6 +49,8 @@ pub struct FoundFile {
     pub modified_ns: i64,
     /// Device and inode.
     pub file_id: Option<(u64, u64)>,
+    /// When it was made, where the file system says.
+    pub born_ns: Option<i64>,
 }
 
 impl FoundFile {
@@ -57,6 +60,7 @@ impl FoundFile {
             size_bytes: self.size_bytes,
             modified_ns: self.modified_ns,
             file_id: self.file_id,
+            born_ns: self.born_ns,
         }
     }
 }
@@ -64,6 +68,10 @@ impl FoundFile {
 /// What a walk saw besides the files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// Of the root itself.
+    pub root_inode: Option<u64>,
+    /// When the root was made, where the file system says.
+    pub root_born_ns: Option<i64>,
     pub files: usize,
     /// What could not be seen, and why.
     pub unreadable: Vec<(PathBuf, String)>,
@@ -141,7 +149,10 @@ pub fn walk(
     // An unreadable root would otherwise look like one unreadable thing among others.
     std::fs::read_dir(root).map_err(|source| root_error(root, source))?;
     let patterns = Patterns::new(root, &options.include, &options.exclude)?;
+    let (file_id, root_born_ns) = identity;
     let mut seen = Seen {
+        root_inode: file_id.map(|(_, inode)| inode),
+        root_born_ns,
         complete: true,
         ..Seen::default()
     };
@@ -152,7 +163,7 @@ pub fn walk(
         }
         let is_dir = entry.file_type().is_dir();
         let mut counts = left_out.get();
-        let count = match aside(entry, options.hidden) {
+        let count = match aside(entry.file_name(), is_dir, options.hidden) {
             Some(Aside::Hidden) => &mut counts.hidden,
             Some(Aside::Temporary) => &mut counts.temporary,
             None if patterns.excludes(entry.path(), is_dir) => &mut counts.excluded,
@@ -270,13 +281,18 @@ fn found(path: PathBuf, metadata: &Metadata) -> FoundFile {
         modified_at: stamp.modified_at(),
         modified_ns: stamp.modified_ns,
         file_id: stamp.file_id,
+        born_ns: stamp.born_ns,
     }
 }
 
-fn root_identity(root: &Path) -> Result<Option<(u64, u64)>, ScanError> {
+/// Device and inode, and when it was made.
+type RootIdentity = (Option<(u64, u64)>, Option<i64>);
+
+fn root_identity(root: &Path) -> Result<RootIdentity, ScanError> {
     let metadata = std::fs::metadata(root).map_err(|source| root_error(root, source))?;
     if metadata.is_dir() {
-        Ok(FileStamp::from_metadata(&metadata).file_id)
+        let stamp = FileStamp::from_metadata(&metadata);
+        Ok((stamp.file_id, stamp.born_ns))
     } else {
         Err(ScanError::RootNotAFolder(root.to_owned()))
     }
@@ -293,13 +309,27 @@ fn root_error(root: &Path, source: io::Error) -> ScanError {
     }
 }
 
+/// Whether a walk over `root` by its default options comes past this file below it, whatever the
+/// patterns say.
+#[must_use]
+pub fn passes_over(root: &Path, file: &Path) -> bool {
+    let below = file.strip_prefix(root).unwrap_or(file);
+    let mut names = below.iter().peekable();
+    while let Some(name) = names.next() {
+        if aside(name, names.peek().is_some(), false).is_some() {
+            return true;
+        }
+    }
+    false
+}
+
 /// Why a name is left out whatever the patterns say.
 enum Aside {
     Hidden,
     Temporary,
 }
 
-fn aside(entry: &DirEntry, hidden: bool) -> Option<Aside> {
+fn aside(name: &OsStr, is_dir: bool, hidden: bool) -> Option<Aside> {
     const ENDINGS: &[&str] = &[
         "~",
         ".part",
@@ -316,11 +346,11 @@ fn aside(entry: &DirEntry, hidden: bool) -> Option<Aside> {
         ".filepart",
         ".opdownload",
     ];
-    let name = entry.file_name().to_string_lossy();
+    let name = name.to_string_lossy();
     if name.starts_with('.') && !hidden {
         return Some(Aside::Hidden);
     }
-    if entry.file_type().is_dir() {
+    if is_dir {
         let is_known = matches!(
             name.as_ref(),
             ".git"
@@ -409,6 +439,13 @@ mod tests {
         let file = &scan.files[3];
         assert_eq!(file.size_bytes, 5);
         assert_eq!(file.stamp(), FileStamp::of(&file.path).unwrap());
+    }
+
+    #[test]
+    fn what_a_walk_passes_over_is_known_by_its_path() {
+        let over = |file: &str| passes_over(Path::new("/m/.x"), Path::new(file));
+        assert!(over("/m/.x/.git/a") && over("/m/.x/a/~$b.docx") && over("/m/.x/node_modules/a"));
+        assert!(!over("/m/.x/a/b.txt") && !over("/m/.x/node_modules"));
     }
 
     #[test]

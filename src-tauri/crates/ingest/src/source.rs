@@ -3,7 +3,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use docent_domain::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ pub struct FileStamp {
     pub modified_ns: i64,
     /// Device and inode, where the system has them: the file's identity through renames.
     pub file_id: Option<(u64, u64)>,
+    /// When the file was made, in nanoseconds since the Unix epoch, where the file system says. It
+    /// stays through renames, and tells files apart that have had the same inode one after the other.
+    pub born_ns: Option<i64>,
 }
 
 impl FileStamp {
@@ -30,23 +33,25 @@ impl FileStamp {
 
     #[must_use]
     pub fn from_metadata(metadata: &Metadata) -> Self {
-        let modified_ns =
-            metadata
-                .modified()
-                .map_or(0, |modified| match modified.duration_since(UNIX_EPOCH) {
-                    Ok(after) => after.as_nanos() as i64,
-                    Err(before) => -(before.duration().as_nanos() as i64),
-                });
         Self {
             size_bytes: metadata.len(),
-            modified_ns,
+            modified_ns: metadata.modified().map_or(0, since_epoch),
             file_id: file_id(metadata),
+            born_ns: metadata.created().ok().map(since_epoch),
         }
     }
 
     #[must_use]
     pub fn modified_at(&self) -> Timestamp {
         Timestamp(self.modified_ns.div_euclid(1_000_000))
+    }
+}
+
+/// In nanoseconds.
+fn since_epoch(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => after.as_nanos() as i64,
+        Err(before) => -(before.duration().as_nanos() as i64),
     }
 }
 

@@ -283,7 +283,7 @@ fn run(shared: &Arc<Shared>, hints: &mpsc::Sender<Hint>) {
         for command in commands {
             match command {
                 Command::Watch(root) => watch(shared, watcher.as_mut(), &root, HintCause::Watching),
-                Command::Unwatch(root) => unwatch(watcher.as_mut(), &root),
+                Command::Unwatch(root) => unwatch(shared, watcher.as_mut(), &root),
             }
         }
         if check {
@@ -318,9 +318,14 @@ fn identity(root: &Path) -> Option<(u64, u64)> {
 }
 
 /// Takes a root under watch, by events if they can be had.
-fn watch(shared: &Shared, watcher: Option<&mut RecommendedWatcher>, root: &Path, cause: HintCause) {
+fn watch(
+    shared: &Shared,
+    mut watcher: Option<&mut RecommendedWatcher>,
+    root: &Path,
+    cause: HintCause,
+) {
     let identity = identity(root);
-    let by_events = match watcher {
+    let by_events = match watcher.as_deref_mut() {
         _ if identity.is_none() => Ok(()),
         None => Err("the system gives no file events".to_owned()),
         Some(_) if is_remote(root) => {
@@ -329,8 +334,6 @@ fn watch(shared: &Shared, watcher: Option<&mut RecommendedWatcher>, root: &Path,
         Some(watcher) => watcher
             .watch(root, RecursiveMode::Recursive)
             .map_err(|error| {
-                // Half a watch is none: give back what was taken of the system's limit.
-                let _ = watcher.unwatch(root);
                 if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) {
                     WATCH_LIMIT.to_owned()
                 } else {
@@ -342,21 +345,45 @@ fn watch(shared: &Shared, watcher: Option<&mut RecommendedWatcher>, root: &Path,
         tracing::info!(root = %root.display(), reason, "the folder is looked at every 30 seconds");
     }
     let now = Instant::now();
+    let is_half = by_events.is_err();
     if let Some(state) = shared.lock().roots.get_mut(root) {
         state.identity = identity;
-        state.next_poll = by_events.is_err().then_some(now + POLL);
+        state.next_poll = is_half.then_some(now + POLL);
         state.watched_by = identity.map(|_| match by_events {
             Ok(()) => WatchedBy::Events,
             Err(reason) => WatchedBy::Polling(reason),
         });
         state.note(cause, now);
     }
+    if is_half {
+        // Half a watch is none: give back what was taken of the system's limit.
+        unwatch(shared, watcher, root);
+    }
 }
 
-fn unwatch(watcher: Option<&mut RecommendedWatcher>, root: &Path) {
-    if let Some(watcher) = watcher {
+/// Gives a root's watch back, as far as no other root needs it: the system's watcher knows no roots, and
+/// drops all that lies below one.
+fn unwatch(shared: &Shared, watcher: Option<&mut RecommendedWatcher>, root: &Path) {
+    let Some(watcher) = watcher else { return };
+    let others: Vec<PathBuf> = {
+        let state = shared.lock();
+        let by_events = state
+            .roots
+            .iter()
+            .filter(|(path, other)| *path != root && other.watched_by == Some(WatchedBy::Events));
+        by_events.map(|(path, _)| path.clone()).collect()
+    };
+    if others.iter().any(|other| root.starts_with(other)) {
+        return;
+    }
+    if watcher.unwatch(root).is_err() {
         // A root that is gone took its watch with it.
-        let _ = watcher.unwatch(root);
+        return;
+    }
+    for inner in others.iter().filter(|other| other.starts_with(root)) {
+        // What happened in between was seen by nobody. One that cannot be watched again is polled from
+        // then on, so this ends.
+        watch(shared, Some(&mut *watcher), inner, HintCause::Overflow);
     }
 }
 
@@ -372,7 +399,7 @@ fn check_roots(shared: &Shared, mut watcher: Option<&mut RecommendedWatcher>) {
     };
     for (root, before) in known {
         if identity(&root) != before {
-            unwatch(watcher.as_deref_mut(), &root);
+            unwatch(shared, watcher.as_deref_mut(), &root);
             watch(
                 shared,
                 watcher.as_deref_mut(),

@@ -28,10 +28,10 @@ pub use table::chats::{Chats, NewMessage};
 pub use table::chunks::{Chunks, EmbedProgress, IndexEntry, Passage};
 pub use table::documents::{
     AddedAgain, Blob, ContentReplaced, DocumentContent, DocumentQuery, DocumentSort, DocumentText,
-    Documents, FileMove, FileStamp, KnownFile, MovedFiles, NewDocument, Page, Registered, Retitled,
+    Documents, FileStamp, KnownFile, NewDocument, Page, Registered, Retitled,
 };
 pub use table::flags::Flags;
-pub use table::folders::{FolderRemoved, Folders};
+pub use table::folders::{FolderRemoved, Folders, RootIdentity};
 pub use table::generations::{
     ChangeState, Generation, Generations, NextGeneration, PreviousGeneration, WorkspaceGenerations,
 };
@@ -41,6 +41,7 @@ pub use table::jobs::{
     Recovery, Wanted,
 };
 pub use table::limits::Limits;
+pub use table::moves::{FileMove, MovedFiles, in_turns};
 pub use table::removed_files::{RemovedFile, RemovedMove};
 pub use table::settings::Settings;
 pub use table::workspaces::Workspaces;

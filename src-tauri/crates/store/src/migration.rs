@@ -25,6 +25,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0009_pictures.sql"),
     include_str!("../migrations/0010_consent_and_removed_files.sql"),
     include_str!("../migrations/0011_cancelled.sql"),
+    include_str!("../migrations/0012_file_identity.sql"),
 ];
 
 /// The schema that this version writes.

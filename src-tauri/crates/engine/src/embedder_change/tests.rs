@@ -68,6 +68,7 @@ impl Bench {
                 modified_at: None,
                 modified_ns: None,
                 file_id: None,
+                born_ns: None,
             },
             blob: None,
             read_after: None,

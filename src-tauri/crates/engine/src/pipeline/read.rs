@@ -111,7 +111,9 @@ impl Engine {
             .is_to_be_recognised(scope, id)
             .await?;
         let recogniser = self.recogniser().await?;
-        let known = document.content_hash.as_ref() == Some(&hash);
+        // Under a name of another format, the same bytes may be another text.
+        let known =
+            document.content_hash.as_ref() == Some(&hash) && document.format == Some(format);
         if known && !(is_second && recogniser.is_some()) {
             self.store()
                 .documents()

@@ -191,6 +191,7 @@ mod tests {
             size_bytes: 1,
             modified_ns: Timestamp::now().0 * 1_000_000,
             file_id: None,
+            born_ns: None,
         };
         let reader = engine.reader();
         let (vanished, written) = (DocumentId::generate(), DocumentId::generate());
@@ -222,6 +223,7 @@ mod tests {
             size_bytes,
             modified_ns: (1_000_000 + ms) * 1_000_000,
             file_id: None,
+            born_ns: None,
         };
         let fresh = |stamp| Restless::new(stamp, begun);
         let ms = |wait: Option<Duration>| wait.map(|wait| wait.as_millis());

@@ -27,6 +27,14 @@ pub const TESTS: &[Test] = &[
         folders_that_overlap_have_what_one_of_them_wants,
     ),
     (
+        "a_folder_that_goes_leaves_what_another_one_wants",
+        a_folder_that_goes_leaves_what_another_one_wants,
+    ),
+    (
+        "another_name_of_the_same_format_costs_no_embedding",
+        another_name_of_the_same_format_costs_no_embedding,
+    ),
+    (
         "moved_files_are_not_read_again",
         moved_files_are_not_read_again,
     ),
@@ -223,6 +231,81 @@ fn folders_that_overlap_have_what_one_of_them_wants() {
         bench.scan().await;
         bench.scan().await;
         assert_eq!(ids().await, before, "they do not take turns at it");
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn a_folder_that_goes_leaves_what_another_one_wants() {
+    run(async {
+        let bench = Bench::open().await;
+        for (name, text) in [
+            ("a.txt", "Vani."),
+            ("in/b.txt", "Unutra."),
+            ("in/c.log", "Nitko drugi to ne želi."),
+            ("in/node_modules/d.txt", "Ni ovo."),
+        ] {
+            bench.write(name, text);
+        }
+        let (root, inner) = (bench.files(), bench.files().join("in"));
+        bench.add(&[&inner]).await;
+        bench.add(&[&inner.join("node_modules")]).await;
+        bench.add(&[&root]).await;
+        let folders = bench.engine.folders(&bench.scope).await.unwrap();
+        let id_of = |path: &Path| {
+            let found = folders.iter().find(|found| Path::new(&found.path) == path);
+            found.unwrap().id
+        };
+        set_patterns(&bench, id_of(&root), &patterns(&[], &["*.log"])).await;
+        let all = ["a.txt", "in/b.txt", "in/c.log", "in/node_modules/d.txt"];
+        assert_eq!(names(&bench).await, all, "control");
+        let (kept, embedded) = (
+            bench.document(&inner.join("b.txt")).await.id,
+            bench.engine.embedded(),
+        );
+        for folder in [&inner, &inner.join("node_modules")] {
+            let id = id_of(folder);
+            bench.engine.remove_folder(&bench.scope, id).await.unwrap();
+        }
+        // At once, and after the other one has been scanned.
+        assert_eq!(names(&bench).await, ["a.txt", "in/b.txt"]);
+        bench.idle().await;
+        assert_eq!(names(&bench).await, ["a.txt", "in/b.txt"]);
+        let document = bench.document(&inner.join("b.txt")).await;
+        assert_eq!(
+            (document.id, document.folder_id),
+            (kept, Some(id_of(&root)))
+        );
+        assert_eq!(bench.engine.embedded(), embedded);
+        bench.assert_healthy().await;
+        bench.engine.shutdown().await;
+    });
+}
+
+fn another_name_of_the_same_format_costs_no_embedding() {
+    run(async {
+        let bench = Bench::open().await;
+        let root = bench.files();
+        bench.write("page.htm", "<p>Prva stranica.</p>");
+        bench.write("notes.txt", "# Naslov\n\nDrugi tekst.\n");
+        bench.add(&[&root]).await;
+        let id = bench.document(&root.join("page.htm")).await.id;
+        assert_eq!(bench.engine.embedded(), 2, "control");
+        fs::rename(root.join("page.htm"), root.join("page.html")).unwrap();
+        bench.scan().await;
+        let page = bench.document(&root.join("page.html")).await;
+        assert_eq!((page.id, page.status), (id, DocumentStatus::Ready));
+        assert_eq!(bench.engine.embedded(), 2);
+        // As Markdown, the same bytes are another text.
+        fs::rename(root.join("notes.txt"), root.join("notes.md")).unwrap();
+        bench.scan().await;
+        let notes = bench.document(&root.join("notes.md")).await;
+        assert_eq!(notes.format, Some(docent_domain::Format::Markdown));
+        assert_eq!(
+            (notes.status, notes.title.as_str()),
+            (DocumentStatus::Ready, "Naslov")
+        );
+        assert_eq!(bench.engine.embedded(), 3);
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });
@@ -689,7 +772,12 @@ fn what_was_removed_stays_away_under_another_name() {
             ["a-1.txt", "c-1.txt", "e-1.txt", "e-twin.txt"]
         );
         bench.add(&[&root]).await;
-        assert_eq!(names(&bench).await.len(), 8, "the folder was added again");
+        let wanted = ["a-1.txt", "c-1.txt", "e-1.txt", "e-twin.txt"];
+        assert_eq!(names(&bench).await, wanted, "it was watched already");
+        let id = the_folder(&bench).await.id;
+        bench.engine.remove_folder(&bench.scope, id).await.unwrap();
+        bench.add(&[&root]).await;
+        assert_eq!(names(&bench).await.len(), 8, "the folder is new");
         bench.assert_healthy().await;
         bench.engine.shutdown().await;
     });

@@ -72,6 +72,33 @@ async fn roots_come_and_go() {
     );
 }
 
+/// The system's watcher drops all that lies below what it is told to drop.
+#[tokio::test]
+async fn a_root_that_goes_leaves_those_around_it_and_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let outer = root(&folder);
+    let (inner, innermost) = (outer.join("in"), outer.join("in/most"));
+    std::fs::create_dir_all(&innermost).unwrap();
+    let (watcher, mut hints) = FolderWatcher::spawn([]);
+    for root in [&outer, &inner, &innermost] {
+        watcher.add(root.clone());
+        until(&mut hints, root, HintCause::Watching).await;
+    }
+    watcher.remove(&inner);
+    // Commands are carried out in turn, so its watch is given back when another's stands.
+    let other = tempfile::tempdir().unwrap();
+    watcher.add(root(&other));
+    until(&mut hints, &root(&other), HintCause::Watching).await;
+    std::fs::write(inner.join("a.txt"), "x").unwrap();
+    until(&mut hints, &outer, HintCause::Changed).await;
+
+    watcher.remove(&outer);
+    until(&mut hints, &innermost, HintCause::Overflow).await;
+    std::fs::write(innermost.join("b.txt"), "x").unwrap();
+    until(&mut hints, &innermost, HintCause::Changed).await;
+    assert_eq!(watcher.watched_by(&innermost), Some(WatchedBy::Events));
+}
+
 #[tokio::test]
 async fn a_root_that_appears_later_is_watched_then() {
     let folder = tempfile::tempdir().unwrap();

@@ -45,7 +45,7 @@ const COLUMNS: &str = concat!(
 );
 
 const KNOWN: &str = "id, folder_id, path, size_bytes, modified_at, modified_ns, file_device, \
-     file_inode, status = 'failed' AS has_failed";
+     file_inode, file_born, status = 'failed' AS has_failed";
 
 /// The order of a list by status: what needs the user first, what is done last.
 const STATUS_RANK: &str = "CASE status WHEN 'failed' THEN 0 WHEN 'skipped' THEN 1 \
@@ -60,7 +60,7 @@ const LONGEST_PAGE: u32 = 1000;
 /// Handle on the documents.
 #[derive(Clone, Copy, Debug)]
 pub struct Documents<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
 }
 
 /// A file's identity card, by which a scan tells an unchanged file without reading it.
@@ -72,6 +72,24 @@ pub struct FileStamp {
     pub modified_ns: Option<i64>,
     /// Device and inode, where the file system has them.
     pub file_id: Option<(u64, u64)>,
+    /// When the file was made, in nanoseconds since 1970, where the file system says. An inode is
+    /// given to another file when its own is gone.
+    pub born_ns: Option<i64>,
+}
+
+impl FileStamp {
+    /// Whether both are of one version of one file, as far as both can tell.
+    #[must_use]
+    pub fn is_as(&self, other: &Self) -> bool {
+        let of = |stamp: &Self| (stamp.size_bytes, stamp.modified_ns, stamp.file_id);
+        of(self) == of(other) && self.born_with(other) != Some(false)
+    }
+
+    /// Whether both files were made at the same instant; `None` where one does not say.
+    #[must_use]
+    pub fn born_with(&self, other: &Self) -> Option<bool> {
+        Some(self.born_ns? == other.born_ns?)
+    }
 }
 
 /// A file to be read.
@@ -166,24 +184,6 @@ pub struct KnownFile {
     pub has_failed: bool,
 }
 
-/// A document whose file has another path now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileMove {
-    pub id: DocumentId,
-    pub to: NewDocument,
-}
-
-/// What came of moving documents.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MovedFiles {
-    /// Of documents whose file was replaced by one that moved there; to be taken out of the indexes.
-    pub removed: Vec<ChunkKey>,
-    /// Whether documents have another title now, so that [`Documents::retitled`] has something.
-    pub retitled: bool,
-    /// Paths that are still to be read.
-    pub unread: Vec<String>,
-}
-
 /// A document whose title the word index has not been told yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retitled {
@@ -247,18 +247,18 @@ impl<'a> Documents<'a> {
         Ok((document, registered))
     }
 
-    /// [`Documents::register`] for many files in one transaction; results in the order given,
-    /// without the files of folders that the user has removed.
+    /// [`Documents::register`] for many files, a thousand in one transaction; results in the order
+    /// given, without the files of folders that the user has removed.
     pub async fn register_all(
         &self,
         scope: &WorkspaceScope,
         files: &[NewDocument],
         now: Timestamp,
     ) -> Result<Vec<(DocumentId, Registered)>> {
-        let mut tx = self.store.write().await?;
-        workspaces::require_in_tx(&mut tx, scope).await?;
         let mut registered = Vec::with_capacity(files.len());
         for files in files.chunks(CREATE_BATCH) {
+            let mut tx = self.store.write().await?;
+            workspaces::require_in_tx(&mut tx, scope).await?;
             let unknown = unknown_in_tx(&mut tx, scope, files).await?;
             let created = create_in_tx(&mut tx, scope, &unknown, now).await?;
             let mut created: HashMap<&str, DocumentId> =
@@ -269,8 +269,8 @@ impl<'a> Documents<'a> {
                     None => register_in_tx(&mut tx, scope, new, now).await?,
                 });
             }
+            tx.commit().await?;
         }
-        tx.commit().await?;
         Ok(registered)
     }
 
@@ -786,7 +786,8 @@ impl<'a> Documents<'a> {
     /// Ends a `Read` job with the content it found: the old chunks go, the new ones come with keys
     /// never used before, the document is searchable by words, and the `Embed` job is queued. A
     /// content without chunks makes the document `Skipped`, with the note as the reason. Where a
-    /// second reading of the same bytes gives the same text, the chunks stay.
+    /// second reading of the same bytes gives the same text, the chunks stay; a second reading as
+    /// another format has to give the same structure too.
     pub async fn replace_content(
         &self,
         scope: &WorkspaceScope,
@@ -803,16 +804,17 @@ impl<'a> Documents<'a> {
         let workspace = blob(scope.workspace());
         if known.chunk_count > 0
             && known.content_hash.as_ref() == Some(&content.hash)
-            && has_text_in_tx(&mut tx, scope, id, &content.text).await?
+            && has_text_in_tx(&mut tx, scope, id, content, known.format).await?
         {
             sqlx::query(
-                "UPDATE documents SET note = ?3, content_problem = ?4
+                "UPDATE documents SET note = ?3, content_problem = ?4, format = ?5
                  WHERE workspace_id = ?1 AND id = ?2",
             )
             .bind(&workspace)
             .bind(blob(id))
             .bind(content.note.as_deref())
             .bind(content.problem.map(word))
+            .bind(content.format.map(Format::as_str))
             .execute(tx.connection())
             .await?;
             embed_rest_in_tx(&mut tx, scope, &known, completed.job.priority, now).await?;
@@ -1003,77 +1005,6 @@ impl<'a> Documents<'a> {
         Ok(removed)
     }
 
-    /// Records that files have moved, in one transaction, so that they may also change places.
-    /// Nothing is read or embedded again, unless the extension is another: it says how a file is to be
-    /// read. Titles follow that were the files' names. Where another
-    /// document is at the new path, its file was replaced: it stays what it is, and gets the content
-    /// of the one that moved, which goes. Documents that are gone are passed over.
-    pub async fn move_files(
-        &self,
-        scope: &WorkspaceScope,
-        moves: &[FileMove],
-        now: Timestamp,
-    ) -> Result<MovedFiles> {
-        let mut moved = MovedFiles::default();
-        if moves.is_empty() {
-            return Ok(moved);
-        }
-        let mut tx = self.store.write().await?;
-        let mut known = Vec::with_capacity(moves.len());
-        for change in moves {
-            match get_in_tx(&mut tx, scope, change.id).await {
-                Ok(document) => {
-                    // No file has such a path, and none of the others is in the way.
-                    sqlx::query(
-                        "UPDATE documents SET path = ?3 WHERE workspace_id = ?1 AND id = ?2",
-                    )
-                    .bind(blob(scope.workspace()))
-                    .bind(blob(change.id))
-                    .bind(format!("moving {}", change.id))
-                    .execute(tx.connection())
-                    .await?;
-                    known.push((document, &change.to));
-                }
-                Err(Error::NotFound(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let mut gone = HashSet::new();
-        for (document, to) in known {
-            let there = sqlx::query(
-                "SELECT id FROM documents
-                 WHERE workspace_id = ?1 AND path = ?2 AND origin <> 'upload'",
-            )
-            .bind(blob(scope.workspace()))
-            .bind(&to.path)
-            .fetch_optional(tx.connection())
-            .await?;
-            let Some(there) = there else {
-                moved.retitled |= rename_in_tx(&mut tx, scope, &document, to, now).await?;
-                continue;
-            };
-            let there = get_in_tx(&mut tx, scope, row::id(&there, "id")?).await?;
-            if document.content_hash.is_some() {
-                let removed = adopt_in_tx(&mut tx, scope, &there, &document, to, now).await?;
-                moved.removed.extend(removed);
-                moved.retitled = true;
-            } else {
-                moved.unread.push(to.path.clone());
-            }
-            moved.removed.extend(
-                delete_in_tx(&mut tx, scope, document.id)
-                    .await?
-                    .unwrap_or_default(),
-            );
-            gone.insert(document.id);
-        }
-        if !gone.is_empty() {
-            chats::forget_documents_in_tx(&mut tx, scope, &gone).await?;
-        }
-        tx.commit().await?;
-        Ok(moved)
-    }
-
     /// Deletes a document with its text, chunks and jobs, because the user says so: if it lies in a
     /// watched folder, scans leave it out from now on. Answers that cite it keep its title, without
     /// its text. Returns the keys to take out of the indexes.
@@ -1105,21 +1036,24 @@ impl<'a> Documents<'a> {
         Ok(removed)
     }
 
-    /// [`Documents::delete_all`] of what has vanished from a folder; with it, the user's consent to
-    /// that is used up.
+    /// [`Documents::delete_all`] of what has vanished from a folder, of which `left` more are still to
+    /// be deleted: with it, the user's consent to all others is used up.
     pub async fn delete_vanished(
         &self,
         scope: &WorkspaceScope,
         folder: FolderId,
         ids: &[DocumentId],
+        left: u64,
     ) -> Result<Vec<ChunkKey>> {
         let mut tx = self.store.write().await?;
         let removed = delete_all_in_tx(&mut tx, scope, ids).await?;
         sqlx::query(
-            "UPDATE folders SET asked = NULL, accepted = 0 WHERE workspace_id = ?1 AND id = ?2",
+            "UPDATE folders SET asked = NULL, accepted = min(accepted, ?3)
+             WHERE workspace_id = ?1 AND id = ?2",
         )
         .bind(blob(scope.workspace()))
         .bind(blob(folder))
+        .bind(left as i64)
         .execute(tx.connection())
         .await?;
         tx.commit().await?;
@@ -1156,166 +1090,6 @@ fn below(root: &str) -> (String, String) {
     (format!("{root}{separator}"), format!("{root}{next}"))
 }
 
-/// Returns whether the title is another now.
-async fn rename_in_tx(
-    tx: &mut WriteTx,
-    scope: &WorkspaceScope,
-    known: &Document,
-    to: &NewDocument,
-    now: Timestamp,
-) -> Result<bool> {
-    let title = title_after_move(known, to);
-    let is_retitled = *title != known.title;
-    let is_another_kind = !has_same_extension(&known.path, &to.path);
-    let stamp = &to.stamp;
-    let row = sqlx::query(
-        "UPDATE documents SET path = ?3, folded_path = ?4, title = ?5, folded_title = ?6,
-             folder_id = CASE origin WHEN 'folder' THEN ?7 END, size_bytes = ?8, modified_at = ?9,
-             modified_ns = ?10, file_device = ?11, file_inode = ?12, updated_at = ?13,
-             retitled = retitled + (?14 AND chunk_count > 0),
-             content_hash = CASE WHEN ?15 THEN NULL ELSE content_hash END,
-             recognise = recognise AND NOT ?15
-         WHERE workspace_id = ?1 AND id = ?2 RETURNING recognise",
-    )
-    .bind(blob(scope.workspace()))
-    .bind(blob(known.id))
-    .bind(&to.path)
-    .bind(fold(&to.path))
-    .bind(title)
-    .bind(fold(title))
-    .bind(to.folder_id.map(blob))
-    .bind(stamp.size_bytes as i64)
-    .bind(stamp.modified_at.map(|time| time.0))
-    .bind(stamp.modified_ns)
-    .bind(stamp.file_id.map(|(device, _)| device as i64))
-    .bind(stamp.file_id.map(|(_, inode)| inode as i64))
-    .bind(now.0)
-    .bind(is_retitled)
-    .bind(is_another_kind)
-    .fetch_one(tx.connection())
-    .await?;
-    let waits_for_recognition: bool = row.try_get("recognise")?;
-    // Its reading may have ended, or be about to end, because there is nothing at the old path.
-    if is_another_kind
-        || matches!(
-            known.status,
-            DocumentStatus::Failed | DocumentStatus::Queued | DocumentStatus::Reading
-        )
-    {
-        let (kind, again) = (JobType::Read, OnRunning::Again);
-        let priority = priority_of_moved(waits_for_recognition);
-        jobs::enqueue_document_in_tx(tx, scope, kind, known.id, priority, again, now).await?;
-        settle_in_tx(tx, scope, known.id, None, now).await?;
-    }
-    Ok(is_retitled)
-}
-
-/// Gives a document the content of another, whose file has replaced its own. Returns the keys of
-/// what it had.
-async fn adopt_in_tx(
-    tx: &mut WriteTx,
-    scope: &WorkspaceScope,
-    into: &Document,
-    from: &Document,
-    to: &NewDocument,
-    now: Timestamp,
-) -> Result<Vec<ChunkKey>> {
-    let workspace = blob(scope.workspace());
-    let title = title_after_move(from, to);
-    let removed = chunks::delete_of_document_in_tx(tx, scope, into.id).await?;
-    sqlx::query("DELETE FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2")
-        .bind(&workspace)
-        .bind(blob(into.id))
-        .execute(tx.connection())
-        .await?;
-    for statement in [
-        "UPDATE document_texts SET document_id = ?2 WHERE workspace_id = ?1 AND document_id = ?3",
-        "UPDATE chunks SET document_id = ?2 WHERE workspace_id = ?1 AND document_id = ?3",
-    ] {
-        sqlx::query(statement)
-            .bind(&workspace)
-            .bind(blob(into.id))
-            .bind(blob(from.id))
-            .execute(tx.connection())
-            .await?;
-    }
-    let row = sqlx::query(
-        "UPDATE documents SET (content_hash, format, language, page_count, chunk_count,
-             embedded_count, note, content_problem, retitled, recognise)
-         = (SELECT CASE WHEN ?4 THEN f.content_hash END, f.format, f.language, f.page_count,
-             f.chunk_count, f.embedded_count, f.note, f.content_problem, f.chunk_count > 0,
-             f.recognise AND ?4
-            FROM documents f
-            WHERE f.workspace_id = ?1 AND f.id = ?3)
-         WHERE workspace_id = ?1 AND id = ?2 RETURNING recognise",
-    )
-    .bind(&workspace)
-    .bind(blob(into.id))
-    .bind(blob(from.id))
-    .bind(has_same_extension(&from.path, &to.path))
-    .fetch_one(tx.connection())
-    .await?;
-    let waits_for_recognition: bool = row.try_get("recognise")?;
-    let stamp = &to.stamp;
-    sqlx::query(
-        "UPDATE documents SET title = ?3, folded_title = ?4, size_bytes = ?5, modified_at = ?6,
-             modified_ns = ?7, file_device = ?8, file_inode = ?9
-         WHERE workspace_id = ?1 AND id = ?2",
-    )
-    .bind(&workspace)
-    .bind(blob(into.id))
-    .bind(title)
-    .bind(fold(title))
-    .bind(stamp.size_bytes as i64)
-    .bind(stamp.modified_at.map(|time| time.0))
-    .bind(stamp.modified_ns)
-    .bind(stamp.file_id.map(|(device, _)| device as i64))
-    .bind(stamp.file_id.map(|(_, inode)| inode as i64))
-    .execute(tx.connection())
-    .await?;
-    if from.embedded_count < from.chunk_count {
-        // One that runs has read chunks that are gone.
-        let (kind, priority, again) = (JobType::Embed, PRIORITY_FOLDER, OnRunning::Restart);
-        jobs::enqueue_document_in_tx(tx, scope, kind, into.id, priority, again, now).await?;
-    } else {
-        jobs::drop_active_in_tx(tx, scope, JobType::Embed, into.id).await?;
-    }
-    // What is being read may be either version. The next look finds that nothing is to be done but
-    // what was still to be recognised of it, which is not as urgent as what it replaces.
-    if waits_for_recognition {
-        jobs::drop_active_in_tx(tx, scope, JobType::Read, into.id).await?;
-    }
-    let (kind, again) = (JobType::Read, OnRunning::Restart);
-    let priority = priority_of_moved(waits_for_recognition);
-    jobs::enqueue_document_in_tx(tx, scope, kind, into.id, priority, again, now).await?;
-    settle_in_tx(tx, scope, into.id, None, now).await?;
-    Ok(removed)
-}
-
-fn priority_of_moved(waits_for_recognition: bool) -> i32 {
-    if waits_for_recognition {
-        PRIORITY_RECOGNITION
-    } else {
-        PRIORITY_FOLDER
-    }
-}
-
-fn has_same_extension(a: &str, b: &str) -> bool {
-    let extension = |path| {
-        let extension = std::path::Path::new(path).extension();
-        extension.map(std::ffi::OsStr::to_ascii_lowercase)
-    };
-    extension(a) == extension(b)
-}
-
-fn title_after_move<'a>(known: &'a Document, to: &'a NewDocument) -> &'a String {
-    if is_name_of(&known.title, &known.path) {
-        &to.title
-    } else {
-        &known.title
-    }
-}
-
 /// `None` for a file of a folder that the user has removed.
 async fn register_in_tx(
     tx: &mut WriteTx,
@@ -1337,7 +1111,7 @@ async fn register_in_tx(
         Origin::Upload => {
             sqlx::query(
                 "SELECT id, origin, status, size_bytes, modified_at, modified_ns, file_device,
-                     file_inode FROM documents
+                     file_inode, file_born FROM documents
                  WHERE workspace_id = ?1 AND path = ?2 AND blob_hash IS ?3 AND origin = 'upload'",
             )
             .bind(&workspace)
@@ -1349,7 +1123,7 @@ async fn register_in_tx(
         Origin::File | Origin::Folder => {
             sqlx::query(
                 "SELECT id, origin, status, size_bytes, modified_at, modified_ns, file_device,
-                     file_inode FROM documents
+                     file_inode, file_born FROM documents
                  WHERE workspace_id = ?1 AND path = ?2 AND origin <> 'upload'",
             )
             .bind(&workspace)
@@ -1382,10 +1156,7 @@ async fn register_in_tx(
         // The same name and the same bytes.
         Origin::Upload => true,
         Origin::File | Origin::Folder => {
-            new.stamp.modified_ns.is_some()
-                && before.size_bytes == new.stamp.size_bytes
-                && before.modified_ns == new.stamp.modified_ns
-                && before.file_id == new.stamp.file_id
+            new.stamp.modified_ns.is_some() && before.is_as(&new.stamp)
         }
     };
     if same && (status.is_settled() || has_job_in_tx(tx, scope, id).await?) {
@@ -1393,7 +1164,7 @@ async fn register_in_tx(
     }
     sqlx::query(
         "UPDATE documents SET size_bytes = ?3, modified_at = ?4, modified_ns = ?5,
-             file_device = ?6, file_inode = ?7, recognise = 0
+             file_device = ?6, file_inode = ?7, file_born = ?8, recognise = 0
          WHERE workspace_id = ?1 AND id = ?2",
     )
     .bind(&workspace)
@@ -1403,6 +1174,7 @@ async fn register_in_tx(
     .bind(new.stamp.modified_ns)
     .bind(new.stamp.file_id.map(|(device, _)| device as i64))
     .bind(new.stamp.file_id.map(|(_, inode)| inode as i64))
+    .bind(new.stamp.born_ns)
     .execute(tx.connection())
     .await?;
     jobs::enqueue_document_at_in_tx(
@@ -1483,8 +1255,8 @@ async fn create_in_tx(
     let ids: Vec<DocumentId> = new.iter().map(|_| DocumentId::generate()).collect();
     let mut sql = QueryBuilder::<Sqlite>::new(
         "INSERT INTO documents (workspace_id, id, folder_id, origin, path, title, folded_title,
-             folded_path, size_bytes, modified_at, modified_ns, file_device, file_inode, blob_hash,
-             batch, status, created_at, updated_at) ",
+             folded_path, size_bytes, modified_at, modified_ns, file_device, file_inode, file_born,
+             blob_hash, batch, status, created_at, updated_at) ",
     );
     sql.push_values(ids.iter().zip(new), |mut row, (id, new)| {
         row.push_bind(blob(scope.workspace()))
@@ -1501,6 +1273,7 @@ async fn create_in_tx(
             // Device and inode numbers use all 64 bits; the sign carries no meaning.
             .push_bind(new.stamp.file_id.map(|(device, _)| device as i64))
             .push_bind(new.stamp.file_id.map(|(_, inode)| inode as i64))
+            .push_bind(new.stamp.born_ns)
             .push_bind(new.blob.as_ref().map(|hash| &hash.0))
             .push_bind(batch)
             .push("'queued'")
@@ -1583,19 +1356,24 @@ async fn embed_rest_in_tx(
     Ok(())
 }
 
-/// Whether this is the text that was read of a document.
+/// Whether this is the text that was read of a document; read as another format, it also has to have
+/// the same structure, since that is what chunks are cut by.
 async fn has_text_in_tx(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
     id: DocumentId,
-    text: &str,
+    content: &DocumentContent,
+    format: Option<Format>,
 ) -> Result<bool> {
     let row = sqlx::query(
-        "SELECT text = ?3 AS same FROM document_texts WHERE workspace_id = ?1 AND document_id = ?2",
+        "SELECT text = ?3 AND (?5 OR layout = ?4) AS same FROM document_texts
+         WHERE workspace_id = ?1 AND document_id = ?2",
     )
     .bind(blob(scope.workspace()))
     .bind(blob(id))
-    .bind(text)
+    .bind(&content.text)
+    .bind(&content.layout_json)
+    .bind(content.format == format)
     .fetch_optional(tx.connection())
     .await?;
     Ok(row.is_some_and(|row| row.get("same")))
@@ -1707,7 +1485,11 @@ pub(crate) async fn leave_batch_in_tx(
     Ok(())
 }
 
-async fn get_in_tx(tx: &mut WriteTx, scope: &WorkspaceScope, id: DocumentId) -> Result<Document> {
+pub(super) async fn get_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: DocumentId,
+) -> Result<Document> {
     let row = sqlx::query(&format!(
         "SELECT {COLUMNS} FROM documents WHERE workspace_id = ?1 AND id = ?2"
     ))
@@ -1749,7 +1531,7 @@ async fn forget_content_in_tx(
 }
 
 /// `None` when there was no such document.
-async fn delete_in_tx(
+pub(super) async fn delete_in_tx(
     tx: &mut WriteTx,
     scope: &WorkspaceScope,
     id: DocumentId,
@@ -1774,7 +1556,7 @@ fn title_by_name(document: &Document) -> &str {
 }
 
 /// Whether a title is just the file's name, with or without its extension.
-fn is_name_of(title: &str, path: &str) -> bool {
+pub(super) fn is_name_of(title: &str, path: &str) -> bool {
     let path = std::path::Path::new(path);
     [path.file_name(), path.file_stem()]
         .into_iter()
@@ -1829,6 +1611,7 @@ fn stamp(row: &SqliteRow) -> Result<FileStamp> {
         file_id: device
             .zip(inode)
             .map(|(device, inode)| (device as u64, inode as u64)),
+        born_ns: row.try_get("file_born")?,
     })
 }
 

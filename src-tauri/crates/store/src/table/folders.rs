@@ -1,6 +1,7 @@
 //! Watched folders.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use docent_domain::{
     ChunkKey, DocumentId, Folder, FolderId, FolderPatterns, FolderState, JobId, ScanSummary,
@@ -31,13 +32,33 @@ pub struct FolderRemoved {
     pub chunks: Vec<ChunkKey>,
 }
 
+/// Which directory a folder's path leads to. Devices are no part of it: their numbers change when a disk
+/// is connected again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RootIdentity {
+    pub inode: Option<u64>,
+    /// When it was made, in nanoseconds since 1970.
+    pub born_ns: Option<i64>,
+}
+
+impl RootIdentity {
+    /// Whether these are certainly two directories.
+    #[must_use]
+    pub fn differs_from(&self, other: &Self) -> bool {
+        let differ = |a: Option<i128>, b: Option<i128>| a.zip(b).is_some_and(|(a, b)| a != b);
+        differ(self.inode.map(i128::from), other.inode.map(i128::from))
+            || differ(self.born_ns.map(i128::from), other.born_ns.map(i128::from))
+    }
+}
+
 impl<'a> Folders<'a> {
     pub(crate) fn new(store: &'a Store) -> Self {
         Self { store }
     }
 
     /// Adds a folder and the job of its first scan; a path that is watched already is returned as
-    /// it is, and scanned again. Files in it that the user had removed come back with the scan.
+    /// it is, and scanned again. Files in it that the user had removed come back with the scan, unless
+    /// it was watched already, by itself or with a folder that it lies in.
     pub async fn add(
         &self,
         scope: &WorkspaceScope,
@@ -89,7 +110,9 @@ impl<'a> Folders<'a> {
         .fetch_one(tx.connection())
         .await?;
         let folder = folder(&row)?;
-        removed_files::forget_below_in_tx(&mut tx, scope, path).await?;
+        if created && !lies_in_another_in_tx(&mut tx, scope, &folder).await? {
+            removed_files::forget_below_in_tx(&mut tx, scope, path).await?;
+        }
         jobs::enqueue_scan_in_tx(&mut tx, scope, folder.id, now, now).await?;
         tx.commit().await?;
         Ok((folder, created))
@@ -258,6 +281,48 @@ impl<'a> Folders<'a> {
         row::number(&row, "accepted")
     }
 
+    /// Which directory the folder was when [`Folders::note_root`] was called last.
+    pub async fn root(&self, scope: &WorkspaceScope, id: FolderId) -> Result<RootIdentity> {
+        let row = sqlx::query(
+            "SELECT root_inode, root_born FROM folders WHERE workspace_id = ?1 AND id = ?2",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .fetch_optional(self.store.reader())
+        .await?
+        .ok_or(Error::NotFound(Entity::Folder))?;
+        let inode: Option<i64> = row.try_get("root_inode")?;
+        Ok(RootIdentity {
+            inode: inode.map(|inode| inode as u64),
+            born_ns: row.try_get("root_born")?,
+        })
+    }
+
+    /// Records which directory the folder is, once nothing is to be asked about what is gone from it.
+    pub async fn note_root(
+        &self,
+        scope: &WorkspaceScope,
+        id: FolderId,
+        root: &RootIdentity,
+    ) -> Result<()> {
+        let mut tx = self.store.write().await?;
+        let done = sqlx::query(
+            "UPDATE folders SET root_inode = ?3, root_born = ?4
+             WHERE workspace_id = ?1 AND id = ?2",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        // Inode numbers use all 64 bits; the sign carries no meaning.
+        .bind(root.inode.map(|inode| inode as i64))
+        .bind(root.born_ns)
+        .execute(tx.connection())
+        .await?;
+        if done.rows_affected() == 0 {
+            return Err(Error::NotFound(Entity::Folder));
+        }
+        tx.commit().await
+    }
+
     /// Queues a scan. One that is queued already is enough; one that is running is followed by
     /// another, because it may have passed the place that changed.
     pub async fn enqueue_scan(
@@ -293,28 +358,46 @@ impl<'a> Folders<'a> {
         tx.commit().await
     }
 
-    /// Whether scans of other folders of the workspace are due by `by`.
-    pub async fn others_are_due(
+    /// The other folders of the workspace whose scans wait or run, and when each is due. A scan that is
+    /// due after `by` is due then from now on.
+    pub async fn hasten_others(
         &self,
         scope: &WorkspaceScope,
         id: FolderId,
         by: Timestamp,
-    ) -> Result<bool> {
-        Ok(sqlx::query(
-            "SELECT 1 FROM jobs WHERE workspace_id = ?1 AND kind = 'scan' AND state = 'queued'
-                 AND folder_id <> ?2 AND run_after <= ?3 LIMIT 1",
+    ) -> Result<Vec<(FolderId, Timestamp)>> {
+        let mut tx = self.store.write().await?;
+        let rows = sqlx::query(
+            "UPDATE jobs SET run_after = CASE state WHEN 'queued' THEN min(run_after, ?3)
+                 ELSE run_after END
+             WHERE workspace_id = ?1 AND kind = 'scan' AND state IN ('queued', 'running')
+                 AND folder_id <> ?2
+             RETURNING folder_id, run_after",
         )
         .bind(blob(scope.workspace()))
         .bind(blob(id))
         .bind(by.0)
-        .fetch_optional(self.store.reader())
-        .await?
-        .is_some())
+        .fetch_all(tx.connection())
+        .await?;
+        tx.commit().await?;
+        let mut others = rows
+            .iter()
+            .map(|row| Ok((row::id(row, "folder_id")?, row::time(row, "run_after")?)))
+            .collect::<Result<Vec<(FolderId, Timestamp)>>>()?;
+        others.sort_by_key(|(folder, due)| (*due, *folder));
+        Ok(others)
     }
 
-    /// Stops watching: the folder goes, with the documents that came from it.
-    pub async fn remove(&self, scope: &WorkspaceScope, id: FolderId) -> Result<FolderRemoved> {
+    /// Stops watching: the folder goes, with the documents that came from it, except for those that
+    /// `heir` gives to another folder by their path.
+    pub async fn remove(
+        &self,
+        scope: &WorkspaceScope,
+        id: FolderId,
+        heir: impl Fn(&Path) -> Option<FolderId>,
+    ) -> Result<FolderRemoved> {
         let mut tx = self.store.write().await?;
+        bequeath_in_tx(&mut tx, scope, id, heir).await?;
         let chunks = chunks::keys_of_folder_in_tx(&mut tx, scope, id).await?;
         let ids =
             sqlx::query("SELECT id FROM documents WHERE workspace_id = ?1 AND folder_id = ?2")
@@ -345,6 +428,59 @@ impl<'a> Folders<'a> {
         tx.commit().await?;
         Ok(FolderRemoved { documents, chunks })
     }
+}
+
+/// Gives documents of a folder to other folders of the workspace.
+async fn bequeath_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    id: FolderId,
+    heir: impl Fn(&Path) -> Option<FolderId>,
+) -> Result<()> {
+    let rows = sqlx::query("SELECT path FROM documents WHERE workspace_id = ?1 AND folder_id = ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .fetch_all(tx.connection())
+        .await?;
+    let mut inherited: HashMap<FolderId, Vec<&str>> = HashMap::new();
+    for row in &rows {
+        let path: &str = row.try_get("path")?;
+        if let Some(heir) = heir(Path::new(path)) {
+            inherited.entry(heir).or_default().push(path);
+        }
+    }
+    for (heir, paths) in inherited {
+        sqlx::query(
+            "UPDATE documents SET folder_id = ?3 WHERE workspace_id = ?1 AND folder_id = ?2
+                 AND path IN (SELECT value FROM json_each(?4)) AND origin <> 'upload'",
+        )
+        .bind(blob(scope.workspace()))
+        .bind(blob(id))
+        .bind(blob(heir))
+        .bind(serde_json::to_string(&paths)?)
+        .execute(tx.connection())
+        .await?;
+    }
+    Ok(())
+}
+
+/// Whether another watched folder of the workspace holds this one.
+async fn lies_in_another_in_tx(
+    tx: &mut WriteTx,
+    scope: &WorkspaceScope,
+    folder: &Folder,
+) -> Result<bool> {
+    let rows = sqlx::query("SELECT path FROM folders WHERE workspace_id = ?1 AND id <> ?2")
+        .bind(blob(scope.workspace()))
+        .bind(blob(folder.id))
+        .fetch_all(tx.connection())
+        .await?;
+    for row in &rows {
+        if Path::new(&folder.path).starts_with(row.try_get::<&str, _>("path")?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn require_in_tx(tx: &mut WriteTx, scope: &WorkspaceScope, id: FolderId) -> Result<()> {

@@ -10,6 +10,7 @@ pub mod folders;
 pub mod generations;
 pub mod jobs;
 pub mod limits;
+pub mod moves;
 pub mod removed_files;
 pub mod settings;
 pub mod workspaces;

@@ -2,7 +2,8 @@
 //!
 //! A path stays here whatever becomes of the file, so that one which is edited or saved anew stays
 //! away too. A file that a scan knows again under another name takes that path here as well. Adding
-//! the file by hand, or a folder that it lies in, forgets it.
+//! the file by hand forgets it, and so does adding a folder that it lies in and that was not watched:
+//! one that is watched already may be added again by a program every night.
 
 use std::path::Path;
 
@@ -53,6 +54,7 @@ fn removed_file(row: &SqliteRow) -> Result<RemovedFile> {
     let id = number("file_device")?.zip(number("file_inode")?);
     let content = bytes("content_bytes")?.zip(row::opt_hash(row, "content_hash")?);
     let modified_ns = number("modified_ns")?;
+    let born_ns = number("file_born")?;
     let has_left: bool = row.try_get("has_left")?;
     Ok(RemovedFile {
         path: row.try_get("path")?,
@@ -61,6 +63,7 @@ fn removed_file(row: &SqliteRow) -> Result<RemovedFile> {
             modified_at: None,
             modified_ns,
             file_id: id.map(|(device, inode)| (device as u64, inode as u64)),
+            born_ns,
         }),
         content: content.filter(|_| !has_left),
     })
@@ -90,8 +93,8 @@ pub(crate) async fn remember_in_tx(
     if lies_in_any(&document.path, &folder_paths_in_tx(tx, scope).await?) {
         sqlx::query(
             "INSERT INTO removed_files (workspace_id, path, size_bytes, modified_ns, file_device,
-                 file_inode, content_bytes, content_hash)
-             SELECT workspace_id, path, size_bytes, modified_ns, file_device, file_inode,
+                 file_inode, file_born, content_bytes, content_hash)
+             SELECT workspace_id, path, size_bytes, modified_ns, file_device, file_inode, file_born,
                  CASE WHEN content_hash IS NOT NULL THEN size_bytes END, content_hash
              FROM documents WHERE workspace_id = ?1 AND id = ?2
              ON CONFLICT DO NOTHING",
@@ -115,8 +118,8 @@ pub(crate) async fn note_in_tx(
     for RemovedMove { from, to, stamp } in moved {
         let taken = sqlx::query(
             "INSERT INTO removed_files (workspace_id, path, size_bytes, modified_ns, file_device,
-                 file_inode, content_bytes, content_hash)
-             SELECT workspace_id, ?3, ?4, ?5, ?6, ?7, content_bytes, content_hash
+                 file_inode, file_born, content_bytes, content_hash)
+             SELECT workspace_id, ?3, ?4, ?5, ?6, ?7, ?8, content_bytes, content_hash
              FROM removed_files r WHERE workspace_id = ?1 AND path = ?2
                  AND NOT EXISTS (SELECT 1 FROM documents d WHERE d.workspace_id = ?1
                      AND d.path = ?3 AND d.origin <> 'upload')
@@ -129,12 +132,13 @@ pub(crate) async fn note_in_tx(
         .bind(stamp.modified_ns)
         .bind(stamp.file_id.map(|(device, _)| device as i64))
         .bind(stamp.file_id.map(|(_, inode)| inode as i64))
+        .bind(stamp.born_ns)
         .execute(tx.connection())
         .await?;
         if taken.rows_affected() > 0 {
             sqlx::query(
                 "UPDATE removed_files SET has_left = 1, size_bytes = NULL, modified_ns = NULL,
-                     file_device = NULL, file_inode = NULL
+                     file_device = NULL, file_inode = NULL, file_born = NULL
                  WHERE workspace_id = ?1 AND path = ?2",
             )
             .bind(blob(scope.workspace()))
@@ -147,7 +151,7 @@ pub(crate) async fn note_in_tx(
         // Of a file that has come in the place of the removed one, the content is not known.
         sqlx::query(
             "UPDATE removed_files SET size_bytes = ?3, modified_ns = ?4, file_device = ?5,
-                 file_inode = ?6, has_left = 0,
+                 file_inode = ?6, file_born = ?7, has_left = 0,
                  content_bytes = CASE WHEN has_left THEN NULL ELSE content_bytes END,
                  content_hash = CASE WHEN has_left THEN NULL ELSE content_hash END
              WHERE workspace_id = ?1 AND path = ?2",
@@ -158,6 +162,7 @@ pub(crate) async fn note_in_tx(
         .bind(stamp.modified_ns)
         .bind(stamp.file_id.map(|(device, _)| device as i64))
         .bind(stamp.file_id.map(|(_, inode)| inode as i64))
+        .bind(stamp.born_ns)
         .execute(tx.connection())
         .await?;
     }

@@ -1,10 +1,10 @@
 use std::time::Instant;
 
-use docent_domain::{ChunkKey, DocumentId, DocumentStatus, JobKind, Origin, Problem};
+use docent_domain::{ChunkKey, DocumentId, DocumentStatus, Format, JobKind, Origin, Problem};
 use docent_store::{
     AddedAgain, Claim, DocumentContent, DocumentQuery, DocumentSort, Entity, Error, FileMove,
     JobQuery, JobType, MovedFiles, NewDocument, PRIORITY_FOLDER, PRIORITY_HAND_ADDED, Registered,
-    Retitled,
+    Retitled, in_turns,
 };
 
 use crate::fixture::{Fixture, NOW, chunk, content, file, hash, in_folder, later, touched};
@@ -515,7 +515,7 @@ async fn a_moved_file_keeps_its_content_and_vectors() {
 
     let to = in_folder("/mapa/Č/b.pdf", folder.id);
     let moved = documents
-        .move_files(&f.scope, &[FileMove { id, to }], later(1))
+        .move_files(&f.scope, &[moved_to(id, "/mapa/a.pdf", to)], later(1))
         .await
         .unwrap();
     assert_eq!(
@@ -539,7 +539,7 @@ async fn a_moved_file_keeps_its_content_and_vectors() {
     assert_eq!(told, [Retitled { id, times: 1 }]);
     let to = in_folder("/mapa/c.pdf", folder.id);
     documents
-        .move_files(&f.scope, &[FileMove { id, to }], later(2))
+        .move_files(&f.scope, &[moved_to(id, "/mapa/Č/b.pdf", to)], later(2))
         .await
         .unwrap();
     documents.mark_reworded(&f.scope, &told).await.unwrap();
@@ -550,11 +550,105 @@ async fn a_moved_file_keeps_its_content_and_vectors() {
     assert_eq!(f.store.check().await.unwrap().findings, []);
 }
 
+fn moved_to(id: DocumentId, from: &str, to: NewDocument) -> FileMove {
+    FileMove {
+        id,
+        from: from.into(),
+        to,
+        look_again: false,
+    }
+}
+
+/// A file that moved to a name of another kind, or is only believed to be the same, is looked at; its
+/// passages stay until the reading has found another text, or another structure.
+#[tokio::test]
+async fn a_moved_file_of_another_kind_is_looked_at_and_keeps_equal_text() {
+    let f = Fixture::new().await;
+    let documents = f.store.documents();
+    let id = f.register("/a.htm").await.id;
+    let keys = f.read(id, &["jedan", "dva"]).await.added;
+    f.embed(id, &keys).await;
+    let look_again = FileMove {
+        look_again: true,
+        ..moved_to(id, "/b.html", file("/c.html"))
+    };
+    for change in [moved_to(id, "/a.htm", file("/b.html")), look_again] {
+        documents
+            .move_files(&f.scope, &[change], NOW)
+            .await
+            .unwrap();
+        let document = f.get(id).await;
+        assert_eq!(document.status, DocumentStatus::Queued);
+        assert_eq!(document.content_hash, Some(content(&["jedan", "dva"]).hash));
+        let claim = Claim::from(&f.claim(JobType::Read).await);
+        documents
+            .mark_unchanged(&f.scope, id, claim, NOW)
+            .await
+            .unwrap();
+        assert_eq!(f.get(id).await.status, DocumentStatus::Ready);
+    }
+
+    let read_as = async |format, layout: &str, to: &str| {
+        let change = moved_to(id, "/c.html", file(to));
+        documents
+            .move_files(&f.scope, &[change], NOW)
+            .await
+            .unwrap();
+        let mut found = content(&["jedan", "dva"]);
+        (found.format, found.layout_json) = (Some(format), layout.to_owned());
+        let claim = Claim::from(&f.claim(JobType::Read).await);
+        let replaced = documents.replace_content(&f.scope, id, claim, &found, NOW);
+        let replaced = replaced.await.unwrap();
+        assert_eq!(f.get(id).await.format, Some(format));
+        replaced
+    };
+    let layout = content(&[]).layout_json;
+    let same = read_as(Format::Text, &layout, "/c.txt").await;
+    assert_eq!(same, docent_store::ContentReplaced::default());
+    let other = read_as(Format::Markdown, "[\"heading\"]", "/c.md").await;
+    assert_eq!(other.removed, keys, "cut by another structure");
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+#[test]
+fn many_moves_are_carried_out_in_turns_that_can_be_interrupted() {
+    let moves = |names: &[(&str, &str)]| {
+        let moves = names.iter().map(|(from, to)| {
+            let id = DocumentId::generate();
+            moved_to(id, from, file(to))
+        });
+        moves.collect::<Vec<_>>()
+    };
+    let turns = |names: &[(&str, &str)], at_most| {
+        let turns = in_turns(moves(names), at_most);
+        let names = turns.into_iter().map(|turn| {
+            let names = turn.into_iter().map(|change| change.from);
+            names.collect::<Vec<_>>().join(" ")
+        });
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(turns(&[], 2), [""; 0]);
+    assert_eq!(
+        turns(&[("a", "b"), ("c", "d"), ("e", "f")], 2),
+        ["a c", "e"]
+    );
+    // Rotated logs: the last one first.
+    let rotated = [("log", "log.1"), ("log.2", "log.3"), ("log.1", "log.2")];
+    assert_eq!(turns(&rotated, 1), ["log.2", "log.1", "log"]);
+    // A ring is one transaction, however long; what goes to where it was comes after it.
+    let ring = [("x", "a"), ("a", "b"), ("b", "c"), ("c", "a"), ("y", "z")];
+    assert_eq!(turns(&ring, 2), ["a b c", "x y"]);
+    assert_eq!(turns(&[("a", "a"), ("b", "c")], 9), ["a b"]);
+}
+
 #[tokio::test]
 async fn moved_files_change_places() {
     let f = Fixture::new().await;
     let (a, b) = (f.register("/a.pdf").await.id, f.register("/b.pdf").await.id);
-    let moves = [(a, "/b.pdf"), (b, "/a.pdf")].map(|(id, to)| FileMove { id, to: file(to) });
+    let moves = [
+        moved_to(a, "/a.pdf", file("/b.pdf")),
+        moved_to(b, "/b.pdf", file("/a.pdf")),
+    ];
     let documents = f.store.documents();
     documents.move_files(&f.scope, &moves, NOW).await.unwrap();
     assert_eq!(f.at("/a.pdf").await.id, b);
@@ -586,7 +680,7 @@ async fn a_document_whose_file_is_replaced_gets_the_content_of_the_one_that_move
     f.embed(from, &keys).await;
 
     let to = touched(in_folder("/m/a.pdf", folder.id));
-    let change = [FileMove { id: from, to }];
+    let change = [moved_to(from, "/m/b.pdf", to)];
     let moved = documents.move_files(&f.scope, &change, NOW).await.unwrap();
     assert_eq!(moved.removed, old);
     let document = f.get(there).await;

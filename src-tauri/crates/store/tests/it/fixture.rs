@@ -174,6 +174,7 @@ pub fn file(path: &str) -> NewDocument {
             modified_at: Some(NOW),
             modified_ns: Some(NOW.0 * 1_000_000 + 7),
             file_id: Some((u64::MAX, inode)),
+            born_ns: None,
         },
         blob: None,
         read_after: None,

@@ -1,5 +1,5 @@
 use docent_domain::{FolderPatterns, FolderState, JobKind, ScanSummary};
-use docent_store::{Claim, Entity, Error, JobType, Registered};
+use docent_store::{Claim, Entity, Error, JobType, Registered, RootIdentity};
 
 use crate::fixture::{Fixture, NOW, file, in_folder, later, touched, workspace};
 
@@ -118,7 +118,7 @@ async fn removing_takes_the_folders_documents_and_no_others() {
         "a stamp survives the round trip"
     );
 
-    let removed = folders.remove(&f.scope, folder.id).await.unwrap();
+    let removed = folders.remove(&f.scope, folder.id, |_| None).await.unwrap();
     assert_eq!(removed.documents, 1);
     assert_eq!(removed.chunks, keys);
     assert!(matches!(
@@ -179,12 +179,63 @@ async fn what_the_user_removes_stays_away_until_it_is_added_again() {
         None,
         "added by hand and removed again, it still lies in a watched folder"
     );
-    f.store.folders().add(&f.scope, "/m", NOW).await.unwrap();
+    let folders = f.store.folders();
+    folders.add(&f.scope, "/m", NOW).await.unwrap();
+    assert_eq!(
+        scanned(&f, &new).await,
+        None,
+        "a folder that is watched already is added again by programs too"
+    );
+    let nobody = |_: &std::path::Path| None;
+    folders.remove(&f.scope, folder.id, nobody).await.unwrap();
+    let (folder, _) = folders.add(&f.scope, "/m", NOW).await.unwrap();
+    let new = in_folder("/m/a.pdf", folder.id);
     assert_eq!(
         scanned(&f, &new).await,
         Some(Registered::Created),
-        "its folder was added again"
+        "its folder is new"
     );
+}
+
+#[tokio::test]
+async fn another_folder_inherits_documents_with_all_that_was_made_of_them() {
+    let f = Fixture::new().await;
+    let folders = f.store.folders();
+    let (outer, _) = folders.add(&f.scope, "/m", NOW).await.unwrap();
+    let (inner, _) = folders.add(&f.scope, "/m/in", NOW).await.unwrap();
+    let mut made = Vec::new();
+    for path in ["/m/in/a.pdf", "/m/in/b.pdf"] {
+        scanned(&f, &in_folder(path, inner.id)).await;
+        let id = f.at(path).await.id;
+        made.push((id, f.read(id, &["jedan"]).await.added));
+    }
+    let heir = |path: &std::path::Path| path.ends_with("a.pdf").then_some(outer.id);
+    let removed = folders.remove(&f.scope, inner.id, heir).await.unwrap();
+    assert_eq!((removed.documents, removed.chunks), (1, made[1].1.clone()));
+    let kept = f.at("/m/in/a.pdf").await;
+    assert_eq!((kept.id, kept.folder_id), (made[0].0, Some(outer.id)));
+    assert_eq!(kept.chunk_count, 1);
+    assert_eq!(f.store.check().await.unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn a_folder_knows_which_directory_it_was() {
+    let f = Fixture::new().await;
+    let folders = f.store.folders();
+    let (folder, _) = folders.add(&f.scope, "/m", NOW).await.unwrap();
+    let unknown = folders.root(&f.scope, folder.id).await.unwrap();
+    assert_eq!(unknown, RootIdentity::default());
+    let root = |inode, born_ns| RootIdentity { inode, born_ns };
+    let first = root(Some(u64::MAX), Some(-7));
+    folders
+        .note_root(&f.scope, folder.id, &first)
+        .await
+        .unwrap();
+    assert_eq!(folders.root(&f.scope, folder.id).await.unwrap(), first);
+    assert!(!first.differs_from(&first) && !unknown.differs_from(&first));
+    assert!(!first.differs_from(&root(Some(u64::MAX), None)));
+    assert!(first.differs_from(&root(Some(u64::MAX), Some(1))));
+    assert!(first.differs_from(&root(Some(3), None)));
 }
 
 #[tokio::test]
@@ -203,11 +254,18 @@ async fn removals_are_forgotten_with_the_folders_that_would_bring_them_back() {
         ["/m/b.pdf", "/m/in/a.pdf"],
         "no scan brings back what lies in no watched folder"
     );
-    folders.remove(&f.scope, inner.id).await.unwrap();
+    folders.remove(&f.scope, inner.id, |_| None).await.unwrap();
     assert_eq!(removed().await, ["/m/b.pdf", "/m/in/a.pdf"]);
     folders.add(&f.scope, "/m/in", NOW).await.unwrap();
-    assert_eq!(removed().await, ["/m/b.pdf"]);
-    folders.remove(&f.scope, outer.id).await.unwrap();
+    folders.add(&f.scope, "/m", NOW).await.unwrap();
+    assert_eq!(
+        removed().await,
+        ["/m/b.pdf", "/m/in/a.pdf"],
+        "it was watched all the time"
+    );
+    folders.add(&f.scope, "/", NOW).await.unwrap();
+    assert_eq!(removed().await, [""; 0], "new, with all that lies in it");
+    folders.remove(&f.scope, outer.id, |_| None).await.unwrap();
     assert_eq!(removed().await, [""; 0]);
 }
 
@@ -268,21 +326,21 @@ async fn patterns_are_kept_and_scanned_by() {
 }
 
 #[tokio::test]
-async fn scans_of_other_folders_are_waited_for_when_they_are_due() {
+async fn scans_of_other_folders_are_known_and_hastened() {
     let f = Fixture::new().await;
     let folders = f.store.folders();
     let (a, _) = folders.add(&f.scope, "/a", NOW).await.unwrap();
     let (b, _) = folders.add(&f.scope, "/b", NOW).await.unwrap();
     let first = f.claim(JobType::Scan).await;
     assert_eq!(first.kind, JobKind::Scan { folder: a.id });
-    assert!(folders.others_are_due(&f.scope, a.id, NOW).await.unwrap());
-    assert!(!folders.others_are_due(&f.scope, b.id, NOW).await.unwrap());
+    let others = async |id, by| folders.hasten_others(&f.scope, id, by).await.unwrap();
+    assert_eq!(others(a.id, NOW).await, [(b.id, NOW)]);
+    assert_eq!(others(b.id, NOW).await, [(a.id, NOW)], "it runs");
     f.claim(JobType::Scan).await;
-    assert!(!folders.others_are_due(&f.scope, a.id, NOW).await.unwrap());
 
     let other = workspace(&f.store, "B").await;
     let (c, _) = folders.add(&other, "/c", NOW).await.unwrap();
-    folders.remove(&other, c.id).await.unwrap();
+    folders.remove(&other, c.id, |_| None).await.unwrap();
     let (d, _) = folders.add(&f.scope, "/d", NOW).await.unwrap();
     f.claim(JobType::Scan).await;
     let jobs = f.store.jobs();
@@ -308,12 +366,12 @@ async fn scans_of_other_folders_are_waited_for_when_they_are_due() {
         )
         .await
         .unwrap();
-    assert!(!folders.others_are_due(&f.scope, a.id, NOW).await.unwrap());
-    assert!(
-        folders
-            .others_are_due(&f.scope, a.id, later(500))
-            .await
-            .unwrap()
+    assert_eq!(others(a.id, later(900)).await, [(b.id, later(500))]);
+    assert_eq!(others(a.id, later(200)).await, [(b.id, later(200))]);
+    assert_eq!(
+        others(a.id, later(900)).await,
+        [(b.id, later(200))],
+        "it stays"
     );
     assert_eq!(
         f.claim(JobType::Scan).await.kind,
@@ -363,8 +421,16 @@ async fn a_consent_is_to_what_was_asked_and_is_used_once() {
     assert_eq!(accepted(&f).await, 0, "more is gone: asked again");
     accept(&f).await;
     let documents = f.store.documents();
-    let removed = documents.delete_vanished(&f.scope, id, &[]).await.unwrap();
-    assert_eq!((removed.len(), accepted(&f).await), (0, 0));
+    let removed = documents
+        .delete_vanished(&f.scope, id, &[], 4)
+        .await
+        .unwrap();
+    assert_eq!((removed.len(), accepted(&f).await), (0, 4), "for the rest");
+    documents
+        .delete_vanished(&f.scope, id, &[], 0)
+        .await
+        .unwrap();
+    assert_eq!(accepted(&f).await, 0);
     accept(&f).await;
     assert_eq!(accepted(&f).await, 0, "answered");
     ask(&f, 9, 0).await;

@@ -143,13 +143,13 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         hidden("text", documents.text(foreign, id).await);
         hidden("retry", documents.retry(foreign, id, at).await);
         hidden("delete", documents.delete(foreign, id).await);
-        let to = file("/z");
-        empty(
-            "move",
-            documents
-                .move_files(foreign, &[FileMove { id, to }], at)
-                .await,
-        );
+        let change = FileMove {
+            id,
+            from: "/a".into(),
+            to: file("/z"),
+            look_again: false,
+        };
+        empty("move", documents.move_files(foreign, &[change], at).await);
         empty(
             "mark gone",
             documents.mark_gone(foreign, &[id], "x", at).await,
@@ -210,7 +210,7 @@ async fn a_foreign_scope_is_like_a_missing_row() {
     empty(
         "delete vanished",
         documents
-            .delete_vanished(foreign, folder.id, &[scanned.id, ready])
+            .delete_vanished(foreign, folder.id, &[scanned.id, ready], 0)
             .await,
     );
     empty("removed files", documents.removed_files(foreign).await);
@@ -315,7 +315,12 @@ async fn a_foreign_scope_is_like_a_missing_row() {
         .await
         .unwrap();
     hidden("scan", folders.enqueue_scan(foreign, folder.id, at).await);
-    hidden("remove", folders.remove(foreign, folder.id).await);
+    hidden("remove", folders.remove(foreign, folder.id, |_| None).await);
+    hidden("root", folders.root(foreign, folder.id).await);
+    let root = docent_store::RootIdentity::default();
+    hidden("root", folders.note_root(foreign, folder.id, &root).await);
+    let others = folders.hasten_others(foreign, folder.id, at).await;
+    assert_eq!(others.unwrap(), [], "no scan of ours");
     hidden("accepted", folders.accepted(foreign, folder.id).await);
     hidden("accept", folders.accept(foreign, folder.id, at).await);
     hidden(

@@ -262,8 +262,14 @@ async fn a_scanned_document_that_moves_waits_as_before() {
     let f = Fixture::new().await;
     let documents = f.store.documents();
     let go = async |id, to: &str| {
+        let from = f.get(id).await.path;
         let to = file(to);
-        let moves = [FileMove { id, to }];
+        let moves = [FileMove {
+            id,
+            from,
+            to,
+            look_again: false,
+        }];
         documents.move_files(&f.scope, &moves, NOW).await.unwrap();
     };
     let scan = f.register("/scan.pdf").await.id;

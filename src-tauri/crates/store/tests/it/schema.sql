@@ -1,4 +1,4 @@
--- schema 11
+-- schema 12
 CREATE TABLE chat_permissions (
     workspace_id BLOB    NOT NULL,
     id           BLOB    NOT NULL CHECK (length(id) = 16),
@@ -91,7 +91,7 @@ CREATE TABLE documents (
 )), problem TEXT CHECK (problem IN (
     'scanned', 'empty', 'garbled', 'encoding', 'protected', 'damaged', 'incomplete', 'too_big',
     'unsupported', 'unreachable', 'reader_failed', 'partly_scanned', 'cancelled', 'other'
-)),
+)), file_born INTEGER,
     PRIMARY KEY (workspace_id, id),
     FOREIGN KEY (workspace_id, folder_id) REFERENCES folders (workspace_id, id) ON DELETE CASCADE
 ) STRICT;
@@ -110,7 +110,7 @@ CREATE TABLE folders (
     state        TEXT    NOT NULL CHECK (state IN ('watching', 'incomplete', 'paused')),
     reason       TEXT,
     last_scan_at INTEGER,
-    created_at   INTEGER NOT NULL, include TEXT NOT NULL DEFAULT '[]', exclude TEXT NOT NULL DEFAULT '[]', last_scan TEXT, asked INTEGER, accepted INTEGER NOT NULL DEFAULT 0 CHECK (accepted >= 0),
+    created_at   INTEGER NOT NULL, include TEXT NOT NULL DEFAULT '[]', exclude TEXT NOT NULL DEFAULT '[]', last_scan TEXT, asked INTEGER, accepted INTEGER NOT NULL DEFAULT 0 CHECK (accepted >= 0), root_inode INTEGER, root_born INTEGER,
     PRIMARY KEY (workspace_id, id),
     UNIQUE (workspace_id, path)
 ) STRICT;
@@ -189,7 +189,7 @@ CREATE TABLE messages (
 ) STRICT;
 CREATE TABLE removed_files (
     workspace_id BLOB NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
-    path         TEXT NOT NULL, size_bytes INTEGER, modified_ns INTEGER, file_device INTEGER, file_inode INTEGER, content_bytes INTEGER, content_hash TEXT, has_left INTEGER NOT NULL DEFAULT 0 CHECK (has_left IN (0, 1)),
+    path         TEXT NOT NULL, size_bytes INTEGER, modified_ns INTEGER, file_device INTEGER, file_inode INTEGER, content_bytes INTEGER, content_hash TEXT, has_left INTEGER NOT NULL DEFAULT 0 CHECK (has_left IN (0, 1)), file_born INTEGER,
     PRIMARY KEY (workspace_id, path)
 ) STRICT;
 CREATE TABLE settings (
