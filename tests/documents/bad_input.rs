@@ -332,6 +332,21 @@ fn a_changed_file_replaces_its_old_self_and_a_deleted_one_goes() -> Result<()> {
 }
 
 #[test]
+fn what_docent_keeps_is_no_document() -> Result<()> {
+    let docent = Docent::new()?;
+    let folder = docent.documents();
+    let docent = docent.with_data(&folder.join("docent"));
+    fs::write(folder.join("a.txt"), "Arhiv je otvoren utorkom.")?;
+    let folder = folder.to_string_lossy().into_owned();
+    let report = docent.succeed(&["ingest", "--once", &folder, "--workspace", "test"])?;
+    ensure!(outcome(&report, "a.txt")?["outcome"] == "indexed");
+    let skipped = outcome(&report, "docent")?;
+    ensure!(skipped["outcome"] == "skipped", "{report}");
+    ensure!(report["totals"]["files"] == 2, "{report}");
+    Ok(())
+}
+
+#[test]
 fn a_model_with_one_flipped_byte_is_refused_by_name() -> Result<()> {
     let models = tempfile::tempdir()?;
     for model in ["multilingual-e5-small", "onnxruntime", "pdfium"] {

@@ -527,7 +527,11 @@ fn commands_wipe_what_they_remove() -> Result<()> {
     let (said, output) = docent.run(&[&remove[..], &[&missing]].concat())?;
     ensure!(!output.status.success() && said["error"]["code"] == "NOT_FOUND");
     ensure!(left()?.contains(&"text"), "all or none");
-    let said = command(&remove)?;
+    let said = command(&[&remove[..], &[&removed]].concat())?;
+    ensure!(
+        said.as_array().map(Vec::len) == Some(1),
+        "named twice: {said}"
+    );
     ensure!(said[0]["path"] == fs::canonicalize(&removed)?.to_string_lossy().as_ref());
     ensure!(left()? == ["folder-text", "page", "workspace-text"]);
     command(&["folders", "remove", "--workspace", "test", &path(&second)])?;
@@ -535,9 +539,12 @@ fn commands_wipe_what_they_remove() -> Result<()> {
     command(&["workspaces", "delete", "other", "--yes"])?;
     ensure!(left()? == ["page"]);
 
-    // The folder that is still watched does not bring it back.
-    docent.ingest()?;
+    // The folder that is still watched does not bring it back; adding it again would.
+    let scan = ["folders", "scan", "--workspace", "test", &path(&folder)];
+    command(&scan)?;
     ensure!(left()? == ["page"]);
+    docent.ingest()?;
+    ensure!(left()? == ["page", "text"], "control");
     ensure!(Path::new(&removed).exists(), "the user's own file stays");
     Ok(())
 }

@@ -32,16 +32,14 @@ export async function followChanges(
   onBatch: (ended: BatchEnded) => void,
 ): Promise<void> {
   let pause = RETRY_FIRST_MS
-  let first = true
   while (!signal.aborted) {
     try {
       const response = await api.events(signal)
       if (response.body) {
         onConnection(true)
         pause = RETRY_FIRST_MS
-        // Whatever happened while nobody listened was missed.
-        if (!first) void cache.invalidateQueries()
-        first = false
+        // Whatever happened while nobody listened was missed, also before the first time.
+        void cache.invalidateQueries()
         for await (const event of readEvents(response.body)) {
           if (event.name === 'change') gather(cache, JSON.parse(event.data) as Change)
           if (event.name === 'batch') onBatch(JSON.parse(event.data) as BatchEnded)

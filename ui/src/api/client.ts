@@ -264,7 +264,7 @@ export function createApi(platform: Pick<Platform, 'fetch' | 'Request'>, baseUrl
             params: { path: { workspace, job } },
           }),
         ),
-      /** What happened to every file, as a file's text. */
+      /** What happened to every file, as a file's text with its byte order mark. */
       async export(workspace: string, format: 'csv' | 'json'): Promise<string> {
         const response = await stream(
           client.GET('/api/v1/workspaces/{workspace}/jobs/export', {
@@ -272,7 +272,8 @@ export function createApi(platform: Pick<Platform, 'fetch' | 'Request'>, baseUrl
             parseAs: 'stream',
           }),
         )
-        return response.text()
+        // The mark at the beginning is for the programs that open the file.
+        return new TextDecoder('utf-8', { ignoreBOM: true }).decode(await response.arrayBuffer())
       },
     },
 

@@ -8,7 +8,7 @@ import {
 import { createContext, useCallback, useContext } from 'react'
 
 import type { Api, DocumentFilter } from './client'
-import type { JobState } from './types'
+import type { Document, JobState } from './types'
 
 export const ApiContext = createContext<Api | null>(null)
 
@@ -30,11 +30,12 @@ export const keys = {
     ['documents', workspace, filter] as const,
   problems: (workspace: string) => ['documents', workspace, 'problems'] as const,
   document: (workspace: string, id: string) => ['document', workspace, id] as const,
-  documentText: (workspace: string, id: string, contentHash: string | null) =>
-    ['text', workspace, id, contentHash] as const,
-  chunks: (workspace: string, id: string, contentHash: string | null) =>
-    ['chunks', workspace, id, contentHash] as const,
+  documentText: (workspace: string, id: string, reading: Reading) =>
+    ['text', workspace, id, reading] as const,
+  chunks: (workspace: string, id: string, reading: Reading) =>
+    ['chunks', workspace, id, reading] as const,
   jobs: (workspace: string) => ['jobs', workspace] as const,
+  nextJob: (workspace: string) => ['jobs', workspace, 'next'] as const,
   /** Not below `jobs`: a long list is not asked for again at every step. */
   jobList: (workspace: string, state?: JobState) =>
     state ? (['job list', workspace, state] as const) : (['job list', workspace] as const),
@@ -42,6 +43,13 @@ export const keys = {
   messages: (workspace: string, chat: string) => ['messages', workspace, chat] as const,
   search: (workspace: string, q: string, expand: boolean) =>
     ['search', workspace, q, expand] as const,
+}
+
+/** What of a document is another one when it has been read anew; not the progress of embedding. */
+export type Reading = Pick<Document, 'content_hash' | 'chunk_count' | 'problem' | 'reason'>
+
+function readingOf({ content_hash, chunk_count, problem, reason }: Reading): Reading {
+  return { content_hash, chunk_count, problem, reason }
 }
 
 /** The most that the API gives at once; 5,000 documents are ten requests, made as one scrolls. */
@@ -110,18 +118,23 @@ export const queries = {
       queryFn: ({ signal }) => api.documents.get(workspace, id, signal),
     }),
 
-  /** By content: a document that has changed is another text. */
-  documentText: (api: Api, workspace: string, id: string, contentHash: string | null) =>
+  /**
+   * By reading: the same content may be read twice, and recognised text comes with the second time.
+   * As no field of a document counts its readings, whoever opens it asks again.
+   */
+  documentText: (api: Api, workspace: string, id: string, reading: Reading) =>
     queryOptions({
-      queryKey: keys.documentText(workspace, id, contentHash),
+      queryKey: keys.documentText(workspace, id, readingOf(reading)),
       queryFn: ({ signal }) => api.documents.text(workspace, id, signal),
+      staleTime: 0,
       gcTime: 60_000,
     }),
 
-  chunks: (api: Api, workspace: string, id: string, contentHash: string | null) =>
+  chunks: (api: Api, workspace: string, id: string, reading: Reading) =>
     queryOptions({
-      queryKey: keys.chunks(workspace, id, contentHash),
+      queryKey: keys.chunks(workspace, id, readingOf(reading)),
       queryFn: ({ signal }) => api.documents.chunks(workspace, id, signal),
+      staleTime: 0,
       gcTime: 60_000,
     }),
 
@@ -131,6 +144,15 @@ export const queries = {
       queryFn: ({ signal }) => api.jobs.running(workspace, signal),
     }),
 
+  /** The one whose turn is next, with what it waits for. */
+  nextJob: (api: Api, workspace: string) =>
+    queryOptions({
+      queryKey: keys.nextJob(workspace),
+      queryFn: async ({ signal }) =>
+        (await api.jobs.list(workspace, { state: 'queued', limit: 1 }, signal)).items[0] ?? null,
+    }),
+
+  /** Never kept: no event says that a list out of sight has changed. */
   jobList: (api: Api, workspace: string, state: JobState) =>
     infiniteQueryOptions({
       queryKey: keys.jobList(workspace, state),
@@ -142,6 +164,7 @@ export const queries = {
         ),
       initialPageParam: null as string | null,
       getNextPageParam: (page) => page.next_cursor,
+      gcTime: 0,
     }),
 
   chats: (api: Api, workspace: string) =>

@@ -37,14 +37,18 @@ function follow(focused: boolean) {
   const notify = vi.fn()
   const navigate = vi.fn()
   const cache = new QueryClient()
-  cache.setQueryData(keys.workspaces(), [{ id: 'w', name: 'Ured' }])
+  cache.setQueryData(keys.workspaces(), [
+    { id: 'w', name: 'Ured' },
+    { id: 'p', name: 'Privatno' },
+  ])
+  const router = { navigate, state: { location: { pathname: '/w/w/documents' } } }
   render(
     <I18nProvider locale="en">
       <PlatformContext value={{ notify } as unknown as Platform}>
         <ApiContext value={{ events: async () => new Response(body) } as unknown as Api}>
           <QueryClientProvider client={cache}>
             <NoticesProvider>
-              <Following router={{ navigate } as unknown as AppRouter} onConnection={() => {}} />
+              <Following router={router as unknown as AppRouter} onConnection={() => {}} />
               <Toasts />
             </NoticesProvider>
           </QueryClientProvider>
@@ -83,6 +87,12 @@ describe('the end of a batch', () => {
       '5 files are searchable (2 min).',
     )
     expect(screen.queryByRole('button', { name: 'Show what failed' })).toBeNull()
+  })
+
+  it('says where, when another workspace is open', async () => {
+    const { tell } = follow(true)
+    await tell(ended({ workspace_id: 'p', indexed: 12, failed: 3 }))
+    await screen.findByText('Privatno: 12 files are searchable (2 min). 3 failed.')
   })
 
   it('is no news when it was one file', async () => {

@@ -31,6 +31,8 @@ export function Following({ router, onConnection }: FollowingProps) {
   const onBatch = (ended: BatchEnded) => {
     const files = ended.indexed + ended.failed + ended.skipped
     const text = batchText(ended, i18n)
+    const workspaces = cache.getQueryData<readonly Workspace[]>(keys.workspaces())
+    const name = workspaces?.find(({ id }) => id === ended.workspace_id)?.name
     if (files >= FEWEST_ANNOUNCED || ended.failed > 0) {
       const showFailed = {
         label: i18n.t('batch.showFailed'),
@@ -41,12 +43,15 @@ export function Following({ router, onConnection }: FollowingProps) {
             search: { show: 'dead' },
           }),
       }
-      notices.say(text, undefined, ended.failed > 0 ? showFailed : undefined)
+      const elsewhere = openWorkspace(router) !== ended.workspace_id
+      notices.say(
+        elsewhere && name ? i18n.t('batch.in', { workspace: name, text }) : text,
+        undefined,
+        ended.failed > 0 ? showFailed : undefined,
+      )
     }
     if (files >= FEWEST_NOTIFIED && !document.hasFocus()) {
-      const workspaces = cache.getQueryData<readonly Workspace[]>(keys.workspaces())
-      const name = workspaces?.find(({ id }) => id === ended.workspace_id)?.name ?? 'Docent'
-      platform.notify(i18n.t('batch.title', { workspace: name }), text)
+      platform.notify(i18n.t('batch.title', { workspace: name ?? 'Docent' }), text)
     }
   }
   // The language may change while the stream goes on.
@@ -58,6 +63,11 @@ export function Following({ router, onConnection }: FollowingProps) {
     return () => stop.abort()
   }, [api, cache, onConnection])
   return null
+}
+
+/** The one whose pages are shown; `undefined` on the first screen. */
+function openWorkspace(router: AppRouter): string | undefined {
+  return /^\/w\/([^/]+)/.exec(router.state.location.pathname)?.[1]
 }
 
 /** What a batch has come to, in a sentence or three. */

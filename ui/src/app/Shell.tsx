@@ -10,6 +10,7 @@ import {
   useMemo,
   useRef,
   useState,
+  useSyncExternalStore,
   type ReactNode,
 } from 'react'
 
@@ -57,14 +58,14 @@ export function Shell({ workspace: id, children }: { workspace: string; children
   const [switching, setSwitching] = useState(false)
   const [creating, setCreating] = useState(false)
   const [settings, setSettings] = useState<SettingsTab | null>(null)
-  const [sidebar, setSidebar] = useState(false)
   const panel = usePanelState(id)
   const [panelWidth, setPanelWidth] = usePanelWidth()
 
   const address = useRouterState({ select: (state) => state.location.pathname })
   const addressNow = useRef(address)
   addressNow.current = address
-  useEffect(() => setSidebar(false), [address])
+  const sidebar = useSidebarOverPage(address)
+  const panelCovers = useMediaQuery(PANEL_COVERS) && panel.state !== null
   useEffect(() => {
     if (workspace) rememberWorkspace(workspace.id)
   }, [workspace, rememberWorkspace])
@@ -80,7 +81,7 @@ export function Shell({ workspace: id, children }: { workspace: string; children
   useShortcuts({
     onSwitch: () => setSwitching((open) => !open),
     onNewChat: () => void toNewChat(),
-    onEscape: () => (sidebar ? setSidebar(false) : panel.close()),
+    onEscape: () => (sidebar.open ? sidebar.hide() : panel.close()),
   })
 
   const chatStarted = useCallback(
@@ -114,9 +115,11 @@ export function Shell({ workspace: id, children }: { workspace: string; children
         </a>
         <div className={styles.shell}>
           <div
-            className={classes(styles.sidebar, sidebar && styles.sidebarOpen)}
+            className={classes(styles.sidebar, sidebar.open && styles.sidebarOpen)}
             // What is off the screen is out of the tab order too; on wide windows it is never off.
-            data-open={sidebar}
+            data-open={sidebar.open}
+            ref={sidebar.element}
+            tabIndex={-1}
           >
             <Sidebar
               workspace={workspace}
@@ -128,20 +131,26 @@ export function Shell({ workspace: id, children }: { workspace: string; children
               onOpenModels={() => setSettings('models')}
             />
           </div>
-          {sidebar && (
+          {sidebar.open && (
             <button
               type="button"
               className={styles.scrim}
               aria-label={t('app.closeSidebar')}
-              onClick={() => setSidebar(false)}
+              onClick={sidebar.hide}
             />
           )}
-          <main className={styles.main} id="content" tabIndex={-1}>
+          <main
+            className={styles.main}
+            id="content"
+            tabIndex={-1}
+            // What lies below something else is not reached by the keyboard either.
+            inert={sidebar.open || panelCovers}
+          >
             <div className={styles.topbar}>
               <IconButton
                 label={t('app.openSidebar')}
                 icon={<PanelLeft size={18} />}
-                onClick={() => setSidebar(true)}
+                onClick={sidebar.show}
               />
               <span className={styles.topbarName}>{workspace.name}</span>
             </div>
@@ -152,8 +161,16 @@ export function Shell({ workspace: id, children }: { workspace: string; children
             )}
             <div className={styles.page}>{children}</div>
           </main>
+          {panelCovers && (
+            // For the pointer; by the keyboard the panel is closed with Escape or its button.
+            <div className={styles.behindPanel} onClick={panel.close} aria-hidden />
+          )}
           {panel.state && (
-            <div className={styles.panel} style={{ width: panelWidth }}>
+            <div
+              className={styles.panel}
+              style={{ width: panelWidth }}
+              inert={sidebar.open}
+            >
               <PanelDivider width={panelWidth} onChange={setPanelWidth} />
               <DocumentPanel
                 workspace={workspace.id}
@@ -209,14 +226,68 @@ function usePanelState(
   const step = useCallback((index: number) => {
     setState((before) => before && { ...before, index, opened: before.opened + 1 })
   }, [])
-  const close = useCallback(() => {
-    setState((before) => {
-      if (before) opener.current?.focus({ preventScroll: true })
-      return null
-    })
-  }, [])
+  const close = useCallback(() => setState(null), [])
   const shown = state?.workspace === workspace ? state : null
+  const wasOpen = useRef(false)
+  // Only now: while the panel covers the page, nothing on it takes the focus.
+  useEffect(() => {
+    if (wasOpen.current && !shown) giveBack(opener.current)
+    wasOpen.current = shown !== null
+  }, [shown])
   return useMemo(() => ({ state: shown, open, step, close }), [shown, open, step, close])
+}
+
+/** Where the panel lies over the page, and the sidebar is off the screen until it is opened. */
+const PANEL_COVERS = '(max-width: 1020px)'
+const SIDEBAR_COVERS = '(max-width: 860px)'
+
+function useMediaQuery(query: string): boolean {
+  return useSyncExternalStore(
+    useCallback(
+      (listener) => {
+        const media = window.matchMedia(query)
+        media.addEventListener('change', listener)
+        return () => media.removeEventListener('change', listener)
+      },
+      [query],
+    ),
+    () => window.matchMedia(query).matches,
+  )
+}
+
+/** The sidebar of a narrow window: over the page of one address, with the focus while it is open. */
+function useSidebarOverPage(address: string) {
+  const covers = useMediaQuery(SIDEBAR_COVERS)
+  const [openAt, setOpenAt] = useState<string | null>(null)
+  const open = covers && openAt === address
+  const element = useRef<HTMLDivElement>(null)
+  const opener = useRef<Element | null>(null)
+  const wasOpen = useRef(false)
+  useEffect(() => {
+    if (open) {
+      element.current?.focus()
+    } else if (wasOpen.current) {
+      giveBack(opener.current, element.current)
+    }
+    wasOpen.current = open
+  }, [open])
+  return {
+    open,
+    element,
+    show: (event: React.MouseEvent) => {
+      opener.current = event.currentTarget
+      setOpenAt(address)
+    },
+    hide: () => setOpenAt(null),
+  }
+}
+
+/** Moves the focus back to where it came from, if it is nowhere, or in what has just been closed. */
+function giveBack(to: Element | null, closed?: Element | null): void {
+  const focused = document.activeElement
+  if (focused && focused !== document.body && !closed?.contains(focused)) return
+  const target = to?.isConnected ? to : document.getElementById('content')
+  if (target instanceof HTMLElement) target.focus({ preventScroll: true })
 }
 
 interface Shortcuts {
@@ -234,7 +305,10 @@ function useShortcuts(shortcuts: Shortcuts) {
       const key = event.key.toLowerCase()
       // A browser keeps Ctrl+N for itself; there Alt+N does it.
       const newChat = key === 'n' && (command || (event.altKey && !event.ctrlKey))
-      if (command && key === 'k') current.current.onSwitch()
+      const switching = command && key === 'k'
+      if ((switching || newChat) && isBehindDialog()) {
+        // Kept from the browser too, which would take it for its own.
+      } else if (switching) current.current.onSwitch()
       else if (newChat) current.current.onNewChat()
       else if (event.key === 'Escape' && !event.defaultPrevented && !inOverlay(event)) {
         current.current.onEscape()
@@ -245,6 +319,11 @@ function useShortcuts(shortcuts: Shortcuts) {
     window.addEventListener('keydown', onKeyDown)
     return () => window.removeEventListener('keydown', onKeyDown)
   }, [])
+}
+
+/** Whether a dialog wants an answer first; the popover that Ctrl+K opens does not. */
+function isBehindDialog(): boolean {
+  return document.querySelector('[data-modal]') !== null
 }
 
 /** Dialogs, menus and popovers close themselves on Escape, and only themselves. */

@@ -3,6 +3,7 @@ import { AlertDialog } from 'radix-ui'
 import { useI18n } from '../lib/i18n'
 import { Button } from './Button'
 import dialog from './Dialog.module.css'
+import { useFocusBack } from './focus'
 
 interface ConfirmDialogProps {
   open: boolean
@@ -26,11 +27,12 @@ export function ConfirmDialog({
   onConfirm,
 }: ConfirmDialogProps) {
   const { t } = useI18n()
+  const focusBack = useFocusBack(open)
   return (
     <AlertDialog.Root open={open} onOpenChange={onOpenChange}>
       <AlertDialog.Portal>
         <AlertDialog.Overlay className={dialog.scrim} />
-        <AlertDialog.Content className={dialog.dialog}>
+        <AlertDialog.Content className={dialog.dialog} data-modal {...focusBack}>
           <AlertDialog.Title className={dialog.title}>{title}</AlertDialog.Title>
           <AlertDialog.Description className={dialog.description}>{body}</AlertDialog.Description>
           <div className={dialog.actions}>

@@ -5,6 +5,7 @@ import type { ReactNode } from 'react'
 import { classes } from '../lib/classes'
 import { useI18n } from '../lib/i18n'
 import { IconButton } from './Button'
+import { useFocusBack } from './focus'
 import styles from './Dialog.module.css'
 
 interface DialogProps {
@@ -29,6 +30,7 @@ export function Dialog({
   children,
 }: DialogProps) {
   const { t } = useI18n()
+  const focusBack = useFocusBack(open)
   const heading = (
     <>
       <Radix.Title className={styles.title}>{title}</Radix.Title>
@@ -43,6 +45,8 @@ export function Dialog({
         <Radix.Overlay className={styles.scrim} />
         <Radix.Content
           className={classes(styles.dialog, wide && styles.wide)}
+          data-modal
+          {...focusBack}
           {...(!description && { 'aria-describedby': undefined })}
         >
           {hideTitle ? (

@@ -11,7 +11,13 @@ export function Toasts() {
   const { dismiss } = useNotices()
   const list = useNoticeList()
   return (
-    <div className={styles.stack} role="status" aria-live="polite">
+    <div
+      className={styles.stack}
+      role="status"
+      aria-live="polite"
+      // They lie over dialogs and menus, which would take a click here for one beside them and close.
+      onPointerDown={(event) => event.stopPropagation()}
+    >
       {list.map((notice) => (
         <div
           key={notice.id}

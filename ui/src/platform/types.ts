@@ -46,8 +46,8 @@ export interface Platform {
   notify(title: string, body: string): void
 
   /**
-   * Gives the user a text as a file of this name, at a place of their choice. `false` when they
-   * changed their mind.
+   * Gives the user a text as a file of this name, at a place of their choice, in UTF-8; a byte
+   * order mark in front of the text is written with it. `false` when they changed their mind.
    */
   saveText(name: string, text: string): Promise<boolean>
 

@@ -17,7 +17,10 @@ impl Engine {
     /// workspace's embedder its vectors are believed to be that embedder's.
     pub async fn doctor(self: &Arc<Self>, repair: bool) -> Result<DoctorReport> {
         let mut report = DoctorReport::default();
-        self.flush_words().await?;
+        if let Err(error) = self.flush_words().await {
+            // What is missing there is found below.
+            tracing::warn!(%error, "an index is not up to date");
+        }
         let checked = self.store().check().await?;
         report
             .findings

@@ -103,11 +103,16 @@ impl Engine {
     ) -> Result<Vec<NewDocument>> {
         let root = folder.clone();
         let cancel = self.stopping().clone();
-        let scanned = blocking("looking into a folder", move || {
-            Ok(docent_ingest::scan(&root, &ScanOptions::default(), &cancel))
+        let data_dir = self.options().data_dir.clone();
+        let (data_dir, scanned) = blocking("looking into a folder", move || {
+            // As the scanned paths are: the data folder may be given by a link.
+            let data_dir = std::fs::canonicalize(&data_dir)
+                .map_err(|error| Error::internal("looking at the data folder", error))?;
+            let scanned = docent_ingest::scan(&root, &ScanOptions::default(), &cancel);
+            Ok((data_dir, scanned))
         })
         .await?;
-        let scan = match scanned {
+        let mut scan = match scanned {
             Ok(scan) => scan,
             Err(error) => {
                 added.unreadable.push(SkippedPath {
@@ -118,6 +123,14 @@ impl Engine {
             }
         };
         let noted = |(path, reason)| SkippedPath { path, reason };
+        let found = scan.files.len();
+        scan.files.retain(|file| !file.path.starts_with(&data_dir));
+        if scan.files.len() < found {
+            added.skipped.push(noted((
+                data_dir,
+                "it is the folder that Docent keeps its own data in".to_owned(),
+            )));
+        }
         added
             .skipped
             .extend(scan.seen.skipped.into_iter().map(noted));
@@ -333,7 +346,7 @@ impl Engine {
             let changing = self.reader().read_as_they_were(begun);
             let is_idle = unread == 0 && jobs.queued == 0 && jobs.running == 0;
             if is_idle || self.waits_for_none_but(scope, &changing, begun).await? {
-                self.flush_words().await?;
+                self.flush_words_of(scope).await?;
                 return Ok(changing);
             }
             if self.store().jobs().is_paused(scope).await? {

@@ -670,6 +670,7 @@ impl Engine {
             }
         }
         if moved.retitled || !moved.removed.is_empty() {
+            self.queue_rewording(scope);
             self.queue_words(scope, Vec::new(), &moved.removed);
             self.flush_words_or_later().await;
         }

@@ -173,6 +173,14 @@ pub enum Warning {
     DoublyEncoded,
     #[error("a part of the document is damaged and was left out: {part}")]
     PartLeftOut { part: String },
+    #[error(
+        "{count} results of formulas are not in the file: open it in a spreadsheet program and save it"
+    )]
+    FormulasWithoutResults { count: u64 },
+    #[error("a part of the document is not read: {part}")]
+    PartNotRead { part: String },
+    #[error("{pictures} of the document's pictures may hold text, which is not known")]
+    PicturesWithoutText { pictures: u32 },
 }
 
 impl Warning {
@@ -184,11 +192,13 @@ impl Warning {
                 Some(Problem::Encoding)
             }
             Self::Recognised { .. } => None,
-            Self::PagesWithoutText { .. } | Self::AttachmentScanned { .. } => {
-                Some(Problem::PartlyScanned)
-            }
+            Self::PagesWithoutText { .. }
+            | Self::AttachmentScanned { .. }
+            | Self::PicturesWithoutText { .. } => Some(Problem::PartlyScanned),
             Self::Garbled | Self::DoublyEncoded => Some(Problem::Garbled),
-            Self::PartLeftOut { .. } => Some(Problem::Incomplete),
+            Self::PartLeftOut { .. }
+            | Self::PartNotRead { .. }
+            | Self::FormulasWithoutResults { .. } => Some(Problem::Incomplete),
         }
     }
 }
@@ -389,6 +399,10 @@ impl Assembler {
         }
         self.blocks.push(Block { kind, span });
         Ok(())
+    }
+
+    pub fn max_chars(&self) -> u64 {
+        self.max_chars
     }
 
     pub fn chars(&self) -> u32 {

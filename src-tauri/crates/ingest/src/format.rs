@@ -23,6 +23,8 @@ pub const SUPPORTED_EXTENSIONS: &[(&str, Format)] = &[
     ("xhtml", Format::Html),
     ("pdf", Format::Pdf),
     ("docx", Format::Docx),
+    ("docm", Format::Docx),
+    ("dotx", Format::Docx),
     ("xlsx", Format::Xlsx),
     ("xlsm", Format::Xlsx),
     ("ods", Format::Ods),
@@ -159,6 +161,7 @@ enum Content {
     /// The container of old Office files, and of encrypted new ones.
     OldOffice,
     Picture,
+    OtherPicture,
     Html,
     Text,
     Binary,
@@ -167,12 +170,17 @@ enum Content {
 /// Decides how a file is read. `head` holds its first [`HEAD_BYTES`], or all of it if it is shorter.
 ///
 /// A file whose name and content disagree is not read: guessing would index rubbish. A file without
-/// an extension goes by its content.
+/// an extension goes by its content, and so does one whose name ends in a date or a further word:
+/// `Dopis br. 12.2026`.
 #[must_use]
 pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
     let extension = path
         .extension()
-        .map(|extension| extension.to_string_lossy().to_lowercase());
+        .map(|extension| extension.to_string_lossy().to_lowercase())
+        .filter(|extension| {
+            let is_number = extension.bytes().all(|byte| byte.is_ascii_digit());
+            !is_number && !extension.contains(char::is_whitespace)
+        });
     let content = content_of(head);
     if content == Content::Empty {
         return unsupported("The file is empty.");
@@ -183,9 +191,11 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
             Content::Html => Detection::Supported(Format::Html),
             Content::Picture => Detection::Supported(Format::Picture),
             Content::Text => Detection::Supported(Format::Text),
-            Content::Empty | Content::Zip | Content::OldOffice | Content::Binary => {
-                unsupported("Docent does not know what kind of file this is.")
-            }
+            Content::Empty
+            | Content::Zip
+            | Content::OldOffice
+            | Content::OtherPicture
+            | Content::Binary => unsupported("Docent does not know what kind of file this is."),
         };
     };
     let Some((_, format)) = SUPPORTED_EXTENSIONS
@@ -206,20 +216,35 @@ pub fn detect_format(path: &Path, head: &[u8]) -> Detection {
         // Office file is the wrapping of an encrypted new one.
         | (Format::Docx | Format::Xlsx | Format::Pptx | Format::Ods | Format::Odt | Format::Epub, Content::Zip)
         | (Format::Docx | Format::Xlsx | Format::Pptx | Format::Xls, Content::OldOffice) => Detection::Supported(*format),
-        (_, Content::Pdf) => misnamed(&extension, "a PDF"),
-        (_, Content::Zip) => misnamed(&extension, "a zip archive"),
-        (_, Content::OldOffice) => misnamed(&extension, "an old Office file"),
-        (_, Content::Picture) => misnamed(&extension, "a picture"),
-        (_, Content::Html) => misnamed(&extension, "a web page"),
-        (_, Content::Text) => misnamed(&extension, "plain text"),
-        (_, Content::Binary) => misnamed(&extension, "binary data"),
+        (_, Content::Pdf) => misnamed(&extension, "a PDF", RENAME),
+        (_, Content::Zip) => misnamed(
+            &extension,
+            "a zip archive",
+            " If it is a document, give it the right name and it is read.",
+        ),
+        (_, Content::OldOffice) => misnamed(
+            &extension,
+            "an old Office file",
+            " If it is an Excel workbook, give it the right name and it is read.",
+        ),
+        (_, Content::Picture) => misnamed(&extension, "a picture", RENAME),
+        (_, Content::OtherPicture) => misnamed(
+            &extension,
+            "a picture of a kind that Docent does not read",
+            " Save it as PNG, JPEG or PDF.",
+        ),
+        (_, Content::Html) => misnamed(&extension, "a web page", RENAME),
+        (_, Content::Text) => misnamed(&extension, "plain text", RENAME),
+        (_, Content::Binary) => misnamed(&extension, "binary data", ""),
         (_, Content::Empty) => unsupported("The file is empty."),
     }
 }
 
-fn misnamed(extension: &str, content: &str) -> Detection {
+const RENAME: &str = " Give it the right name and it is read.";
+
+fn misnamed(extension: &str, content: &str, advice: &str) -> Detection {
     unsupported(format!(
-        "The file is named .{extension}, but holds {content}. Give it the right name and it is read."
+        "The file is named .{extension}, but holds {content}.{advice}"
     ))
 }
 
@@ -238,6 +263,25 @@ const PICTURES: [&[u8]; 6] = [
     b"II\x2b\0",
     b"MM\0\x2b",
 ];
+
+/// What a telephone's pictures in HEIC or AVIF hold at their fifth byte, by their brands.
+const TELEPHONE_PICTURES: [&[u8]; 5] = [
+    b"ftyphei",
+    b"ftyphev",
+    b"ftypmif1",
+    b"ftypmsf1",
+    b"ftypavif",
+];
+
+/// WebP, GIF, BMP, HEIC and AVIF.
+fn is_other_picture(head: &[u8]) -> bool {
+    let holds =
+        |at: usize, bytes: &[u8]| head.get(at..).is_some_and(|rest| rest.starts_with(bytes));
+    (holds(0, b"RIFF") && holds(8, b"WEBP"))
+        || holds(0, b"GIF8")
+        || (holds(0, b"BM") && holds(6, &[0; 4]))
+        || TELEPHONE_PICTURES.iter().any(|brand| holds(4, brand))
+}
 
 fn content_of(head: &[u8]) -> Content {
     // Readers accept a PDF header anywhere in the first kilobyte.
@@ -259,6 +303,9 @@ fn content_of(head: &[u8]) -> Content {
     }
     if PICTURES.iter().any(|start| head.starts_with(start)) {
         return Content::Picture;
+    }
+    if is_binary(head) && is_other_picture(head) {
+        return Content::OtherPicture;
     }
     if is_binary(head) {
         return Content::Binary;
@@ -369,6 +416,42 @@ mod tests {
                 "{name}: {reason:?} should say {says:?}"
             );
         }
+    }
+
+    #[test]
+    fn reading_is_promised_for_what_is_read() {
+        let promises =
+            |name: &str, head: &[u8]| detect(name, head).unwrap_err().contains("it is read");
+        assert!(promises("a.jpg", b"%PDF-1.4\n"));
+        assert!(promises("a.pdf", b"\x89PNG\r\n\x1a\n"));
+        assert!(!promises("a.jpg", b"\0\x01\x02\x03"));
+        for head in [
+            &b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..],
+            b"RIFF\x24\0\0\0WEBPVP8 \x18\0\0\0",
+            b"GIF89a\x01\0\x01\0\x80\0\0",
+            b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0",
+        ] {
+            let reason = detect("a.jpg", head).unwrap_err();
+            assert!(reason.contains("Save it as PNG"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_an_extension_is_none() {
+        for name in [
+            "Dopis br. 12.2026",
+            "Zapisnik 3. sjednice",
+            "syslog.1",
+            "Bilješka.",
+        ] {
+            assert_eq!(
+                detect(name, "Poštovani".as_bytes()),
+                Ok(Format::Text),
+                "{name}"
+            );
+        }
+        assert_eq!(detect("Račun 7.2026", b"%PDF-1.4\n"), Ok(Format::Pdf));
+        assert!(detect("film.mp4", "Poštovani".as_bytes()).is_err());
     }
 
     #[test]

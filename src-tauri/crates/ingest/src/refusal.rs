@@ -32,7 +32,8 @@ pub enum Refusal {
     )]
     NothingRecognised { pages: u32 },
     #[error(
-        "Scanned: its pages ({pages}) are pictures, and recognising their text failed: {message}. Retry, or save it as a searchable PDF."
+        "Scanned: its pages ({pages}) are pictures, and recognising their text failed: {message}. Retry, or save it as a searchable PDF.",
+        message = .message.trim_end_matches('.')
     )]
     RecognitionFailed { pages: u32, message: String },
     #[error(

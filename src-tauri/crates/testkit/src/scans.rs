@@ -12,6 +12,8 @@ pub struct Picture {
 
 pub enum ScannedPage<'a> {
     Picture(&'a Picture),
+    /// A picture, and a line with a text layer at the foot of the page.
+    Stamped(&'a Picture, &'a str),
     /// A picture whose data is in no format that it could be in.
     Damaged,
     /// One line with a text layer.
@@ -105,11 +107,15 @@ pub fn scanned_pdf(pages: &[ScannedPage<'_>], (width, height): (f32, f32)) -> Ve
         );
         let content = match page {
             ScannedPage::Text(line) => format!("BT /F1 12 Tf 70 700 Td ({line}) Tj ET"),
-            ScannedPage::Picture(_) | ScannedPage::Damaged => {
+            ScannedPage::Picture(_) | ScannedPage::Stamped(..) | ScannedPage::Damaged => {
                 format!("q {width} 0 0 {height} 0 0 cm /Im Do Q")
             }
         };
-        object(&mut file, "", Some(content.as_bytes()));
+        let stamp = match page {
+            ScannedPage::Stamped(_, line) => format!("\nBT /F1 8 Tf 60 20 Td ({line}) Tj ET"),
+            _ => String::new(),
+        };
+        object(&mut file, "", Some((content + &stamp).as_bytes()));
         let image = |width: usize, height: usize, more: &str| {
             format!(
                 "/Type /XObject /Subtype /Image /Width {width} /Height {height} /ColorSpace \
@@ -117,7 +123,7 @@ pub fn scanned_pdf(pages: &[ScannedPage<'_>], (width, height): (f32, f32)) -> Ve
             )
         };
         match page {
-            ScannedPage::Picture(picture) => object(
+            ScannedPage::Picture(picture) | ScannedPage::Stamped(picture, _) => object(
                 &mut file,
                 &image(picture.width, picture.height, ""),
                 Some(&picture.pixels),

@@ -58,6 +58,11 @@ export function ChatList({ workspace, current, renderLink, onDeleted }: ChatList
           className={styles.filter}
           value={filter}
           onChange={(event) => setFilter(event.target.value)}
+          onKeyDown={(event) => {
+            if (event.key !== 'Escape' || filter === '') return
+            event.preventDefault()
+            setFilter('')
+          }}
           placeholder={t('nav.filterChats')}
           aria-label={t('nav.filterChats')}
         />

@@ -78,7 +78,7 @@ export function ChatPage({
       onStop={() => live.stop(workspace.id, chat)}
       note={
         unread > 0 && fresh
-          ? t('chat.stillReading', { done: total - unread, total })
+          ? t('chat.stillReading', { done: total - unread, count: total })
           : undefined
       }
     />

@@ -9,6 +9,7 @@ import { IconButton } from '../../components/Button'
 import { ConfirmDialog } from '../../components/ConfirmDialog'
 import { Menu, MenuItem } from '../../components/Menu'
 import { Progress } from '../../components/Progress'
+import { adviceOn } from '../../lib/advice'
 import { classes } from '../../lib/classes'
 import { useI18n } from '../../lib/i18n'
 import { useNotices } from '../../lib/notices'
@@ -82,22 +83,17 @@ export function DocumentList({
     else return false
     return true
   }
-  const { scroller, items, height, onKeyDown, current, setCurrent, toTop } = useRows(
-    documents,
-    onKey,
-    onReachEnd,
-  )
+  const { grid, items, height, current, setCurrent, toTop } = useRows(documents, onKey, onReachEnd)
   useEffect(toTop, [filter, toTop])
 
   return (
     <>
       <div
-        ref={scroller}
+        {...grid}
         className={styles.scroller}
-        role="table"
+        role="grid"
         aria-label={t('documents.list')}
         aria-rowcount={total}
-        onKeyDown={onKeyDown}
       >
         <div role="rowgroup" style={{ height, position: 'relative' }}>
           {items.map((item) => {
@@ -142,7 +138,7 @@ interface RowProps {
   /** Whether it is the document in the panel. */
   open: boolean
   current: boolean
-  onFocus: (index: number) => void
+  onFocus: (id: string) => void
   onOpen: (document: Document) => void
   onRetry: (document: Document) => void
   onRemove: (document: Document) => void
@@ -164,6 +160,7 @@ const Row = memo(function Row({
   const { status, reason, problem } = document
   const name = fileName(document.path)
   const broken = status === 'failed' || status === 'skipped'
+  const why = (locale !== 'en' && adviceOn(problem, t)) || reason
   return (
     <div
       role="row"
@@ -176,22 +173,22 @@ const Row = memo(function Row({
       data-testid={testIds.documentRow}
       data-path={document.path}
       data-status={status}
-      onFocus={() => onFocus(index)}
+      onFocus={() => onFocus(document.id)}
       onClick={() => onOpen(document)}
     >
-      <span role="cell" className={styles.format} data-format={document.format ?? 'none'}>
+      <span role="gridcell" className={styles.format} data-format={document.format ?? 'none'}>
         {extension(name)}
       </span>
-      <span role="cell" className={styles.name}>
+      <span role="gridcell" className={styles.name}>
         <span className={styles.title} title={document.title}>
           {document.title}
         </span>
         {reason ? (
           <span
             className={classes(styles.second, status === 'failed' && styles.reason)}
-            title={reason}
+            title={why ?? undefined}
           >
-            {problem && locale !== 'en' ? t(`advice.${problem}`) : reason}
+            {why}
           </span>
         ) : (
           <span className={styles.second} title={document.path}>
@@ -201,21 +198,21 @@ const Row = memo(function Row({
           </span>
         )}
       </span>
-      <span role="cell" className={styles.language}>
+      <span role="gridcell" className={styles.language}>
         {document.language && document.language !== 'und' && t(`language.${document.language}`)}
       </span>
-      <span role="cell" className={styles.size}>
+      <span role="gridcell" className={styles.size}>
         {bytes(document.size_bytes)}
       </span>
       <span
-        role="cell"
+        role="gridcell"
         className={styles.status}
         data-testid={testIds.documentStatus}
         data-status={status}
       >
         <Status document={document} job={job} />
       </span>
-      <span role="cell" onClick={(event) => event.stopPropagation()}>
+      <span role="gridcell" onClick={(event) => event.stopPropagation()}>
         <Menu
           trigger={
             <IconButton

@@ -150,6 +150,12 @@ export function DocumentsPage({ workspace, onOpenJobs }: DocumentsPageProps) {
                 type="search"
                 value={query}
                 onChange={(event) => setQuery(event.target.value)}
+                onKeyDown={(event) => {
+                  if (event.key !== 'Escape' || query === '') return
+                  // The document beside the list stays open.
+                  event.preventDefault()
+                  setQuery('')
+                }}
                 placeholder={t('documents.search')}
                 aria-label={t('documents.search')}
               />

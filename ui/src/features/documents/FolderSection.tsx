@@ -7,6 +7,7 @@ import { keys, queries, useApi, useInvalidate } from '../../api/queries'
 import type { Folder, Job } from '../../api/types'
 import { Button, IconButton } from '../../components/Button'
 import { ConfirmDialog } from '../../components/ConfirmDialog'
+import { ErrorNotice } from '../../components/ErrorNotice'
 import { Menu, MenuItem } from '../../components/Menu'
 import { classes } from '../../lib/classes'
 import { useI18n } from '../../lib/i18n'
@@ -23,6 +24,18 @@ export function FolderSection({ workspace, jobs }: { workspace: string; jobs: re
   const folders = useQuery(queries.folders(api, workspace))
   const [asking, setAsking] = useState<{ folder: Folder; about: 'remove' | 'resume' } | null>(null)
   const [choosing, setChoosing] = useState<Folder | null>(null)
+  if (folders.isError && !folders.data) {
+    return (
+      <div className={styles.unknown}>
+        <ErrorNotice
+          title={t('folders.unknown')}
+          message={asApiError(folders.error).message}
+          hint={asApiError(folders.error).hint}
+          onRetry={() => void folders.refetch()}
+        />
+      </div>
+    )
+  }
   if (!folders.data || folders.data.length === 0) return null
 
   const scanning = new Set(

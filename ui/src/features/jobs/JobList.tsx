@@ -1,6 +1,6 @@
 /** Jobs by their files. Enter opens a row's document, Delete cancels. */
 import { RotateCcw, X } from 'lucide-react'
-import { memo, useCallback, useEffect, type RefObject } from 'react'
+import { memo, useCallback, useEffect, type ReactNode, type RefObject } from 'react'
 
 import type { Job } from '../../api/types'
 import { IconButton } from '../../components/Button'
@@ -23,7 +23,7 @@ interface JobListProps {
   onCancel: (job: string) => void
   onRetry: (job: string) => void
   onReachEnd?: () => void
-  /** Is kept at the first row in view. */
+  /** Is kept at the row up to which the list is needed: in view, or with the focus. */
   firstSeen?: RefObject<number>
 }
 
@@ -52,24 +52,20 @@ export function JobList({
     else return false
     return true
   }
-  const { scroller, items, height, onKeyDown, current, setCurrent } = useRows(
-    jobs,
-    onKey,
-    onReachEnd,
-  )
-  const first = items[0]?.index ?? 0
+  const { grid, items, height, first, current, setCurrent } = useRows(jobs, onKey, onReachEnd)
   useEffect(() => {
-    if (firstSeen) firstSeen.current = first
-  }, [first, firstSeen])
+    if (!firstSeen) return
+    const focused = grid.ref.current?.contains(document.activeElement) ?? false
+    firstSeen.current = focused ? Math.max(first, current) : first
+  })
   return (
     <div
-      ref={scroller}
+      {...grid}
       className={classes(styles.scroller, fixed && styles.fixed)}
       style={fixed ? { height: height + 1 } : undefined}
-      role="table"
+      role="grid"
       aria-label={label}
       aria-rowcount={total}
-      onKeyDown={onKeyDown}
     >
       <div role="rowgroup" style={{ height, position: 'relative' }}>
         {items.map((item) => {
@@ -100,7 +96,7 @@ interface RowProps {
   index: number
   top: number
   current: boolean
-  onFocus: (index: number) => void
+  onFocus: (id: string) => void
   onOpen: (job: Job) => void
   onCancel: (job: string) => void
   onRetry: (job: string) => void
@@ -119,6 +115,7 @@ const Row = memo(function Row({
   const { t } = useI18n()
   const name = fileName(job.path)
   const title = job.title ?? name
+  const doing = useDoing(job)
   const second = job.reason ?? [title !== name && name, folderOf(job.path)].filter(Boolean).join(' · ')
   const active = isActive(job)
   const stopped = job.state === 'dead' || job.state === 'cancelled'
@@ -133,10 +130,10 @@ const Row = memo(function Row({
       data-index={index}
       data-testid={testIds.jobRow}
       data-state={job.state}
-      onFocus={() => onFocus(index)}
+      onFocus={() => onFocus(job.id)}
       onClick={() => onOpen(job)}
     >
-      <span role="cell" className={styles.name}>
+      <span role="gridcell" className={styles.name}>
         <span className={styles.title} title={job.path}>
           {title}
         </span>
@@ -144,10 +141,10 @@ const Row = memo(function Row({
           {second}
         </span>
       </span>
-      <span role="cell" className={styles.status}>
-        <Doing job={job} />
+      <span role="gridcell" className={styles.status} title={doing.texts.join(' · ')}>
+        {doing.cell}
       </span>
-      <span role="cell" onClick={(event) => event.stopPropagation()}>
+      <span role="gridcell" onClick={(event) => event.stopPropagation()}>
         {active && (
           <IconButton
             size="s"
@@ -171,34 +168,33 @@ const Row = memo(function Row({
   )
 })
 
-function Doing({ job }: { job: Job }) {
+/** What is done with a job, for its cell and in words. */
+function useDoing(job: Job): { texts: string[]; cell: ReactNode } {
   const i18n = useI18n()
   const { t } = i18n
-  const attempts =
+  const running = job.state === 'running'
+  const { done, total } = job.progress
+  const what = running
+    ? t(`stage.${job.stage ?? FIRST_STAGE[job.kind]}`)
+    : t(`jobs.kind.${job.kind}`)
+  const far = [
+    running && total !== null && t('status.progress', { done, total }),
+    running && job.eta_seconds !== null && spoken(job.eta_seconds, i18n),
+  ].filter((text) => text !== false)
+  const attempt =
     job.attempts > 1 &&
     t('jobs.attempts', { attempt: job.attempts, attempts: job.max_attempts })
-  if (job.state !== 'running') {
-    return (
+  return {
+    texts: [what, ...far, ...(attempt ? [attempt] : [])],
+    cell: (
       <>
-        <span>{t(`jobs.kind.${job.kind}`)}</span>
-        {attempts && <span className={styles.detail}>{attempts}</span>}
+        <span className={styles.what}>{what}</span>
+        {far.length > 0 && <span className={styles.far}>{far.join(' · ')}</span>}
+        {attempt && <span className={styles.attempt}>{attempt}</span>}
+        {running && <Progress label={what} done={done} total={total ?? 0} />}
       </>
-    )
+    ),
   }
-  const stage = t(`stage.${job.stage ?? FIRST_STAGE[job.kind]}`)
-  const { done, total } = job.progress
-  const details = [
-    total !== null && t('status.progress', { done, total }),
-    job.eta_seconds !== null && spoken(job.eta_seconds, i18n),
-    attempts,
-  ].filter(Boolean)
-  return (
-    <>
-      <span>{stage}</span>
-      <span className={styles.detail}>{details.join(' · ')}</span>
-      <Progress label={stage} done={done} total={total ?? 0} />
-    </>
-  )
 }
 
 function isActive({ state }: Job): boolean {

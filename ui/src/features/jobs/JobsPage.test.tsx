@@ -1,12 +1,12 @@
 // @vitest-environment jsdom
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
-import { cleanup, render, screen, waitFor, within } from '@testing-library/react'
+import { act, cleanup, render, screen, waitFor, within } from '@testing-library/react'
 import userEvent from '@testing-library/user-event'
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 
 import type { Api } from '../../api/client'
 import { ApiError } from '../../api/errors'
-import { ApiContext } from '../../api/queries'
+import { ApiContext, keys } from '../../api/queries'
 import type { Job, JobList, Workspace } from '../../api/types'
 import { Toasts } from '../../components/Toasts'
 import { I18nProvider } from '../../lib/i18n'
@@ -57,15 +57,22 @@ const page = (items: Job[], more: Partial<JobList> = {}): JobList => ({
   ...more,
 })
 
+/** What the core says, which a test may change as it goes on. */
+interface Core {
+  overview: JobList | ApiError
+  listed: Partial<Record<Listed, Job[]>>
+}
+
 function show(overview: JobList | ApiError, listed: Job[] = [], shown: Listed = 'queued') {
+  const core: Core = { overview, listed: { [shown]: listed } }
   const jobs = {
     running: vi.fn(async () => {
-      if (overview instanceof ApiError) throw overview
-      return overview
+      if (core.overview instanceof ApiError) throw core.overview
+      return core.overview
     }),
-    list: vi.fn(async () => {
-      if (overview instanceof ApiError) throw overview
-      return page(listed)
+    list: vi.fn(async (_: string, { state }: { state: Listed; limit: number }) => {
+      if (core.overview instanceof ApiError) throw core.overview
+      return page(core.listed[state] ?? [])
     }),
     pause: vi.fn(async () => undefined),
     resume: vi.fn(async () => undefined),
@@ -78,24 +85,41 @@ function show(overview: JobList | ApiError, listed: Job[] = [], shown: Listed = 
   const saveText = vi.fn(async () => true)
   const open = vi.fn()
   const onShow = vi.fn()
-  const cache = new QueryClient({ defaultOptions: { queries: { retry: false } } })
-  render(
+  // As the window has it: only events make anything stale.
+  const cache = new QueryClient({
+    defaultOptions: { queries: { retry: false, staleTime: Infinity } },
+  })
+  const status = async () => ({ embedder: { state: 'idle' } })
+  const showing = (state: Listed | null) => (
     <I18nProvider locale="en">
       <PlatformContext value={{ saveText } as unknown as Platform}>
-        <ApiContext value={{ jobs } as unknown as Api}>
+        <ApiContext value={{ jobs, status } as unknown as Api}>
           <QueryClientProvider client={cache}>
             <NoticesProvider>
               <PassageContext value={{ state: null, open, close: () => {} }}>
-                <JobsPage workspace={workspace} shown={shown} onShow={onShow} />
+                <main tabIndex={-1}>
+                  {state && <JobsPage workspace={workspace} shown={state} onShow={onShow} />}
+                </main>
                 <Toasts />
               </PassageContext>
             </NoticesProvider>
           </QueryClientProvider>
         </ApiContext>
       </PlatformContext>
-    </I18nProvider>,
+    </I18nProvider>
   )
-  return { jobs, saveText, open, onShow }
+  const { rerender } = render(showing(shown))
+  return {
+    core,
+    jobs,
+    saveText,
+    open,
+    onShow,
+    /** Another list, or (`null`) another page. */
+    turnTo: (state: Listed | null) => rerender(showing(state)),
+    /** As an event says that something has happened to jobs. */
+    tell: () => act(() => cache.invalidateQueries({ queryKey: keys.jobs('w') })),
+  }
 }
 
 beforeAll(() => {
@@ -138,7 +162,12 @@ describe('the job list', () => {
     await screen.findByText('Spis 2')
     const [first, second] = await rows()
     expect(first?.textContent).toContain('Spis 1')
-    expect(first?.textContent).toContain('30 of 90 · 2 min · attempt 2 of 3')
+    expect(first?.textContent).toContain('30 of 90 · 2 min')
+    expect(first?.textContent).toContain('attempt 2 of 3')
+    expect(
+      within(first as HTMLElement).getByTitle('Reading · 30 of 90 · 2 min · attempt 2 of 3'),
+      'all of it where it is cut off',
+    ).toBeTruthy()
     expect(second?.textContent, 'no ids').not.toContain('j2')
     const waiting = screen.getByRole('button', { name: 'Waiting 4,999' })
     expect(waiting.getAttribute('aria-pressed')).toBe('true')
@@ -228,6 +257,106 @@ describe('the job list', () => {
     await waitFor(() => expect(document.activeElement?.textContent).toContain('Spis 2'))
     await userEvent.keyboard('{Delete}')
     expect(jobs.cancel).toHaveBeenCalledExactlyOnceWith('w', 'j2')
+  })
+
+  it.each(['done', null] as const)('never shows a list of before (%s meanwhile)', async (elsewhere) => {
+    const waiting = { queued: 2, running: 0, done: 0, dead: 0, cancelled: 0 }
+    const { core, tell, turnTo } = show(page([], { counts: waiting }), [job(1), job(2)])
+    expect(await rows()).toHaveLength(2)
+    turnTo(elsewhere)
+    await waitFor(() => expect(screen.queryByText('Spis 2')).toBeNull())
+    core.listed = { queued: [] }
+    core.overview = page([], { counts: { ...waiting, queued: 0, done: 2 } })
+    await tell()
+    turnTo('queued')
+    await screen.findByText('Nothing waits')
+    expect(screen.queryByText('Spis 2')).toBeNull()
+  })
+
+  it('asks again when one left and another came, and the number is the same', async () => {
+    const counts = { queued: 2, running: 0, done: 0, dead: 0, cancelled: 0 }
+    const { core, tell, jobs } = show(page([], { counts }), [job(1), job(2)])
+    await rows()
+    core.listed = { queued: [job(2), job(3)] }
+    core.overview = page([], { counts })
+    await tell()
+    await screen.findByText('Spis 3', undefined, { timeout: 4_000 })
+    expect(screen.queryByText('Spis 1')).toBeNull()
+    const asked = jobs.list.mock.calls.filter(([, { limit }]) => limit > 1).length
+    expect(asked, 'once for the page and once for the change').toBe(2)
+  })
+
+  it('keeps the focus in the place of a row that goes', async () => {
+    const counts = { queued: 4, running: 0, done: 0, dead: 0, cancelled: 0 }
+    const { core, jobs } = show(page([], { counts }), [job(1), job(2), job(3), job(4)])
+    jobs.cancel.mockImplementation(async () => {
+      core.listed = { queued: [job(1), job(3), job(4)] }
+    })
+    const all = await rows()
+    all[1]?.focus()
+    await userEvent.keyboard('{Delete}')
+    await waitFor(() => expect(screen.queryByText('Spis 2')).toBeNull())
+    expect(document.activeElement?.textContent).toContain('Spis 3')
+
+    // By its button too, and at the end of the list.
+    jobs.cancel.mockImplementation(async () => {
+      core.listed = { queued: [job(1), job(3)] }
+    })
+    await userEvent.click(screen.getByRole('button', { name: 'Cancel: Spis 4' }))
+    await waitFor(() => expect(screen.queryByText('Spis 4')).toBeNull())
+    expect(document.activeElement?.textContent).toContain('Spis 3')
+
+    jobs.cancel.mockImplementation(async () => {
+      core.listed = { queued: [] }
+    })
+    await userEvent.keyboard('{Delete}')
+    await screen.findByText('Nothing waits')
+    expect(document.activeElement?.tagName, 'the list is gone').toBe('MAIN')
+  })
+
+  it('follows the focused row when those above it finish', async () => {
+    const counts = { queued: 4, running: 0, done: 0, dead: 0, cancelled: 0 }
+    const { core, tell } = show(page([], { counts }), [job(1), job(2), job(3), job(4)])
+    const all = await rows()
+    all[2]?.focus()
+    core.listed = { queued: [job(3), job(4)] }
+    await tell()
+    await waitFor(() => expect(screen.queryByText('Spis 1')).toBeNull(), { timeout: 4_000 })
+    expect(document.activeElement?.textContent).toContain('Spis 3')
+    const inTabOrder = (await rows()).filter(({ tabIndex }) => tabIndex === 0)
+    expect(inTabOrder).toEqual([document.activeElement])
+  })
+
+  it('is a grid, of which one row stays in the tab order while it scrolls', async () => {
+    const many = Array.from({ length: 300 }, (_, n) => job(n))
+    show(page([], { counts: { queued: 300, running: 0, done: 0, dead: 0, cancelled: 0 } }), many)
+    const [first] = await rows()
+    first?.focus()
+    const grid = screen.getByRole('grid', { name: 'Waiting' })
+    expect(within(first as HTMLElement).getAllByRole('gridcell')).toHaveLength(3)
+    await act(async () => {
+      grid.scrollTop = 58 * 200
+      grid.dispatchEvent(new Event('scroll'))
+    })
+    await screen.findByText('Spis 205')
+    expect(screen.queryByText('Spis 100'), 'only what is in view').toBeNull()
+    expect(document.activeElement?.textContent).toContain('Spis 0')
+    expect((await rows()).filter(({ tabIndex }) => tabIndex === 0)).toHaveLength(1)
+  })
+
+  it('says what all that is left waits for', async () => {
+    const counts = { queued: 2, running: 0, done: 0, dead: 0, cancelled: 0 }
+    const reason = 'the disk is full'
+    const { core, tell } = show(page([], { counts }), [job(1, { reason }), job(2, { reason })])
+    await screen.findByText('Docent is waiting, and tries again by itself: the disk is full')
+    // It is taken up again with the reason, and still waits for it.
+    core.overview = page([job(1, { state: 'running', reason })], { counts })
+    await tell()
+    await screen.findByRole('grid', { name: 'In work now' })
+    expect(screen.queryByText('Docent is at work.')).toBeNull()
+    core.overview = page([job(1, { state: 'running' })], { counts })
+    await tell()
+    await screen.findByText('Docent is at work.')
   })
 
   it('is empty with a word on what would stand there', async () => {

@@ -44,7 +44,8 @@ export function JobsPage({ workspace, shown, onShow }: JobsPageProps) {
   const list = useInfiniteQuery(queries.jobList(api, workspace.id, shown))
   const counts = overview.data?.counts
   const firstSeen = useRef(0)
-  useFreshList(workspace.id, shown, counts, firstSeen)
+  useFreshList(workspace.id, shown, overview.dataUpdatedAt, firstSeen)
+  const waitsFor = useWaiting(workspace.id, overview.data)
   const listed = useMemo(() => list.data?.pages.flatMap((page) => page.items) ?? [], [list.data])
   const shownJobs = useDeferredValue(listed)
 
@@ -89,7 +90,7 @@ export function JobsPage({ workspace, shown, onShow }: JobsPageProps) {
         <div className={styles.titles}>
           <h1 className={styles.title}>{t('jobs.title')}</h1>
           <p className={styles.state} role="status">
-            {counts && stateOf(paused, busy, i18n)}
+            {counts && (waitsFor ?? stateOf(paused, busy, i18n))}
           </p>
         </div>
         <div className={styles.actions}>
@@ -249,6 +250,25 @@ function Overall({ overview }: { overview: Jobs }) {
 function stateOf(paused: boolean, busy: boolean, { t }: I18n): string {
   if (paused) return t('jobs.paused')
   return busy ? t('jobs.working') : t('jobs.idle')
+}
+
+/**
+ * What all that is left waits for; `null` while something is done, or nothing is left. What cannot
+ * be done yet keeps its turn with the reason, and is taken up again and again with it.
+ */
+function useWaiting(workspace: string, overview: Jobs | undefined): string | null {
+  const { t } = useI18n()
+  const api = useApi()
+  const stuck =
+    overview !== undefined &&
+    overview.counts.queued > 0 &&
+    !overview.progress.paused &&
+    overview.items.every(({ reason }) => reason !== null)
+  const next = useQuery({ ...queries.nextJob(api, workspace), enabled: stuck }).data
+  const embedder = useQuery(queries.status(api)).data?.embedder.state
+  if (!stuck || !next?.reason) return null
+  if (next.kind !== 'scan' && embedder === 'missing') return t('jobs.waitsForModel')
+  return t('jobs.waits', { reason: next.reason })
 }
 
 function waiting(counts: JobCounts | undefined): number {

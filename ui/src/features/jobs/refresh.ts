@@ -2,7 +2,7 @@ import { useQueryClient, type InfiniteData } from '@tanstack/react-query'
 import { useEffect, useRef, type RefObject } from 'react'
 
 import { JOBS_PER_PAGE, keys } from '../../api/queries'
-import type { JobCounts, JobList } from '../../api/types'
+import type { JobList } from '../../api/types'
 import type { Listed } from './JobsPage'
 
 /** A page of the list is asked for again at most this often while jobs come and go. */
@@ -11,25 +11,26 @@ const REFRESH_MS = 2_000
 type Pages = InfiniteData<JobList, string | null>
 
 /**
- * Has the list asked for again when its number of jobs has changed: soon, but once for many
+ * Has the list asked for again after something has happened to jobs: soon, but once for many
  * changes. Pages below what is in view are forgotten first, so that it stays one request at the
  * top; further down it comes the more seldom the more pages there are.
+ * @param changedAt when it was last learned that something has happened; 0 while nothing is known.
  */
 export function useFreshList(
   workspace: string,
   shown: Listed,
-  counts: JobCounts | undefined,
+  changedAt: number,
   firstSeen: RefObject<number>,
 ): void {
   const cache = useQueryClient()
   const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined)
-  const known = useRef<string | undefined>(undefined)
-  const size = counts && `${shown} ${counts[shown]}`
+  const known = useRef({ shown, changedAt })
   useEffect(() => {
     const before = known.current
-    known.current = size
-    // Another list was just asked for.
-    if (!size || before?.split(' ')[0] !== shown || before === size || timer.current) return
+    known.current = { shown, changedAt }
+    // A list is asked for when it comes into view, and those out of view are not kept.
+    if (before.shown !== shown || before.changedAt === 0 || before.changedAt === changedAt) return
+    if (timer.current) return
     const needed = () => Math.floor(firstSeen.current / JOBS_PER_PAGE) + 1
     timer.current = setTimeout(() => {
       timer.current = undefined
@@ -42,7 +43,7 @@ export function useFreshList(
       )
       void cache.invalidateQueries({ queryKey })
     }, REFRESH_MS * needed())
-  }, [size, shown, workspace, cache, firstSeen])
+  }, [changedAt, shown, workspace, cache, firstSeen])
   useEffect(
     () => () => {
       clearTimeout(timer.current)

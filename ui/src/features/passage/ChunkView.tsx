@@ -3,7 +3,7 @@ import { useVirtualizer } from '@tanstack/react-virtual'
 import { useEffect, useRef } from 'react'
 
 import { asApiError } from '../../api/errors'
-import { queries, useApi } from '../../api/queries'
+import { queries, useApi, type Reading } from '../../api/queries'
 import type { Chunk } from '../../api/types'
 import { ErrorNotice } from '../../components/ErrorNotice'
 import { classes } from '../../lib/classes'
@@ -14,7 +14,7 @@ import styles from './ChunkView.module.css'
 interface ChunkViewProps {
   workspace: string
   documentId: string
-  contentHash: string | null
+  reading: Reading
   /** The one that was cited. */
   passage: PassageTarget['passage']
   opened: number
@@ -24,11 +24,11 @@ interface ChunkViewProps {
 const CHUNK_PX = 260
 
 /** The passages that a document was cut into, as they are searched and cited. */
-export function ChunkView({ workspace, documentId, contentHash, passage, opened }: ChunkViewProps) {
+export function ChunkView({ workspace, documentId, reading, passage, opened }: ChunkViewProps) {
   const { t } = useI18n()
   const api = useApi()
   const scroller = useRef<HTMLDivElement>(null)
-  const chunks = useQuery(queries.chunks(api, workspace, documentId, contentHash))
+  const chunks = useQuery(queries.chunks(api, workspace, documentId, reading))
   const count = chunks.data?.length ?? 0
   const rows = useVirtualizer({
     count,

@@ -7,7 +7,7 @@ import { ChevronLeft, ChevronRight, Copy, LocateFixed, Minus, Plus, X } from 'lu
 import { lazy, Suspense, useEffect, useMemo, useRef, useState } from 'react'
 
 import { asApiError } from '../../api/errors'
-import { queries, useApi } from '../../api/queries'
+import { queries, useApi, type Reading } from '../../api/queries'
 import { IconButton } from '../../components/Button'
 import { ErrorNotice } from '../../components/ErrorNotice'
 import { Notice } from '../../components/Notice'
@@ -19,7 +19,7 @@ import { headingsBeside, placeLabel } from '../../lib/place'
 import { testIds } from '../../lib/testids'
 import { splitTitle } from '../../lib/titles'
 import { ChunkView } from './ChunkView'
-import { DocumentFacts } from './DocumentFacts'
+import { DocumentFacts, Reason, UnreadNotice } from './DocumentFacts'
 import { locatePassage, locateQuote } from './locate'
 import { PictureView } from './PictureView'
 import { TextView } from './TextView'
@@ -38,6 +38,9 @@ interface PassagePanelProps {
 /** Webviews draw no TIFF. */
 const DRAWN_PICTURE = /\.(png|jpe?g)$/i
 
+/** Of a document that is not known yet. */
+const NOT_READ: Reading = { content_hash: null, chunk_count: 0, problem: null, reason: null }
+
 const ZOOMS = [0.75, 1, 1.25, 1.5, 2, 2.5] as const
 
 export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanelProps) {
@@ -52,20 +55,17 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
   const [brokenId, setBrokenId] = useState<string | null>(null)
 
   const document = useQuery(queries.document(api, workspace, target.documentId))
-  const unread = document.data?.status === 'failed' || document.data?.status === 'skipped'
-  const isPdf = document.data?.format === 'pdf' && !unread
+  const missed = document.data?.status === 'failed' || document.data?.status === 'skipped'
+  const unread = missed && document.data?.chunk_count === 0
+  // Of a file that is gone, or could not be read as it is now, there is the text of before alone.
+  const isPdf = document.data?.format === 'pdf' && !missed
   const isPicture =
-    document.data?.format === 'picture' && !unread && DRAWN_PICTURE.test(document.data.path)
+    document.data?.format === 'picture' && !missed && DRAWN_PICTURE.test(document.data.path)
   const showChunks = view === 'chunks' && document.isSuccess && !unread
   const hasPages = isPdf || isPicture
   const showPages = hasPages && view === 'page' && brokenId !== target.documentId
   const text = useQuery({
-    ...queries.documentText(
-      api,
-      workspace,
-      target.documentId,
-      document.data?.content_hash ?? null,
-    ),
+    ...queries.documentText(api, workspace, target.documentId, document.data ?? NOT_READ),
     enabled: document.isSuccess && !unread && !showPages && !showChunks,
   })
 
@@ -90,8 +90,13 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
   const onOnePage = passage?.place?.kind === 'pages' && passage.place.first === passage.place.last
 
   const copyPath = async () => {
-    await navigator.clipboard.writeText(target.path)
-    notices.say(t('passage.pathCopied'))
+    try {
+      await navigator.clipboard.writeText(target.path)
+      notices.say(t('passage.pathCopied'))
+    } catch {
+      // Refused by the browser, or there is none: pages without a secure address have no clipboard.
+      notices.warn(t('passage.pathNotCopied'), [target.path])
+    }
   }
 
   return (
@@ -205,10 +210,15 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
         </div>
       )}
       {document.data && unread && <DocumentFacts workspace={workspace} document={document.data} />}
-      {document.data?.reason && !unread && (
+      {document.data && missed && !unread && (
+        <div className={styles.message}>
+          <UnreadNotice workspace={workspace} document={document.data} />
+        </div>
+      )}
+      {document.data?.reason && !missed && (
         <div className={styles.message}>
           <Notice kind="caution" title={t('documents.warning')}>
-            {document.data.reason}
+            <Reason document={document.data} />
           </Notice>
         </div>
       )}
@@ -243,7 +253,7 @@ export function PassagePanel({ workspace, state, onStep, onClose }: PassagePanel
           key={target.documentId}
           workspace={workspace}
           documentId={target.documentId}
-          contentHash={document.data?.content_hash ?? null}
+          reading={document.data}
           passage={passage}
           opened={state.opened}
         />

@@ -4,10 +4,11 @@ import { useState } from 'react'
 
 import { asApiError } from '../../api/errors'
 import { keys, queries, useApi, useInvalidate } from '../../api/queries'
-import type { EmbedderChange, EmbedderPlan, Model } from '../../api/types'
+import type { EmbedderChange, EmbedderPlan, Model, PreviousVectors } from '../../api/types'
 import { Button } from '../../components/Button'
 import { ConfirmDialog } from '../../components/ConfirmDialog'
 import { Dialog, DialogActions } from '../../components/Dialog'
+import { ErrorNotice } from '../../components/ErrorNotice'
 import { Menu, MenuItem } from '../../components/Menu'
 import { Notice } from '../../components/Notice'
 import { Progress } from '../../components/Progress'
@@ -34,6 +35,16 @@ export function EmbedderSettings({ workspace }: { workspace: string }) {
       notices.warn(message, hint ? [hint] : undefined)
     }
     invalidate(keys.embedder(workspace), keys.workspaces())
+  }
+  if (status.isError && !status.data) {
+    return (
+      <ErrorNotice
+        title={t('embedder.unknown')}
+        message={asApiError(status.error).message}
+        hint={asApiError(status.error).hint}
+        onRetry={() => void status.refetch()}
+      />
+    )
   }
   if (!status.data) return null
   const { embedder, size_bytes, change, previous } = status.data
@@ -109,6 +120,8 @@ export function EmbedderSettings({ workspace }: { workspace: string }) {
           to={planned}
           name={nameOf(planned)}
           note={models.data?.find((model) => model.id === planned)?.note}
+          current={nameOf(embedder)}
+          replaced={previous && { ...previous, embedder: nameOf(previous.embedder) }}
           onClose={() => setPlanned(null)}
           onStart={() => {
             setPlanned(null)
@@ -158,7 +171,7 @@ function ChangeUnderWay({
       <p>{title}</p>
       <Progress label={title} done={done} total={total} />
       <p className={styles.soft}>
-        {t('embedder.progress', { done, total })}
+        {t('embedder.progress', { done, count: total })}
         {seconds_left !== null && ` · ${t('embedder.left', { time: time(seconds_left, i18n) })}`}
         {` · ${t('embedder.still', { name: answering })}`}
       </p>
@@ -195,12 +208,25 @@ interface PlanDialogProps {
   name: string
   /** What the catalog remarks on it. */
   note: string | null | undefined
+  /** The one that answers now. */
+  current: string
+  /** What is kept of the one before, which has to make room. */
+  replaced: PreviousVectors | null
   onClose: () => void
   onStart: () => void
 }
 
 /** What a change costs, before it is begun. */
-function PlanDialog({ workspace, to, name, note, onClose, onStart }: PlanDialogProps) {
+function PlanDialog({
+  workspace,
+  to,
+  name,
+  note,
+  current,
+  replaced,
+  onClose,
+  onStart,
+}: PlanDialogProps) {
   const { t } = useI18n()
   const api = useApi()
   const plan = useQuery(queries.embedderPlan(api, workspace, to))
@@ -216,7 +242,7 @@ function PlanDialog({ workspace, to, name, note, onClose, onStart }: PlanDialogP
         {refused ? (
           <Notice kind="caution" title={refused} />
         ) : plan.data ? (
-          <PlanFacts plan={plan.data} name={name} />
+          <PlanFacts plan={plan.data} name={name} current={current} replaced={replaced} />
         ) : (
           <p className={styles.soft}>{t('embedder.measuring')}</p>
         )}
@@ -231,9 +257,13 @@ function PlanDialog({ workspace, to, name, note, onClose, onStart }: PlanDialogP
   )
 }
 
-function PlanFacts({ plan, name }: { plan: EmbedderPlan; name: string }) {
+interface PlanFactsProps extends Pick<PlanDialogProps, 'name' | 'current' | 'replaced'> {
+  plan: EmbedderPlan
+}
+
+function PlanFacts({ plan, name, current, replaced }: PlanFactsProps) {
   const i18n = useI18n()
-  const { t, bytes } = i18n
+  const { t, bytes, day } = i18n
   const { seconds, disk_bytes, free_bytes, long_passages: long } = plan
   const size = disk_bytes === null ? null : bytes(disk_bytes)
   return (
@@ -255,10 +285,15 @@ function PlanFacts({ plan, name }: { plan: EmbedderPlan; name: string }) {
       </ul>
       {long && long.longer > 0 && (
         <p className={styles.caution}>
-          {t('embedder.long', { longer: long.longer, of: long.looked_at, name })}
+          {t('embedder.long', { count: long.longer, of: long.looked_at, name })}
         </p>
       )}
-      <p className={styles.soft}>{t('embedder.meanwhile')}</p>
+      {replaced && (
+        <p className={styles.caution}>
+          {t('embedder.replaces', { name: replaced.embedder, day: day(replaced.kept_until) })}
+        </p>
+      )}
+      <p className={styles.soft}>{t('embedder.meanwhile', { name: current })}</p>
     </>
   )
 }

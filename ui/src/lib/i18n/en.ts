@@ -51,14 +51,23 @@ export const en = {
   'embedder.needs': 'needs {size} on disk',
   'embedder.needsOf': 'needs {size} on disk, {free} are free',
   'embedder.meanwhile':
-    'Questions are answered as before until all is done. You can go back for a week.',
-  'embedder.long':
-    '{longer} of {of} passages looked at are longer than what {name} reads at once. What stands at their end would be found by its words only.',
+    'Questions are answered as before until all is done. You can go back to {name} for a week.',
+  'embedder.replaces':
+    'What {name} made is kept until {day}. This change deletes it when it is done; there is no way back to {name} then.',
+  'embedder.long': {
+    one: '{count} of {of} passages looked at is longer than what {name} reads at once. What stands at its end would be found by its words only.',
+    other:
+      '{count} of {of} passages looked at are longer than what {name} reads at once. What stands at their end would be found by its words only.',
+  },
+  'embedder.unknown': 'What finds by meaning here cannot be shown.',
   'embedder.start': 'Start',
   'embedder.changing': 'Changing to {name}',
   'embedder.paused': 'Changing to {name} is paused',
   'embedder.failed': 'Changing to {name} stopped',
-  'embedder.progress': '{done} of {total} passages',
+  'embedder.progress': {
+    one: '{done} of {count} passage',
+    other: '{done} of {count} passages',
+  },
   'embedder.left': '{time} left',
   'embedder.still': '{name} answers until then',
   'embedder.pause': 'Pause',
@@ -105,8 +114,10 @@ export const en = {
   'chat.emptyHeading': 'Give Docent something to read.',
   'chat.emptyBody':
     'Add a folder and it is read now and followed from then on. Nothing leaves this machine.',
-  'chat.stillReading':
-    '{done} of {total} documents are read. Answers can miss what is not read yet.',
+  'chat.stillReading': {
+    one: '{done} of {count} document is read. Answers can miss what is not read yet.',
+    other: '{done} of {count} documents are read. Answers can miss what is not read yet.',
+  },
   'chat.placeholder': 'Ask a question, in English or Croatian',
   'chat.placeholderFollowUp': 'Ask a follow-up',
   'chat.question': 'Question',
@@ -188,6 +199,7 @@ export const en = {
   'passage.pdfFailed': 'The pages could not be drawn. Here is the text instead.',
   'passage.copyPath': 'Copy the path',
   'passage.pathCopied': 'Path copied',
+  'passage.pathNotCopied': 'The path could not be copied. It is:',
 
   'documents.title': 'Documents',
   'documents.count': { one: '{count} document', other: '{count} documents' },
@@ -252,6 +264,7 @@ export const en = {
     other: '{count} files were left out',
   },
   'problems.show': 'Show',
+  'problems.unknown': 'Which documents cannot be found is not known.',
   'problem.scanned': { one: '{count} is scanned', other: '{count} are scanned' },
   'problem.partly_scanned': { one: '{count} is scanned in part', other: '{count} are scanned in part' },
   'problem.empty': { one: '{count} is empty', other: '{count} are empty' },
@@ -281,26 +294,70 @@ export const en = {
     other: 'Reading {count} was cancelled',
   },
   'problem.other': { one: '{count} for another reason', other: '{count} for other reasons' },
-  'advice.scanned':
-    'The pages are pictures. Install text recognition (on Debian and Ubuntu the packages tesseract-ocr and tesseract-ocr-hrv) and start Docent again, or save a copy with recognised text (a searchable PDF), and it is found.',
-  'advice.partly_scanned':
-    'Some pages are pictures whose text is not known. Text recognition reads them when it is installed (on Debian and Ubuntu the packages tesseract-ocr and tesseract-ocr-hrv); what it cannot make out has to be scanned again.',
-  'advice.empty': 'There is nothing in it to read.',
-  'advice.garbled': 'The letters are not those that are shown. Export it again from its source.',
-  'advice.encoding':
-    'The letters were guessed in places. If they look wrong here, save the file as UTF-8.',
-  'advice.protected': 'Save a copy without the password and add that.',
-  'advice.damaged': 'It cannot be opened. Restore it from a backup or save it again.',
-  'advice.incomplete':
-    'A part was left out. Open it in its own program, see what is missing and save it again.',
-  'advice.too_big': 'Split it into smaller files.',
-  'advice.unsupported': 'Save as PDF or text what should be found.',
-  'advice.unreachable': 'See that it is there and may be read, then read it again.',
-  'advice.reader_failed':
-    'Read it again; if it fails again, save it anew in its own program.',
-  'advice.cancelled':
-    'It is not found, or only as it was before it changed. Read it again when you want it found as it is now.',
-  'advice.other': 'The reason stands with each document.',
+  'advice.scanned': {
+    one:
+      'The pages are pictures. Install text recognition (on Debian and Ubuntu the packages tesseract-ocr and tesseract-ocr-hrv) and start Docent again, or save a copy with recognised text (a searchable PDF), and it is found.',
+    other:
+      'The pages are pictures. Install text recognition (on Debian and Ubuntu the packages tesseract-ocr and tesseract-ocr-hrv) and start Docent again, or save copies with recognised text (searchable PDFs), and they are found.',
+  },
+  'advice.partly_scanned': {
+    one:
+      'Some pages are pictures whose text is not known. Text recognition reads them when it is installed (on Debian and Ubuntu the packages tesseract-ocr and tesseract-ocr-hrv); what it cannot make out has to be scanned again.',
+    other:
+      'Some pages are pictures whose text is not known. Text recognition reads them when it is installed (on Debian and Ubuntu the packages tesseract-ocr and tesseract-ocr-hrv); what it cannot make out has to be scanned again.',
+  },
+  'advice.empty': {
+    one: 'There is nothing in it to read.',
+    other: 'There is nothing in them to read.',
+  },
+  'advice.garbled': {
+    one: 'The letters are not those that are shown. Export it again from its source.',
+    other: 'The letters are not those that are shown. Export them again from their sources.',
+  },
+  'advice.encoding': {
+    one: 'The letters were guessed in places. If they look wrong here, save the file as UTF-8.',
+    other:
+      'The letters were guessed in places. Where they look wrong here, save the file as UTF-8.',
+  },
+  'advice.protected': {
+    one: 'Save a copy without the password and add that.',
+    other: 'Save copies without the passwords and add those.',
+  },
+  'advice.damaged': {
+    one: 'It cannot be opened. Restore it from a backup or save it again.',
+    other: 'They cannot be opened. Restore them from a backup or save them again.',
+  },
+  'advice.incomplete': {
+    one: 'A part was left out. Open it in its own program, see what is missing and save it again.',
+    other:
+      'A part was left out. Open them in their own programs, see what is missing and save them again.',
+  },
+  'advice.too_big': {
+    one: 'Split it into smaller files.',
+    other: 'Split them into smaller files.',
+  },
+  'advice.unsupported': {
+    one: 'Save as PDF or text what should be found.',
+    other: 'Save as PDF or text what should be found.',
+  },
+  'advice.unreachable': {
+    one: 'See that it is there and may be read, then read it again.',
+    other: 'See that they are there and may be read, then read them again.',
+  },
+  'advice.reader_failed': {
+    one: 'Read it again; if it fails again, save it anew in its own program.',
+    other: 'Read them again; what fails again, save anew in its own program.',
+  },
+  'advice.cancelled': {
+    one:
+      'It is not found, or only as it was before it changed. Read it again when you want it found as it is now.',
+    other:
+      'They are not found, or only as they were before they changed. Read them again when you want them found as they are now.',
+  },
+  'advice.other': {
+    one: 'The reason stands with the document.',
+    other: 'The reason stands with each document.',
+  },
 
   'status.queued': 'Waiting',
   'status.reading': 'Reading',
@@ -319,6 +376,9 @@ export const en = {
 
   'jobs.title': 'Processing',
   'jobs.working': 'Docent is at work.',
+  'jobs.waits': 'Docent is waiting, and tries again by itself: {reason}',
+  'jobs.waitsForModel':
+    'Docent is waiting for the model that finds by meaning. Fetch it in the settings, under Models.',
   'jobs.paused': 'Paused. Nothing is read or indexed until you resume, also after a restart.',
   'jobs.idle': 'Nothing to do.',
   'jobs.pause': 'Pause',
@@ -379,6 +439,7 @@ export const en = {
   'batch.skipped': { one: '{count} left out.', other: '{count} left out.' },
   'batch.showFailed': 'Show what failed',
   'batch.title': '{workspace}: all done',
+  'batch.in': '{workspace}: {text}',
 
   'time.underMinute': 'less than a minute',
   'time.minutes': '{minutes} min',
@@ -386,6 +447,7 @@ export const en = {
   'time.hoursMinutes': '{hours} h {minutes} min',
 
   'folders.heading': 'Followed folders',
+  'folders.unknown': 'The followed folders cannot be shown.',
   'folders.watching': 'Following',
   'folders.incomplete': 'Not fully readable',
   'folders.paused': 'Paused',
@@ -420,7 +482,7 @@ export const en = {
     'One pattern per line, as in a .gitignore file. Documents that are left out leave the search; the files stay.',
   'folders.include': 'Only',
   'folders.includeHint': 'Empty means everything. Or: *.pdf, or /Contracts/ with all that is in it.',
-  'folders.exclude': 'Not',
+  'folders.exclude': 'Leave out',
   'folders.excludeHint': 'For example *.log, drafts/, /Archive/2019/. To except something: !important.log',
   'folders.chooseAction': 'Apply',
 

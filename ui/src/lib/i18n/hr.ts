@@ -39,8 +39,8 @@ export const hr: Catalogue = {
   'embedder.heading': 'Pronalaženje po značenju',
   'embedder.current': '{name}, {size} na disku',
   'embedder.change': 'Promijeni…',
-  'embedder.notHere': 'još nije preuzet',
-  'embedder.fetchFirst': '{name} još nije na ovom računalu. Prvo ga preuzmite pod Modeli.',
+  'embedder.notHere': 'još nije dohvaćen',
+  'embedder.fetchFirst': '{name} još nije na ovom računalu. Prvo ga dohvatite pod Modeli.',
   'embedder.planTitle': 'Prijeći na {name}?',
   'embedder.measuring': 'Isprobava se na nekoliko odlomaka…',
   'embedder.passages': {
@@ -53,14 +53,25 @@ export const hr: Catalogue = {
   'embedder.needs': 'treba {size} na disku',
   'embedder.needsOf': 'treba {size} na disku, slobodno je {free}',
   'embedder.meanwhile':
-    'Dok sve ne bude gotovo, na pitanja se odgovara kao i dosad. Tjedan dana možete se i vratiti.',
-  'embedder.long':
-    '{longer} od {of} pregledanih odlomaka dulje je od onoga što {name} čita odjednom. Ono što im stoji na kraju pronalazilo bi se samo po riječima.',
+    'Dok sve ne bude gotovo, na pitanja se odgovara kao i dosad. Još tjedan dana možete se vratiti na {name}.',
+  'embedder.replaces':
+    'Ono što je izradio {name} čuva se do {day}. Kad ova promjena završi, briše se i na {name} se više ne može vratiti.',
+  'embedder.long': {
+    one: 'Među pregledanim odlomcima ({of}) {count} je dulji od onoga što {name} čita odjednom. Ono što mu stoji na kraju pronalazilo bi se samo po riječima.',
+    few: 'Među pregledanim odlomcima ({of}) {count} su dulja od onoga što {name} čita odjednom. Ono što im stoji na kraju pronalazilo bi se samo po riječima.',
+    other:
+      'Među pregledanim odlomcima ({of}) {count} ih je duljih od onoga što {name} čita odjednom. Ono što im stoji na kraju pronalazilo bi se samo po riječima.',
+  },
+  'embedder.unknown': 'Ne može se prikazati što ovdje pronalazi po značenju.',
   'embedder.start': 'Započni',
   'embedder.changing': 'Prijelaz na {name}',
   'embedder.paused': 'Prijelaz na {name} je pauziran',
   'embedder.failed': 'Prijelaz na {name} je stao',
-  'embedder.progress': '{done} od {total} odlomaka',
+  'embedder.progress': {
+    one: '{done} od {count} odlomka',
+    few: '{done} od {count} odlomka',
+    other: '{done} od {count} odlomaka',
+  },
   'embedder.left': 'još {time}',
   'embedder.still': 'dotad odgovara {name}',
   'embedder.pause': 'Pauziraj',
@@ -87,7 +98,7 @@ export const hr: Catalogue = {
     other: '{count} dokumenata',
   },
 
-  'nav.main': 'Glavno',
+  'nav.main': 'Glavna navigacija',
   'nav.chat': 'Pitanja',
   'nav.documents': 'Dokumenti',
   'nav.search': 'Pronađi odlomke',
@@ -115,8 +126,12 @@ export const hr: Catalogue = {
   'chat.emptyHeading': 'Dajte Docentu nešto za čitanje.',
   'chat.emptyBody':
     'Dodajte mapu: pročitat će se sada i pratiti ubuduće. Ništa ne napušta ovo računalo.',
-  'chat.stillReading':
-    'Pročitano je {done} od {total} dokumenata. Odgovorima može nedostajati ono što još nije pročitano.',
+  'chat.stillReading': {
+    one: 'Pročitano je {done} od {count} dokumenta. Odgovorima može nedostajati ono što još nije pročitano.',
+    few: 'Pročitano je {done} od {count} dokumenta. Odgovorima može nedostajati ono što još nije pročitano.',
+    other:
+      'Pročitano je {done} od {count} dokumenata. Odgovorima može nedostajati ono što još nije pročitano.',
+  },
   'chat.placeholder': 'Postavite pitanje, na hrvatskom ili engleskom',
   'chat.placeholderFollowUp': 'Postavite potpitanje',
   'chat.question': 'Pitanje',
@@ -198,12 +213,13 @@ export const hr: Catalogue = {
   'passage.next': 'Sljedeći odlomak',
   'passage.noText': 'Za ovaj dokument nema teksta za prikaz.',
   'passage.loadFailed': 'Dokument nije bilo moguće otvoriti.',
-  'passage.earlier': 'Prikaži što stoji prije',
+  'passage.earlier': 'Prikaži prethodni tekst',
   'passage.changed':
     'Dokument se promijenio nakon ovog odgovora pa se odlomak možda pomaknuo. Ovako je glasio:',
   'passage.pdfFailed': 'Stranice nije bilo moguće nacrtati. Evo teksta.',
   'passage.copyPath': 'Kopiraj putanju',
   'passage.pathCopied': 'Putanja je kopirana',
+  'passage.pathNotCopied': 'Putanju nije bilo moguće kopirati. Ona glasi:',
 
   'documents.title': 'Dokumenti',
   'documents.count': {
@@ -218,7 +234,7 @@ export const hr: Catalogue = {
   },
   'documents.addFolder': 'Dodaj mapu',
   'documents.addFiles': 'Dodaj datoteke',
-  'documents.addFolderPath': 'Prati mapu prema putanji',
+  'documents.addFolderPath': 'Prati mapu na putanji…',
   'documents.uploadFolder': 'Prenesi datoteke iz mape',
   'documents.folderPath': 'Putanja mape na računalu na kojem radi Docent',
   'documents.folderPathHint': 'Docent je čita ondje i prati njezine promjene.',
@@ -246,7 +262,7 @@ export const hr: Catalogue = {
   'documents.none': 'Još nema dokumenata',
   'documents.noneHint':
     'Ispustite mapu ili datoteke bilo gdje na ovaj prozor. Čitaju se tekst, web-stranice, PDF, Word, Excel, PowerPoint, OpenDocument, EPUB i e-pošta.',
-  'documents.noMatch': 'Nijedan dokument ne odgovara.',
+  'documents.noMatch': 'Nema takvih dokumenata.',
   'documents.clearFilter': 'Prikaži sve dokumente',
   'documents.uploading': {
     one: 'Prenosim {count} datoteku…',
@@ -288,6 +304,7 @@ export const hr: Catalogue = {
     other: '{count} datoteka je izostavljeno',
   },
   'problems.show': 'Prikaži',
+  'problems.unknown': 'Ne zna se koji se dokumenti ne mogu pronaći.',
   'problem.scanned': {
     one: '{count} je skeniran',
     few: '{count} su skenirana',
@@ -358,26 +375,90 @@ export const hr: Catalogue = {
     few: '{count} iz drugih razloga',
     other: '{count} iz drugih razloga',
   },
-  'advice.scanned':
-    'Stranice su slike. Instalirajte prepoznavanje teksta (na Debianu i Ubuntuu pakete tesseract-ocr i tesseract-ocr-hrv) i ponovno pokrenite Docent, ili spremite primjerak s prepoznatim tekstom (pretraživi PDF), pa će se moći pronaći.',
-  'advice.partly_scanned':
-    'Neke su stranice slike čiji tekst nije poznat. Prepoznavanje teksta čita ih kad je instalirano (na Debianu i Ubuntuu paketi tesseract-ocr i tesseract-ocr-hrv); ono što se ne da razabrati treba ponovno skenirati.',
-  'advice.empty': 'U njemu nema ničega za čitanje.',
-  'advice.garbled': 'Zapisana slova nisu ona koja se vide. Ponovno ga izvezite iz izvornog programa.',
-  'advice.encoding':
-    'Slova su mjestimice pogađana. Ako ovdje izgledaju pogrešno, spremite datoteku kao UTF-8.',
-  'advice.protected': 'Spremite primjerak bez lozinke i dodajte njega.',
-  'advice.damaged': 'Ne može se otvoriti. Vratite ga iz sigurnosne kopije ili ga ponovno spremite.',
-  'advice.incomplete':
-    'Dio je izostavljen. Otvorite ga u njegovu programu, pogledajte što nedostaje i ponovno ga spremite.',
-  'advice.too_big': 'Podijelite ga na manje datoteke.',
-  'advice.unsupported': 'Spremite kao PDF ili tekst ono što treba moći pronaći.',
-  'advice.unreachable': 'Provjerite je li na mjestu i smije li se čitati pa ga pročitajte ponovno.',
-  'advice.reader_failed':
-    'Pročitajte ga ponovno; ako opet ne uspije, spremite ga iznova u njegovu programu.',
-  'advice.cancelled':
-    'Ne može se pronaći, ili samo onakav kakav je bio prije promjene. Pročitajte ga ponovno kad želite da se pronađe onakav kakav je sada.',
-  'advice.other': 'Razlog stoji uz svaki dokument.',
+  'advice.scanned': {
+    one:
+      'Stranice su slike. Instalirajte prepoznavanje teksta (na Debianu i Ubuntuu pakete tesseract-ocr i tesseract-ocr-hrv) i ponovno pokrenite Docent ili spremite primjerak s prepoznatim tekstom (PDF koji se može pretraživati), i dokument će se moći pronaći.',
+    few:
+      'Stranice su slike. Instalirajte prepoznavanje teksta (na Debianu i Ubuntuu pakete tesseract-ocr i tesseract-ocr-hrv) i ponovno pokrenite Docent ili spremite primjerke s prepoznatim tekstom (PDF koji se može pretraživati), i dokumenti će se moći pronaći.',
+    other:
+      'Stranice su slike. Instalirajte prepoznavanje teksta (na Debianu i Ubuntuu pakete tesseract-ocr i tesseract-ocr-hrv) i ponovno pokrenite Docent ili spremite primjerke s prepoznatim tekstom (PDF koji se može pretraživati), i dokumenti će se moći pronaći.',
+  },
+  'advice.partly_scanned': {
+    one:
+      'Neke su stranice slike čiji tekst nije poznat. Prepoznavanje teksta čita ih kad je instalirano (na Debianu i Ubuntuu paketi tesseract-ocr i tesseract-ocr-hrv); ono što ne uspije razabrati treba ponovno skenirati.',
+    few:
+      'Neke su stranice slike čiji tekst nije poznat. Prepoznavanje teksta čita ih kad je instalirano (na Debianu i Ubuntuu paketi tesseract-ocr i tesseract-ocr-hrv); ono što ne uspije razabrati treba ponovno skenirati.',
+    other:
+      'Neke su stranice slike čiji tekst nije poznat. Prepoznavanje teksta čita ih kad je instalirano (na Debianu i Ubuntuu paketi tesseract-ocr i tesseract-ocr-hrv); ono što ne uspije razabrati treba ponovno skenirati.',
+  },
+  'advice.empty': {
+    one: 'U njemu nema ničega za čitanje.',
+    few: 'U njima nema ničega za čitanje.',
+    other: 'U njima nema ničega za čitanje.',
+  },
+  'advice.garbled': {
+    one: 'Zapisana slova nisu ona koja se vide. Ponovno ga izvezite iz programa u kojem je nastao.',
+    few:
+      'Zapisana slova nisu ona koja se vide. Ponovno ih izvezite iz programa u kojima su nastali.',
+    other:
+      'Zapisana slova nisu ona koja se vide. Ponovno ih izvezite iz programa u kojima su nastali.',
+  },
+  'advice.encoding': {
+    one: 'Neka su slova pogađana. Ako ovdje izgledaju pogrešno, spremite datoteku kao UTF-8.',
+    few: 'Neka su slova pogađana. Gdje ovdje izgledaju pogrešno, spremite datoteku kao UTF-8.',
+    other: 'Neka su slova pogađana. Gdje ovdje izgledaju pogrešno, spremite datoteku kao UTF-8.',
+  },
+  'advice.protected': {
+    one: 'Spremite primjerak bez lozinke i dodajte njega.',
+    few: 'Spremite primjerke bez lozinke i dodajte njih.',
+    other: 'Spremite primjerke bez lozinke i dodajte njih.',
+  },
+  'advice.damaged': {
+    one: 'Ne može se otvoriti. Vratite ga iz sigurnosne kopije ili ga ponovno spremite.',
+    few: 'Ne mogu se otvoriti. Vratite ih iz sigurnosne kopije ili ih ponovno spremite.',
+    other: 'Ne mogu se otvoriti. Vratite ih iz sigurnosne kopije ili ih ponovno spremite.',
+  },
+  'advice.incomplete': {
+    one:
+      'Dio je izostavljen. Otvorite ga u njegovu programu, pogledajte što nedostaje i ponovno ga spremite.',
+    few:
+      'Dio je izostavljen. Otvorite ih u njihovim programima, pogledajte što nedostaje i ponovno ih spremite.',
+    other:
+      'Dio je izostavljen. Otvorite ih u njihovim programima, pogledajte što nedostaje i ponovno ih spremite.',
+  },
+  'advice.too_big': {
+    one: 'Podijelite ga na manje datoteke.',
+    few: 'Podijelite ih na manje datoteke.',
+    other: 'Podijelite ih na manje datoteke.',
+  },
+  'advice.unsupported': {
+    one: 'Što treba moći pronaći, spremite kao PDF ili tekst.',
+    few: 'Što treba moći pronaći, spremite kao PDF ili tekst.',
+    other: 'Što treba moći pronaći, spremite kao PDF ili tekst.',
+  },
+  'advice.unreachable': {
+    one: 'Provjerite je li na mjestu i smije li se čitati pa ga pročitajte ponovno.',
+    few: 'Provjerite jesu li na mjestu i smiju li se čitati pa ih pročitajte ponovno.',
+    other: 'Provjerite jesu li na mjestu i smiju li se čitati pa ih pročitajte ponovno.',
+  },
+  'advice.reader_failed': {
+    one: 'Pročitajte ga ponovno; ako opet ne uspije, spremite ga iznova u njegovu programu.',
+    few: 'Pročitajte ih ponovno; što opet ne uspije, spremite iznova u njegovu programu.',
+    other: 'Pročitajte ih ponovno; što opet ne uspije, spremite iznova u njegovu programu.',
+  },
+  'advice.cancelled': {
+    one:
+      'Ne može se pronaći, ili samo onakav kakav je bio prije promjene. Pročitajte ga ponovno kad želite da se pronađe onakav kakav je sada.',
+    few:
+      'Ne mogu se pronaći, ili samo onakvi kakvi su bili prije promjene. Pročitajte ih ponovno kad želite da se pronađu onakvi kakvi su sada.',
+    other:
+      'Ne mogu se pronaći, ili samo onakvi kakvi su bili prije promjene. Pročitajte ih ponovno kad želite da se pronađu onakvi kakvi su sada.',
+  },
+  'advice.other': {
+    one: 'Razlog stoji uz dokument.',
+    few: 'Razlog stoji uz svaki dokument.',
+    other: 'Razlog stoji uz svaki dokument.',
+  },
 
   'status.queued': 'Čeka',
   'status.reading': 'Čita se',
@@ -396,6 +477,9 @@ export const hr: Catalogue = {
 
   'jobs.title': 'Obrada',
   'jobs.working': 'Docent radi.',
+  'jobs.waits': 'Docent čeka i sam pokušava ponovno: {reason}',
+  'jobs.waitsForModel':
+    'Docent čeka model koji pronalazi po značenju. Dohvatite ga u postavkama, pod Modeli.',
   'jobs.paused':
     'Pauzirano. Ništa se ne čita i ne indeksira dok ne nastavite, ni nakon ponovnog pokretanja.',
   'jobs.idle': 'Nema posla.',
@@ -408,7 +492,7 @@ export const hr: Catalogue = {
     other: 'Otkazati {count} zadataka?',
   },
   'jobs.cancelAllBody':
-    'Što čeka, neće se čitati ni indeksirati. Što se već može pretraživati, ostaje. Svaku datoteku možete poslije pokušati ponovno.',
+    'Što čeka, neće se čitati ni indeksirati. Što se već može pretraživati, ostaje. Obradu svake datoteke možete poslije ponoviti.',
   'jobs.cancelled': {
     one: 'Otkazan je {count} zadatak.',
     few: 'Otkazana su {count} zadatka.',
@@ -417,9 +501,9 @@ export const hr: Catalogue = {
   'jobs.retryFailed': 'Ponovi sve neuspjele',
   'jobs.retryCancelled': 'Ponovi sve otkazane',
   'jobs.retried': {
-    one: 'Ponovno se pokušava s {count} datotekom.',
-    few: 'Ponovno se pokušava s {count} datoteke.',
-    other: 'Ponovno se pokušava s {count} datoteka.',
+    one: 'Ponovno se pokušava: {count} datoteka.',
+    few: 'Ponovno se pokušava: {count} datoteke.',
+    other: 'Ponovno se pokušava: {count} datoteka.',
   },
   'jobs.export': 'Izvoz',
   'jobs.exportCsv': 'Što se dogodilo sa svakom datotekom (CSV)',
@@ -447,12 +531,12 @@ export const hr: Catalogue = {
   'jobs.state.cancelled': 'Otkazano',
   'jobs.state.done': 'Gotovo',
   'jobs.none.queued': 'Ništa ne čeka',
-  'jobs.none.dead': 'Ništa nije zakazalo',
+  'jobs.none.dead': 'Nema neuspjelih',
   'jobs.none.cancelled': 'Ništa nije otkazano',
   'jobs.none.done': 'U zadnje vrijeme ništa nije obrađeno',
   'jobs.noneHint.queued': 'Ovdje stoje dodane datoteke dok se ne pročitaju i indeksiraju.',
   'jobs.noneHint.dead': 'Ovdje stoje datoteke koje se nisu mogle pročitati, s razlogom.',
-  'jobs.noneHint.cancelled': 'Što otkažete, stoji ovdje jedan dan i može se pokušati ponovno.',
+  'jobs.noneHint.cancelled': 'Što otkažete, stoji ovdje jedan dan i može se ponoviti.',
   'jobs.noneHint.done': 'Što je gotovo, stoji ovdje jedan dan.',
   'jobs.kind.read': 'Tekst',
   'jobs.kind.embed': 'Značenje',
@@ -480,6 +564,7 @@ export const hr: Catalogue = {
   },
   'batch.showFailed': 'Prikaži što nije uspjelo',
   'batch.title': '{workspace}: sve je obrađeno',
+  'batch.in': '{workspace}: {text}',
 
   'time.underMinute': 'manje od minute',
   'time.minutes': '{minutes} min',
@@ -487,6 +572,7 @@ export const hr: Catalogue = {
   'time.hoursMinutes': '{hours} h {minutes} min',
 
   'folders.heading': 'Praćene mape',
+  'folders.unknown': 'Praćene mape ne mogu se prikazati.',
   'folders.watching': 'Prati se',
   'folders.incomplete': 'Nije posve čitljiva',
   'folders.paused': 'Zaustavljeno',
@@ -515,8 +601,8 @@ export const hr: Catalogue = {
   'folders.leftOut.not_included': '{count} izvan onoga što ste odabrali',
   'folders.leftOut.hidden': '{count} skriveno',
   'folders.leftOut.temporary': '{count} privremeno',
-  'folders.leftOut.special': '{count} što nisu obične datoteke',
-  'folders.leftOut.removed': '{count} što ste uklonili',
+  'folders.leftOut.special': '{count} posebne vrste',
+  'folders.leftOut.removed': 'vi ste uklonili {count}',
   'folders.only': 'Samo {patterns}',
   'folders.without': 'Bez {patterns}',
   'folders.choose': 'Odaberi što se čita…',
@@ -524,8 +610,8 @@ export const hr: Catalogue = {
   'folders.chooseBody':
     'Jedan uzorak po retku, kao u datoteci .gitignore. Izostavljeni dokumenti nestaju iz pretrage, a datoteke ostaju.',
   'folders.include': 'Samo',
-  'folders.includeHint': 'Prazno znači sve. Ili: *.pdf, ili /Ugovori/ sa svime što je u njoj.',
-  'folders.exclude': 'Ne',
+  'folders.includeHint': 'Prazno znači sve. Ili: *.pdf, ili /Ugovori/ sa svim što je u toj mapi.',
+  'folders.exclude': 'Izostavi',
   'folders.excludeHint': 'Na primjer *.log, nacrti/, /Arhiva/2019/. Za iznimku: !važno.log',
   'folders.chooseAction': 'Primijeni',
 
@@ -536,11 +622,11 @@ export const hr: Catalogue = {
 
   'search.title': 'Pronađi odlomke',
   'search.placeholder': 'Riječi, ime ili cijelo pitanje',
-  'search.hint': 'Prikazuje same odlomke, najbolje prve. Odgovor se ne piše.',
+  'search.hint': 'Prikazuje same odlomke, najprije najbolje. Odgovor se ne piše.',
   'search.expand': 'Proširi lokalnim modelom',
   'search.expandHint': 'Sporije. Nalazi i odlomke na drugom jeziku.',
   'search.none': 'Nije pronađen nijedan odlomak.',
-  'search.noneHint': 'Pokušajte s drugim ili manje riječi.',
+  'search.noneHint': 'Pokušajte s drugim riječima ili s manje njih.',
   'search.results': {
     one: '{count} odlomak',
     few: '{count} odlomka',
@@ -567,7 +653,7 @@ export const hr: Catalogue = {
   'footer.modelLoading': 'Model se učitava',
   'footer.modelReady': 'Model spreman',
   'footer.modelIdle': 'Model spava do pitanja',
-  'footer.modelFailed': 'Model nije uspio',
+  'footer.modelFailed': 'Model je zakazao',
   'footer.offline': 'Nema veze',
 
   'firstRun.title': 'Odgovori iz vaših dokumenata, na vašem računalu.',
@@ -575,7 +661,7 @@ export const hr: Catalogue = {
     'Docent čita mape koje mu date i odgovara uz odlomak koji to dokazuje. Pitanja, dokumenti i odgovori nikad ne napuštaju ovo računalo.',
   'firstRun.modelsStep': 'Dohvatite modele',
   'firstRun.modelsBody':
-    'Posao obavljaju dva modela. Preuzimaju se jednom, provjeravaju prema otisku i zatim rade bez mreže.',
+    'Posao obavljaju dva modela. Dohvaćaju se jednom, provjeravaju prema otisku i zatim rade bez mreže.',
   'firstRun.workspaceStep': 'Imenujte prvi radni prostor',
   'firstRun.documentsStep': 'Ispustite mapu na ovaj prozor',
   'firstRun.fetch': 'Dohvati {size}',
@@ -588,7 +674,7 @@ export const hr: Catalogue = {
 
   'models.generator': 'Piše odgovore',
   'models.embedder': 'Nalazi po značenju',
-  'models.reranker': 'Poreda odlomke',
+  'models.reranker': 'Razvrstava odlomke',
   'models.runtime': 'Dio programa',
   'models.size': '{size} na disku',
   'models.memory': '{size} memorije',
@@ -600,7 +686,7 @@ export const hr: Catalogue = {
   'models.fetch': 'Dohvati',
   'models.resume': 'Nastavi dohvaćanje',
   'models.cancel': 'Zaustavi dohvaćanje',
-  'models.activate': 'Koristi ovaj',
+  'models.activate': 'Upotrijebi ovaj',
   'models.fetchingLabel': 'Dohvaćanje: {name}',
 
   'settings.title': 'Postavke',
@@ -609,9 +695,9 @@ export const hr: Catalogue = {
   'settings.workspace': 'Radni prostor',
   'settings.about': 'O programu',
   'settings.language': 'Jezik',
-  'settings.languageSystem': 'Kao sustav',
+  'settings.languageSystem': 'Kao u sustavu',
   'settings.theme': 'Izgled',
-  'settings.themeSystem': 'Kao sustav',
+  'settings.themeSystem': 'Kao u sustavu',
   'settings.themeLight': 'Svijetlo',
   'settings.themeDark': 'Tamno',
   'settings.shortcuts': 'Tipkovnica',
@@ -626,7 +712,7 @@ export const hr: Catalogue = {
   'link.opens': 'Ova poveznica vodi iz Docenta na',
   'link.open': 'Otvori u pregledniku',
   'link.copy': 'Kopiraj poveznicu',
-  'link.failed': 'Poveznicu nije bilo moguće otvoriti, pa je kopirana.',
+  'link.failed': 'Poveznicu nije bilo moguće otvoriti pa je kopirana.',
   'image.blocked': 'slika: {alt}',
   'image.noAlt': 'bez opisa',
 

@@ -52,6 +52,24 @@ describe('createI18n', () => {
     ])
   })
 
+  it('agrees with every number that it says', () => {
+    const { t } = createI18n('hr')
+    const left = (count: number) => t('embedder.progress', { done: 1, count })
+    expect([1, 21, 22, 25].map(left)).toEqual([
+      '1 od 1 odlomka',
+      '1 od 21 odlomka',
+      '1 od 22 odlomka',
+      '1 od 25 odlomaka',
+    ])
+    expect(t('chat.stillReading', { done: 1, count: 31 })).toContain('1 od 31 dokumenta.')
+    expect(t('jobs.retried', { count: 6 })).toBe('Ponovno se pokušava: 6 datoteka.')
+    const advice = (count: number) => t('advice.too_big', { count })
+    expect([1, 13].map(advice)).toEqual([
+      'Podijelite ga na manje datoteke.',
+      'Podijelite ih na manje datoteke.',
+    ])
+  })
+
   it('fills in text as it is, also when it looks like a placeholder or a pattern', () => {
     const { t } = createI18n('en')
     expect(t('workspace.deleteTitle', { name: '{name} $& $1' })).toBe('Delete “{name} $& $1”?')

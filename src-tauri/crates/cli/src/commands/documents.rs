@@ -55,10 +55,12 @@ pub async fn run(settings: &Settings, output: Output, command: Documents) -> Res
             let scope = engine.scope(&workspace.workspace).await?;
             let known = all(engine, &scope, DocumentQuery::default()).await?;
             // All are known before the first is removed.
-            let found: Vec<_> = documents
+            let mut found: Vec<_> = documents
                 .iter()
                 .map(|name| find(&known, name))
                 .collect::<Result<_, _>>()?;
+            found.sort_by_key(|document| document.id);
+            found.dedup_by_key(|document| document.id);
             for document in &found {
                 engine.delete_document(&scope, document.id).await?;
             }

@@ -129,14 +129,14 @@ impl Engine {
 
     /// Rewrites an index, all its generations of vectors, without what was removed. `false` when some
     /// of it may still be there.
-    async fn wipe_index(&self, scope: &WorkspaceScope) -> Result<bool> {
+    pub(super) async fn wipe_index(&self, scope: &WorkspaceScope) -> Result<bool> {
         let known = self.store().workspaces().list().await?;
         if known.iter().all(|known| known.id != scope.workspace()) {
             // It was in use when its workspace was deleted.
             return Ok(self.indexes().destroy(scope).await);
         }
         // What waits to be removed is to be gone as well.
-        self.flush_words().await?;
+        self.flush_words_of(scope).await?;
         let index = self.index_as_it_is(scope).await?;
         // Before the note that there is something to wipe goes.
         let swept = {

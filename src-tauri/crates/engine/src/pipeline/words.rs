@@ -79,6 +79,9 @@ impl Engine {
         added: Vec<ChunkKey>,
         removed: &[ChunkKey],
     ) {
+        if added.is_empty() && removed.is_empty() {
+            return;
+        }
         let pending = PendingWords {
             added,
             removed: removed.iter().map(|key| key.0).collect(),
@@ -90,22 +93,36 @@ impl Engine {
         }
     }
 
-    /// Commits what waits for the indexes. Visible on return. What cannot be committed goes on
-    /// waiting.
-    pub(crate) async fn flush_words(&self) -> Result<()> {
-        self.reader().words_failed().clear();
-        self.flush_words_unless_failed().await
+    /// As [`Engine::queue_words`], for documents whose titles have changed: their rows say so.
+    pub(crate) fn queue_rewording(&self, scope: &WorkspaceScope) {
+        let pending = PendingWords {
+            added: Vec::new(),
+            removed: RoaringBitmap::new(),
+            since: Instant::now(),
+        };
+        self.reader().wait_on(scope.workspace(), pending);
     }
 
-    /// [`Engine::flush_words`] of those workspaces whose last commit has not failed.
-    async fn flush_words_unless_failed(&self) -> Result<()> {
+    /// Commits what waits for the indexes. Visible on return. What cannot be committed goes on
+    /// waiting, and fails this after all the others.
+    pub(crate) async fn flush_words(&self) -> Result<()> {
+        self.reader().words_failed().clear();
+        self.flush_words_where(|_| true).await
+    }
+
+    /// [`Engine::flush_words`] of one workspace; what another one lacks is no failure here.
+    pub(crate) async fn flush_words_of(&self, scope: &WorkspaceScope) -> Result<()> {
+        self.flush_words_where(|workspace| workspace == scope.workspace())
+            .await
+    }
+
+    async fn flush_words_where(&self, wanted: impl Fn(WorkspaceId) -> bool) -> Result<()> {
         let _committing = self.reader().committing().await;
         let mut taken = {
-            let failed = self.reader().words_failed();
             let mut pending = self.reader().pending();
-            let (later, now) = std::mem::take(&mut *pending)
+            let (now, later) = std::mem::take(&mut *pending)
                 .into_iter()
-                .partition(|(workspace, _)| failed.contains(workspace));
+                .partition(|(workspace, _)| wanted(*workspace));
             *pending = later;
             TakenWords {
                 reader: self.reader(),
@@ -198,7 +215,9 @@ impl Engine {
         if self.reader().pending().is_empty() {
             return;
         }
-        if let Err(error) = self.flush_words_unless_failed().await {
+        let failed = self.reader().words_failed().clone();
+        let flushed = self.flush_words_where(|workspace| !failed.contains(&workspace));
+        if let Err(error) = flushed.await {
             tracing::warn!(%error, "words are indexed later");
         }
     }
@@ -246,6 +265,31 @@ mod tests {
             assert_eq!(left.added, [ChunkKey(7)]);
             assert!(left.removed.contains(3));
         }
+        engine.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn a_workspace_whose_index_cannot_be_opened_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let (engine, scope) = at_rest(folder.path()).await;
+        let broken = engine.create_workspace("Bez mjesta", None).await.unwrap();
+        let broken = WorkspaceScope::new(broken.id);
+        let place = folder.path().join("data/indexes");
+        std::fs::write(place.join(broken.workspace().to_string()), "in the way").unwrap();
+        engine.queue_words(&broken, Vec::new(), &[]);
+        assert!(
+            engine.reader().pending().is_empty(),
+            "nothing is to be done"
+        );
+
+        engine.queue_words(&broken, Vec::new(), &[ChunkKey(7)]);
+        engine.queue_words(&scope, Vec::new(), &[ChunkKey(3)]);
+        engine.flush_words().await.expect_err("control");
+        engine.queue_words(&scope, Vec::new(), &[ChunkKey(4)]);
+        engine.flush_words_of(&scope).await.unwrap();
+        assert!(engine.wipe_index(&scope).await.unwrap());
+        let waiting: Vec<_> = engine.reader().pending().keys().copied().collect();
+        assert_eq!(waiting, [broken.workspace()]);
         engine.shutdown().await;
     }
 }

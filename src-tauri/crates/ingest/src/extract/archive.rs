@@ -1,6 +1,7 @@
 //! Documents that are zip archives of XML parts: opened and unpacked with everything bounded.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
 use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::rc::Rc;
 
@@ -28,8 +29,14 @@ const KNOWN_PARTS: &[(&str, &str)] = &[
     ("content.xml", "holds an OpenDocument file"),
 ];
 
+/// What the parts of a document refer to, links included.
+const MAX_RELATIONS: usize = 300_000;
+
 pub struct Archive<'a> {
     entries: ZipArchive<BufReader<&'a mut dyn Source>>,
+    /// Where parts are, by their names in lower case with slashes; made when a name is spelled
+    /// otherwise than in what refers to it.
+    spellings: OnceCell<HashMap<String, usize>>,
     /// What is left of the bound on unpacked bytes, for all parts together.
     left: Rc<Cell<u64>>,
     max: u64,
@@ -50,6 +57,7 @@ impl<'a> Archive<'a> {
         }
         Ok(Self {
             entries,
+            spellings: OnceCell::new(),
             left: Rc::new(Cell::new(bounds.unpacked_bytes)),
             max: bounds.unpacked_bytes,
         })
@@ -62,15 +70,22 @@ impl<'a> Archive<'a> {
     /// Where a part is. Names differ in their capitals and slashes from what refers to them where a
     /// program was careless, and office suites don't mind.
     fn index(&self, part: &str) -> Option<usize> {
-        let same = |name: &str| {
-            name.len() == part.len()
-                && name.bytes().zip(part.bytes()).all(|(found, wanted)| {
-                    found.eq_ignore_ascii_case(&wanted) || (found == b'\\' && wanted == b'/')
-                })
-        };
+        /// Longer names are found as they are spelled, or not.
+        const LONGEST: usize = 1_000;
         self.entries.index_for_name(part).or_else(|| {
-            let mut names = self.entries.file_names();
-            names.position(|name| name.is_ok_and(|name| same(&name)))
+            let spellings = self.spellings.get_or_init(|| {
+                let mut spellings = HashMap::new();
+                for (index, name) in self.entries.file_names().enumerate() {
+                    if let Ok(name) = name
+                        && name.len() <= LONGEST
+                    {
+                        let name = name.to_ascii_lowercase().replace('\\', "/");
+                        spellings.entry(name).or_insert(index);
+                    }
+                }
+                spellings
+            });
+            spellings.get(&part.to_ascii_lowercase()).copied()
         })
     }
 
@@ -123,6 +138,16 @@ impl<'a> Archive<'a> {
         })
     }
 
+    /// The first `max` bytes of a part. They don't count towards the bound on unpacked bytes, which
+    /// is for text: pictures may be many times larger.
+    pub fn head(&mut self, name: &str, max: u64) -> Option<Vec<u8>> {
+        let index = self.index(name)?;
+        let entry = self.entries.by_index(index).ok()?;
+        let mut bytes = Vec::new();
+        entry.take(max).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
     fn unpack<T>(
         &mut self,
         name: &str,
@@ -160,8 +185,8 @@ impl<'a> Archive<'a> {
             &format!("{folder}{separator}_rels/{name}.rels"),
             &mut relations,
         )?;
-        for relation in &mut relations.all {
-            relation.target = resolve(folder, &relation.target);
+        for (_, target) in relations.by_id.values_mut() {
+            *target = resolve(folder, target);
         }
         Ok(relations)
     }
@@ -252,42 +277,48 @@ impl<R: Read> Read for Unpacked<R> {
 /// What a part of an Office document refers to.
 #[derive(Default)]
 pub struct Relations {
-    all: Vec<Relation>,
-}
-
-struct Relation {
-    id: String,
-    kind: String,
-    target: String,
+    /// Ids in the order of the file.
+    ids: Vec<String>,
+    /// Id to kind and target. The kind is the last piece of its URI: the dialects of Office differ
+    /// in the rest.
+    by_id: HashMap<String, (String, String)>,
 }
 
 impl Relations {
     pub fn target(&self, id: &str) -> Option<&str> {
-        self.all
-            .iter()
-            .find(|relation| relation.id == id)
-            .map(|relation| relation.target.as_str())
+        self.by_id.get(id).map(|(_, target)| target.as_str())
     }
 
-    /// Targets of a kind, which is the last piece of its URI: the dialects of Office differ in the
-    /// rest.
-    pub fn of_kind<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a str> {
-        self.all
-            .iter()
-            .filter(move |relation| relation.kind.rsplit('/').next() == Some(kind))
-            .map(|relation| relation.target.as_str())
+    /// Targets of a kind, in the order of the file.
+    pub fn of_kind(&self, kind: &str) -> impl Iterator<Item = &str> {
+        self.entries_of_kind(kind).map(|(_, target)| target)
+    }
+
+    /// Ids and targets of a kind, in the order of the file.
+    pub fn entries_of_kind(&self, kind: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.ids.iter().filter_map(move |id| {
+            let (known, target) = self.by_id.get(id)?;
+            (known == kind).then_some((id.as_str(), target.as_str()))
+        })
     }
 }
 
 impl Part for Relations {
     fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal> {
         if name == "Relationship" {
+            if self.ids.len() >= MAX_RELATIONS {
+                return Err(Refusal::TooManyParts {
+                    max: MAX_RELATIONS as u64,
+                });
+            }
             let get = |name| attribute(element, name).unwrap_or_default();
-            self.all.push(Relation {
-                id: get("Id"),
-                kind: get("Type"),
-                target: get("Target"),
-            });
+            let id = get("Id");
+            if !self.by_id.contains_key(&id) {
+                let kind = get("Type");
+                let kind = kind.rsplit('/').next().unwrap_or_default().to_owned();
+                self.by_id.insert(id.clone(), (kind, get("Target")));
+                self.ids.push(id);
+            }
         }
         Ok(())
     }

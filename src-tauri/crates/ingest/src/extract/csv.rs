@@ -50,7 +50,8 @@ fn declared(source: &str) -> Option<(char, &str)> {
     (line.chars().count() <= 3).then_some((delimiter, rest))
 }
 
-/// The delimiter that cuts the first records into the same number of cells most often.
+/// The delimiter that cuts the first records into the same number of cells most often. Where two do,
+/// the comma and the bar are the likelier to stand within cells: in amounts, for one.
 fn delimiter(source: &str) -> Option<char> {
     const RECORDS: usize = 64;
     const LOOK_AT: usize = 256 * 1024;
@@ -78,7 +79,9 @@ fn delimiter(source: &str) -> Option<char> {
                 .max()?;
             Some((agreeing, width, delimiter))
         })
-        .max_by_key(|(agreeing, width, _)| (*agreeing, *width))
+        .max_by_key(|(agreeing, width, delimiter)| {
+            (*agreeing, matches!(delimiter, ';' | '\t'), *width)
+        })
         .map(|(_, _, delimiter)| delimiter)
 }
 
@@ -245,6 +248,22 @@ mod tests {
                 (BlockKind::Paragraph, "two".to_owned())
             ]
         );
+    }
+
+    #[test]
+    fn decimal_commas_do_not_cut_amounts() {
+        for text in [
+            "1,50;2,50;3,50\n4,50;5,50;6,50\n",
+            "1,50\t2,50\t3,50\n4,50\t5,50\t6,50\n",
+        ] {
+            assert_eq!(
+                blocks(text.as_bytes()),
+                [
+                    (BlockKind::TableRow, "1,50 | 2,50 | 3,50".to_owned()),
+                    (BlockKind::TableRow, "4,50 | 5,50 | 6,50".to_owned()),
+                ]
+            );
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use docent_domain::{ATTACHMENT_HEADING, Format};
 use encoding_rs::Encoding;
 
 use super::mime::Part;
-use super::{Context, extract_bytes, html, text};
+use super::{Context, extract_bytes, html, picture, text};
 use crate::characters::title;
 use crate::extracted::{Assembler, BlockKind, Extracted, PageKind, PageLayout, Warning};
 use crate::format::{Detection, HEAD_BYTES, detect_format};
@@ -72,14 +72,24 @@ struct Reader<'c> {
 /// What a message is made of.
 #[derive(Default)]
 struct Found<'a> {
-    texts: Vec<Part<'a>>,
+    texts: Vec<Text<'a>>,
     attachments: Vec<(String, Part<'a>)>,
     encrypted: bool,
 }
 
+enum Text<'a> {
+    One(Part<'a>),
+    /// The same text in several forms, the richest last.
+    Forms(Vec<Vec<Text<'a>>>),
+}
+
 impl Reader<'_> {
     fn message(&mut self, message: &Part<'_>, level: u8) -> Result<(), Refusal> {
-        if let Some(subject) = message.header("subject") {
+        if let Some(mut subject) = message.header("subject") {
+            // The first heading that looks like an attachment's is taken for one.
+            if subject.starts_with(ATTACHMENT_HEADING) {
+                subject.insert_str(0, "Subject: ");
+            }
             self.assembler.push(BlockKind::Heading(level), &subject)?;
         }
         let lines: Vec<_> = ["From", "To", "Cc", "Date"]
@@ -105,9 +115,7 @@ impl Reader<'_> {
             }
             self.leave_out("an encrypted message".to_owned());
         }
-        for part in &found.texts {
-            self.text(part)?;
-        }
+        self.texts(&found.texts)?;
         if !found.attachments.is_empty() {
             let names: Vec<_> = found
                 .attachments
@@ -162,35 +170,51 @@ impl Reader<'_> {
                 }
                 return;
             }
-            // The same text in several forms, the richest last.
-            let mut best = Vec::new();
+            let mut forms = Vec::new();
             for child in children {
                 let mut form = Found::default();
                 self.gather(child, depth + 1, &mut form);
                 found.attachments.append(&mut form.attachments);
                 found.encrypted |= form.encrypted;
-                if form.texts.iter().any(has_text) {
-                    best = form.texts;
-                }
+                forms.push(form.texts);
             }
-            found.texts.append(&mut best);
+            found.texts.push(Text::Forms(forms));
             return;
         }
         let is_attachment = disposition.text == "attachment";
         match kind.text.as_str() {
-            "application/pkcs7-mime" | "application/x-pkcs7-mime"
-                if kind.parameter("smime-type") == Some("enveloped-data") =>
+            _ if is_sealed(&kind.text, name.as_deref()) => {
+                match sealed(kind.parameter("smime-type"), &part) {
+                    Sealed::Encrypted => found.encrypted = true,
+                    Sealed::Certificates => {}
+                    Sealed::Signed => {
+                        let name = name.unwrap_or_else(|| "smime.p7m".to_owned());
+                        self.not_read(format!("{name}, a text in a signed envelope"));
+                        found.attachments.push((name, part));
+                    }
+                }
+            }
+            tnef if matches!(tnef, "application/ms-tnef" | "application/vnd.ms-tnef")
+                || name.as_deref() == Some("winmail.dat") =>
             {
-                found.encrypted = true;
+                let name = name.unwrap_or_else(|| "winmail.dat".to_owned());
+                self.not_read(format!("{name}, in which Outlook packs attachments"));
+                found.attachments.push((name, part));
             }
             "application/pkcs7-signature"
             | "application/x-pkcs7-signature"
             | "application/pgp-signature" => {}
             "text/plain" | "text/html" if !is_attachment && name.is_none() => {
-                found.texts.push(part);
+                found.texts.push(Text::One(part));
             }
-            // Pictures in the text, which refers to them.
-            image if image.starts_with("image/") && !is_attachment && part.has("content-id") => {}
+            // Pictures in the text, which refers to them: signatures have logos, but telephones
+            // attach their photos so.
+            image if image.starts_with("image/") && !is_attachment && part.has("content-id") => {
+                if picture::may_hold_text(&part.content()) {
+                    let name = name.unwrap_or_else(|| image.replace('/', "."));
+                    found.attachments.push((name, part));
+                }
+            }
             "message/rfc822" => {
                 let nested = part.content();
                 let subject = Part::read(&nested).header("subject");
@@ -201,6 +225,30 @@ impl Reader<'_> {
                 .attachments
                 .push((name.unwrap_or_else(|| kind.text.clone()), part)),
         }
+    }
+
+    fn texts(&mut self, texts: &[Text<'_>]) -> Result<(), Refusal> {
+        for text in texts {
+            let forms = match text {
+                Text::One(part) => {
+                    self.text(part)?;
+                    continue;
+                }
+                Text::Forms(forms) => forms,
+            };
+            // A form may hold nothing but a picture, so the richest is the last that says something.
+            let (chars, known) = (self.assembler.chars(), self.warnings.len());
+            for form in forms.iter().rev() {
+                let poorer = self.warnings.len();
+                self.texts(form)?;
+                if self.assembler.chars() > chars {
+                    // What was wrong with the others is nobody's loss.
+                    self.warnings.drain(known..poorer);
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn text(&mut self, part: &Part<'_>) -> Result<(), Refusal> {
@@ -297,8 +345,47 @@ impl Reader<'_> {
     fn leave_out(&mut self, part: String) {
         self.warnings.push(Warning::PartLeftOut { part });
     }
+
+    fn not_read(&mut self, part: String) {
+        self.warnings.push(Warning::PartNotRead { part });
+    }
 }
 
-fn has_text(part: &Part<'_>) -> bool {
-    !part.content().trim_ascii().is_empty()
+/// Whether a part is an envelope of S/MIME, with a text or a file in it.
+fn is_sealed(kind: &str, name: Option<&str>) -> bool {
+    matches!(kind, "application/pkcs7-mime" | "application/x-pkcs7-mime")
+        || name.is_some_and(|name| name.eq_ignore_ascii_case("smime.p7m"))
+}
+
+enum Sealed {
+    Encrypted,
+    Signed,
+    /// Nothing but certificates.
+    Certificates,
+}
+
+/// What is in an envelope, by what it says of itself, or by the identifier that it begins with.
+fn sealed(says: Option<&str>, part: &Part<'_>) -> Sealed {
+    /// The length of what stands in front of the identifier is four bytes at most.
+    const HEAD: usize = 32;
+    /// `1.2.840.113549.1.7.3` and `1.2.840.113549.1.9.16.1.23` of RFC 5652 and 5083.
+    const ENVELOPED: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03";
+    const AUTHENTICATED: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x17";
+    match says.map(str::to_ascii_lowercase).as_deref() {
+        Some("enveloped-data" | "authenveloped-data") => return Sealed::Encrypted,
+        Some("certs-only") => return Sealed::Certificates,
+        Some(_) => return Sealed::Signed,
+        None => {}
+    }
+    let content = part.content();
+    let head = &content[..content.len().min(HEAD)];
+    let begins = |identifier: &[u8]| {
+        head.windows(identifier.len())
+            .any(|bytes| bytes == identifier)
+    };
+    if begins(ENVELOPED) || begins(AUTHENTICATED) {
+        Sealed::Encrypted
+    } else {
+        Sealed::Signed
+    }
 }

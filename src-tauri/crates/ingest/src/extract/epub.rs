@@ -25,13 +25,18 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
     let mut package = Package::default();
     archive.read(&main, &mut package)?;
     let folder = main.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let chapters: Vec<_> = package
+    // Those that are no pages, or are nowhere, stay in the count.
+    let chapters: Vec<Option<String>> = package
         .spine
         .iter()
-        .filter_map(|id| package.pages.get(id))
-        .map(|href| {
-            let path = href.split('#').next().unwrap_or_default();
-            resolve(folder, &percent_decode_str(path).decode_utf8_lossy())
+        .filter_map(|id| match package.items.get(id) {
+            Some(Item::Contents) => None,
+            Some(Item::Page { href }) => {
+                let path = href.split('#').next().unwrap_or_default();
+                let path = percent_decode_str(path).decode_utf8_lossy();
+                Some(Some(resolve(folder, &path)))
+            }
+            Some(Item::Other) | None => Some(None),
         })
         .collect();
     if chapters.is_empty() {
@@ -40,7 +45,8 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
     // Fonts are often encrypted in books that anyone may read; text is not.
     let mut encryption = Encryption::default();
     archive.read("META-INF/encryption.xml", &mut encryption)?;
-    if chapters.iter().any(|part| encryption.parts.contains(part)) {
+    let is_locked = |part: &String| encryption.parts.contains(part);
+    if chapters.iter().flatten().any(is_locked) {
         return Err(Refusal::WrongContent {
             message: "The book is locked (DRM): only its shop's own program opens it.".to_owned(),
         });
@@ -50,9 +56,17 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
     let mut unreadable = 0_usize;
     let mut warnings = Vec::new();
     for chapter in &chapters {
+        let Some(chapter) = chapter else {
+            unreadable += 1;
+            continue;
+        };
         match archive.bytes(chapter) {
             Ok(Some(bytes)) if bytes.len() as u64 <= bounds.html_bytes => {
-                match html::extract_page(&bytes, &mut assembler) {
+                let before = assembler.chars();
+                match html::extract_chapter(&bytes, &mut assembler) {
+                    Ok(_) if assembler.chars() == before && seems_to_hold_text(&bytes) => {
+                        unreadable += 1;
+                    }
                     Ok(page) => warnings.extend(page.warnings),
                     Err(Refusal::Binary) => unreadable += 1,
                     Err(refusal) => return Err(refusal),
@@ -76,6 +90,25 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
     extracted.title = package.title.as_deref().and_then(title);
     extracted.language_hint = package.language;
     Ok(extracted)
+}
+
+/// Whether there is much between the tags of a page's body. Covers and pages of pictures have next
+/// to nothing there.
+fn seems_to_hold_text(bytes: &[u8]) -> bool {
+    const LEAST: usize = 300;
+    let body = bytes
+        .windows(5)
+        .position(|window| window.eq_ignore_ascii_case(b"<body"))
+        .unwrap_or(0);
+    let mut within_tag = false;
+    let shown = bytes[body..].iter().filter(|byte| match byte {
+        b'<' | b'>' => {
+            within_tag = **byte == b'<';
+            false
+        }
+        byte => !within_tag && !byte.is_ascii_whitespace(),
+    });
+    shown.count() >= LEAST
 }
 
 /// Says where the package is.
@@ -103,10 +136,20 @@ impl Part for Container {
 struct Package {
     title: Option<String>,
     language: Option<String>,
-    /// Ids of pages to their addresses.
-    pages: HashMap<String, String>,
+    /// By their ids.
+    items: HashMap<String, Item>,
     spine: Vec<String>,
     within: Option<Field>,
+}
+
+/// What a part of the book is.
+enum Item {
+    Page {
+        href: String,
+    },
+    /// The table of contents that programs show.
+    Contents,
+    Other,
 }
 
 #[derive(Clone, Copy)]
@@ -129,12 +172,15 @@ impl Part for Package {
                 let is_contents = properties
                     .split_whitespace()
                     .any(|property| property == "nav");
-                if let (Some(id), Some(href)) =
-                    (attribute(element, "id"), attribute(element, "href"))
-                    && kind.contains("html")
-                    && !is_contents
-                {
-                    self.pages.insert(id, href);
+                // The books of twenty years ago have a type of their own for the same pages.
+                let is_page = kind.contains("html") || kind == "text/x-oeb1-document";
+                if let Some(id) = attribute(element, "id") {
+                    let item = match attribute(element, "href") {
+                        _ if is_contents => Item::Contents,
+                        Some(href) if is_page => Item::Page { href },
+                        _ => Item::Other,
+                    };
+                    self.items.insert(id, item);
                 }
             }
             "itemref" => self.spine.extend(attribute(element, "idref")),

@@ -2,8 +2,6 @@
 //!
 //! The tree is walked without recursion, because its depth is the page's to choose.
 
-use std::borrow::Cow;
-
 use encoding_rs::Encoding;
 use scraper::node::Element;
 use scraper::{ElementRef, Html, Node, Selector};
@@ -15,7 +13,7 @@ use crate::refusal::Refusal;
 
 pub fn extract(bytes: &[u8], bounds: &Bounds) -> Result<Extracted, Refusal> {
     let mut assembler = Assembler::new(bounds.max_chars);
-    let page = extract_page(bytes, &mut assembler)?;
+    let page = extract_page(bytes, &mut assembler, false)?;
     let mut extracted = assembler.finish();
     extracted.title = page.title;
     extracted.language_hint = page.language;
@@ -30,10 +28,14 @@ pub struct Page {
     pub warnings: Vec<Warning>,
 }
 
-/// Adds what a page shows.
-pub fn extract_page(bytes: &[u8], assembler: &mut Assembler) -> Result<Page, Refusal> {
+/// Adds what a chapter of a book shows. It is XHTML, whether or not it says so.
+pub fn extract_chapter(bytes: &[u8], assembler: &mut Assembler) -> Result<Page, Refusal> {
+    extract_page(bytes, assembler, true)
+}
+
+fn extract_page(bytes: &[u8], assembler: &mut Assembler, is_xhtml: bool) -> Result<Page, Refusal> {
     let decoded = text::decode(bytes.to_vec(), declared_encoding(bytes))?;
-    let page = extract_source(&decoded.text, assembler)?;
+    let page = read(&decoded.text, assembler, is_xhtml)?;
     Ok(Page {
         warnings: decoded.warnings,
         ..page
@@ -42,7 +44,11 @@ pub fn extract_page(bytes: &[u8], assembler: &mut Assembler) -> Result<Page, Ref
 
 /// Adds what a page shows that is decoded already.
 pub fn extract_source(source: &str, assembler: &mut Assembler) -> Result<Page, Refusal> {
-    let page = html_tree::document(&closed(source));
+    read(source, assembler, false)
+}
+
+fn read(source: &str, assembler: &mut Assembler, is_xhtml: bool) -> Result<Page, Refusal> {
+    let page = html_tree::document(source, is_xhtml);
     let before = assembler.chars();
     Walker::new(assembler).walk(main_content(&page))?;
     if assembler.chars() == before {
@@ -57,37 +63,6 @@ pub fn extract_source(source: &str, assembler: &mut Assembler) -> Result<Page, R
     })
 }
 
-/// XHTML with end tags for the empty elements that would swallow the rest of the page in HTML:
-/// `<script src="x"/>` is whole in one and only begun in the other.
-fn closed(source: &str) -> Cow<'_, str> {
-    const SWALLOWING: [&str; 5] = ["script", "style", "title", "textarea", "iframe"];
-    if !source.trim_start().starts_with("<?xml") {
-        return Cow::Borrowed(source);
-    }
-    let mut closed = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(end) = rest.find("/>") {
-        let (tag, after) = rest.split_at(end);
-        closed.push_str(tag);
-        let name = tag.rfind('<').map_or("", |start| {
-            let tag = &tag[start + 1..];
-            tag.split(|char: char| !char.is_ascii_alphanumeric())
-                .next()
-                .unwrap_or_default()
-        });
-        if SWALLOWING.contains(&name) {
-            closed.push_str("></");
-            closed.push_str(name);
-            closed.push('>');
-        } else {
-            closed.push_str("/>");
-        }
-        rest = &after[2..];
-    }
-    closed.push_str(rest);
-    Cow::Owned(closed)
-}
-
 /// Adds what a piece of HTML inside another format shows.
 pub fn extract_fragment(source: &str, assembler: &mut Assembler) -> Result<(), Refusal> {
     let fragment = html_tree::fragment(source);
@@ -99,40 +74,67 @@ fn first<'a>(page: &'a Html, selector: &'static str) -> Option<ElementRef<'a>> {
     page.select(&selector).next()
 }
 
-/// `charset=` in the first kilobyte, which is where browsers look for it.
+/// `charset=` in the first kilobyte, which is where browsers look for it, or XML's own declaration.
 fn declared_encoding(bytes: &[u8]) -> Option<&'static Encoding> {
     const LOOK_AT: usize = 1024;
-    let head = bytes[..bytes.len().min(LOOK_AT)].to_ascii_lowercase();
-    let at = head.windows(8).position(|window| window == b"charset=")? + 8;
-    let label: Vec<u8> = head[at..]
-        .iter()
-        .copied()
-        .skip_while(|byte| matches!(byte, b'"' | b'\'' | b' '))
-        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':'))
-        .collect();
-    let encoding = Encoding::for_label(&label)?;
-    // A page that can say so in ASCII is not UTF-16.
-    let is_utf16 = encoding == encoding_rs::UTF_16LE || encoding == encoding_rs::UTF_16BE;
-    (!is_utf16).then_some(encoding)
+    let head = &bytes[..bytes.len().min(LOOK_AT)];
+    text::encoding_after(head, "charset=").or_else(|| text::declared_in_xml(bytes))
 }
 
-/// The element that the page itself marks as its content, if that holds a good part of its text.
+/// The element that the page itself marks as its content, if that holds a good part of its text: of
+/// `article`, which a page may also have for a piece of its content, next to all but the frame.
 fn main_content(page: &Html) -> ElementRef<'_> {
-    const LEAST_SHARE: f64 = 0.25;
     let root = page.root_element();
-    let length =
-        |element: ElementRef<'_>| -> usize { element.text().map(|text| text.trim().len()).sum() };
-    let all = length(root);
-    ["main", "[role=main]", "article"]
+    let all = shown_length(root);
+    [("main", 0.25), ("[role=main]", 0.25), ("article", 0.8)]
         .into_iter()
-        .filter_map(|selector| {
+        .find_map(|(selector, least_share)| {
             let parsed = Selector::parse(selector).expect("BUG: a constant selector");
             let mut found = page.select(&parsed);
             let only = found.next()?;
-            found.next().is_none().then_some(only)
+            let is_content =
+                found.next().is_none() && shown_length(only) as f64 >= all as f64 * least_share;
+            is_content.then_some(only)
         })
-        .find(|element| length(*element) as f64 >= all as f64 * LEAST_SHARE)
         .unwrap_or(root)
+}
+
+/// How much text an element shows, without what frames it.
+fn shown_length(root: ElementRef<'_>) -> usize {
+    let root = *root;
+    let mut node = root;
+    let mut length = 0;
+    loop {
+        let descend = match node.value() {
+            Node::Text(text) => {
+                length += text.trim().len();
+                false
+            }
+            Node::Element(element) => {
+                let is_frame = matches!(element.name(), "aside" | "header") || is_noise(element);
+                node == root || !is_frame
+            }
+            Node::Document | Node::Fragment => true,
+            Node::Comment(_) | Node::Doctype(_) | Node::ProcessingInstruction(_) => false,
+        };
+        if descend && let Some(child) = node.first_child() {
+            node = child;
+            continue;
+        }
+        loop {
+            if node == root {
+                return length;
+            }
+            if let Some(next) = node.next_sibling() {
+                node = next;
+                break;
+            }
+            let Some(parent) = node.parent() else {
+                return length;
+            };
+            node = parent;
+        }
+    }
 }
 
 struct Walker<'a> {
@@ -144,16 +146,31 @@ struct Walker<'a> {
     preformatted: bool,
     lists: Vec<Option<u64>>,
     marker: String,
-    /// Open tables; `true` for those that hold data rather than lay out the page.
-    tables: Vec<bool>,
+    /// Open tables; `None` for those that lay out the page rather than hold data.
+    tables: Vec<Option<Table>>,
     row: Option<Row>,
 }
 
+/// A table that is open.
+#[derive(Default)]
+struct Table {
+    /// Into how many more rows the cells above reach down, by their columns.
+    below: Vec<u32>,
+}
+
 /// A table row that is open; everything in it becomes one line.
+#[derive(Default)]
 struct Row {
     cells: usize,
     headers: usize,
+    /// Columns so far, those taken by cells that span several or come from above among them.
+    columns: usize,
+    /// Further columns that the cell takes which was begun last.
+    spanned: usize,
 }
+
+/// Empty cells are written for no column after this one: no page has a wider table.
+const MOST_COLUMNS: usize = 64;
 
 impl<'a> Walker<'a> {
     fn new(assembler: &'a mut Assembler) -> Self {
@@ -225,7 +242,7 @@ impl<'a> Walker<'a> {
     fn open(&mut self, element: &Element, node: Option<ElementRef<'_>>) -> Result<(), Refusal> {
         let name = element.name();
         if self.row.is_some() {
-            self.open_in_row(name);
+            self.open_in_row(element);
             return Ok(());
         }
         if name == "br" {
@@ -258,29 +275,65 @@ impl<'a> Walker<'a> {
                     Some(None) | None => format!("{indent}- "),
                 };
             }
-            "table" => self
-                .tables
-                .push(node.is_some_and(|table| holds_data(element, table))),
-            "tr" if self.tables.last() == Some(&true) => {
-                self.row = Some(Row {
-                    cells: 0,
-                    headers: 0,
-                });
+            "table" => self.tables.push(
+                node.filter(|table| holds_data(element, *table))
+                    .map(|_| Table::default()),
+            ),
+            "thead" | "tbody" | "tfoot" => {
+                // Cells do not reach beyond their part of the table.
+                if let Some(Some(table)) = self.tables.last_mut() {
+                    table.below.clear();
+                }
+            }
+            "tr" if matches!(self.tables.last(), Some(Some(_))) => {
+                self.row = Some(Row::default());
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn open_in_row(&mut self, name: &str) {
+    fn open_in_row(&mut self, element: &Element) {
         let Some(row) = &mut self.row else { return };
+        let name = element.name();
         if matches!(name, "td" | "th") {
-            if row.cells > 0 {
-                self.inline.truncate(self.inline.trim_end().len());
-                self.inline.push_str(" | ");
+            let span = |name: &str| {
+                let span = element.attr(name).and_then(|span| span.trim().parse().ok());
+                span.unwrap_or(1_usize)
+            };
+            let Some(Some(table)) = self.tables.last_mut() else {
+                return;
+            };
+            let mut begin = |row: &mut Row| {
+                if row.columns > 0 {
+                    self.inline.truncate(self.inline.trim_end().len());
+                    self.inline.push_str(" | ");
+                }
+                row.columns += 1;
+            };
+            for _ in 0..std::mem::take(&mut row.spanned) {
+                begin(row);
             }
+            while let Some(rows) = table.below.get_mut(row.columns).filter(|rows| **rows > 0) {
+                *rows -= 1;
+                begin(row);
+            }
+            let first = row.columns;
+            begin(row);
             row.cells += 1;
             row.headers += usize::from(name == "th");
+            let end = (first.saturating_add(span("colspan"))).min(MOST_COLUMNS);
+            row.spanned = end.saturating_sub(row.columns);
+            // A span of no rows reaches down to the last one.
+            let rows = match span("rowspan") {
+                0 => u32::MAX,
+                rows => u32::try_from(rows - 1).unwrap_or(u32::MAX),
+            };
+            if rows > 0 && first < MOST_COLUMNS {
+                let end = end.max(first + 1);
+                table.below.resize(table.below.len().max(end), 0);
+                table.below[first..end].fill(rows);
+            }
         } else if name == "br" || is_block(name) {
             push_collapsed(&mut self.inline, " ");
         }
@@ -296,6 +349,13 @@ impl<'a> Walker<'a> {
                 } else {
                     BlockKind::TableRow
                 };
+                let columns = row.columns + row.spanned;
+                // Cells from above that stand after this row's last one.
+                if let Some(Some(table)) = self.tables.last_mut() {
+                    for rows in table.below.iter_mut().skip(columns) {
+                        *rows = rows.saturating_sub(1);
+                    }
+                }
                 let blank = !self.inline.chars().any(char::is_alphanumeric);
                 let line = std::mem::take(&mut self.inline);
                 self.row = None;
@@ -364,17 +424,27 @@ impl<'a> Walker<'a> {
     }
 }
 
-/// Whether a table's rows are data. Tables that contain tables or headings lay out the page.
+/// Whether a table's rows are data. Tables that contain tables or headings, or have one column, lay
+/// out the page.
 fn holds_data(element: &Element, table: ElementRef<'_>) -> bool {
     let role = element.attr("role").unwrap_or_default();
-    role != "presentation"
-        && role != "none"
-        && !table.descendent_elements().skip(1).any(|inner| {
-            matches!(
-                inner.value().name(),
-                "table" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6"
-            )
-        })
+    if role == "presentation" || role == "none" {
+        return false;
+    }
+    let mut has_columns = false;
+    let mut cells = 0;
+    for inner in table.descendent_elements().skip(1) {
+        match inner.value().name() {
+            "table" | "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => return false,
+            "tr" => cells = 0,
+            "td" | "th" => {
+                cells += 1;
+                has_columns |= cells > 1;
+            }
+            _ => {}
+        }
+    }
+    has_columns
 }
 
 /// What a reader of the page doesn't see, or doesn't read.
@@ -538,6 +608,80 @@ mod tests {
                 (BlockKind::Heading(2), "Naslov".to_owned()),
                 (BlockKind::Paragraph, "Odlomak".to_owned()),
             ]
+        );
+    }
+
+    #[test]
+    fn a_table_of_one_column_frames_what_is_in_it() {
+        let source = "<table><tr><td><p>Poštovani,</p><p>u privitku.</p></td></tr>\
+                      <tr><td><ul><li>jedan</ul></td></tr></table>";
+        assert_eq!(
+            blocks(source),
+            [
+                (BlockKind::Paragraph, "Poštovani,".to_owned()),
+                (BlockKind::Paragraph, "u privitku.".to_owned()),
+                (BlockKind::ListItem, "- jedan".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn cells_that_span_others_leave_their_columns_where_they_are() {
+        let source = "<table><thead><tr><th rowspan=2>Grad<th colspan=2>Iznos<th rowspan=0>Rok\
+                      <tr><th>neto<th>bruto\
+                      <tbody><tr><td rowspan=3 colspan=2>Zagreb<td>1<td>2<tr><td>3<tr><td>4<td>5\
+                      <tr><td>Split<td rowspan=2>6<td>7<td rowspan=2>8<tr><td>Osijek<td>9</table>";
+        let rows: Vec<_> = blocks(source).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(
+            rows,
+            [
+                "Grad | Iznos | | Rok",
+                "| neto | bruto",
+                "Zagreb | | 1 | 2",
+                "| | 3",
+                "| | 4 | 5",
+                "Split | 6 | 7 | 8",
+                "Osijek | | 9",
+            ]
+        );
+        let wide = "<table><tr><td colspan=65534 rowspan=65534>a<td>b<tr><td>c<td>d</table>";
+        let rows = blocks(wide);
+        assert_eq!(rows[0].1.matches('|').count(), MOST_COLUMNS);
+        assert_eq!(rows[1].1.matches('|').count(), MOST_COLUMNS + 1);
+    }
+
+    #[test]
+    fn an_article_that_is_a_piece_of_the_page_does_not_hide_the_rest() {
+        let piece = "<p>Uvod u pravilnik o radu.</p><article><p>Prvi članak.</p></article><p>Otkazni rok.</p>";
+        assert_eq!(
+            extract(piece.as_bytes(), &Bounds::default()).unwrap().text,
+            "Uvod u pravilnik o radu.\n\nPrvi članak.\n\nOtkazni rok."
+        );
+        let frame = "<header>Portal</header><nav>Sport, vrijeme, horoskop i još mnogo toga</nav>\
+                     <script>var dugacko = 'i dulje od clanka samoga';</script>\
+                     <article><p>Prvi članak.</p></article><aside>Pročitajte i ovo</aside>";
+        assert_eq!(
+            extract(frame.as_bytes(), &Bounds::default()).unwrap().text,
+            "Prvi članak."
+        );
+    }
+
+    #[test]
+    fn xhtml_is_read_as_what_it_says_it_is() {
+        let head = "<head><title/><script src=\"x.js\"/></head>";
+        let page = format!(
+            "<!DOCTYPE html>\n<html xmlns=\"http://www.w3.org/1999/xhtml\">{head}<body><p>Tekst.</p></body></html>"
+        );
+        let read = |page: &str| extract(page.as_bytes(), &Bounds::default()).unwrap().text;
+        assert_eq!(read(&page), "Tekst.");
+        let declared =
+            format!("<?xml version='1.0' encoding='windows-1250'?><html>{head}<p>Žuto</p></html>");
+        assert_eq!(read(&declared), "Žuto", "it is UTF-8 all the same");
+        let (bytes, _, _) = encoding_rs::WINDOWS_1250.encode(&declared);
+        let extracted = extract(&bytes, &Bounds::default()).unwrap();
+        assert_eq!(
+            (extracted.text.as_str(), extracted.warnings.len()),
+            ("Žuto", 0)
         );
     }
 

@@ -1,9 +1,9 @@
 //! JSON and JSON Lines as people read them: a line per value, under the names that lead to it.
 //!
 //! The members of the outermost object are headings, records (elements of outer lists, lines of
-//! JSON Lines) are blocks. The text is written while the file is parsed, so that a big file costs no
-//! tree in memory, and numbers stand as they are written: an identifier keeps its digits, an amount
-//! its zeros. What does not parse (settings with comments, files that are cut off) is read as the
+//! JSON Lines) are blocks; its texts and numbers stand before them. The text is written while the
+//! file is parsed, so that a big file costs no tree in memory, and numbers stand as they are written:
+//! an identifier keeps its digits, an amount its zeros. What does not parse (settings with comments, files that are cut off) is read as the
 //! text that it is.
 
 use serde::de::IgnoredAny;
@@ -19,6 +19,8 @@ pub fn extract(bytes: Vec<u8>, bounds: &Bounds) -> Result<Extracted, Refusal> {
     let mut writer = Writer {
         assembler: Assembler::new(bounds.max_chars),
         lines: String::new(),
+        chars: 0,
+        max_chars: bounds.max_chars,
     };
     match parse(source, &mut writer) {
         Ok(()) => {
@@ -53,21 +55,53 @@ impl From<Refusal> for Stop {
 fn parse(source: &str, writer: &mut Writer) -> Result<(), Stop> {
     let (first, rest) = source.trim().split_once('\n').unwrap_or_default();
     let is_lines = !rest.is_empty() && serde_json::from_str::<IgnoredAny>(first).is_ok();
-    let place = if is_lines { Place::Record } else { Place::Top };
     // Comments and the like are not let through: their text would be lost. Depth is bounded to 128.
-    let settings = ReaderSettings {
+    let settings = || ReaderSettings {
         allow_multiple_top_level: true,
         restrict_number_values: false,
         track_path: false,
         ..ReaderSettings::default()
     };
-    let mut reader = JsonStreamReader::new_custom(source.as_bytes(), settings);
+    let mut reader = JsonStreamReader::new_custom(source.as_bytes(), settings());
+    let mut ahead = JsonStreamReader::new_custom(source.as_bytes(), settings());
     loop {
-        value(&mut reader, writer, None, place)?;
+        if is_lines {
+            value(&mut reader, writer, None, Place::Record)?;
+        } else if reader.peek()? == ValueType::Object {
+            outermost(&mut ahead, &mut reader, writer)?;
+        } else {
+            ahead.skip_value()?;
+            value(&mut reader, writer, None, Place::Top)?;
+        }
         if !reader.has_next()? {
             return Ok(());
         }
     }
+}
+
+/// Writes an object whose members are headings: what is no object or list comes first, wherever it
+/// stands in the file, because after a heading it would seem to belong there. For that the object is
+/// read twice.
+fn outermost<'a>(
+    ahead: &mut JsonStreamReader<&'a [u8]>,
+    reader: &mut JsonStreamReader<&'a [u8]>,
+    writer: &mut Writer,
+) -> Result<(), Stop> {
+    for (reader, writes_nested) in [(ahead, false), (reader, true)] {
+        reader.begin_object()?;
+        while reader.has_next()? {
+            let name = reader.next_name_owned()?;
+            let is_nested = matches!(reader.peek()?, ValueType::Object | ValueType::Array);
+            if is_nested == writes_nested {
+                value(reader, writer, Some(&name), Place::Member)?;
+            } else {
+                reader.skip_value()?;
+            }
+        }
+        reader.end_object()?;
+        writer.flush()?;
+    }
+    Ok(())
 }
 
 /// Writes one value while it is parsed. `key` is its name; there is none in a list.
@@ -97,13 +131,13 @@ fn value(
             reader.end_array()?;
             writer.end(place)?;
         }
-        ValueType::String => writer.scalar(key, place, reader.next_str()?),
-        ValueType::Number => writer.scalar(key, place, reader.next_number_as_str()?),
-        ValueType::Boolean if reader.next_bool()? => writer.scalar(key, place, "true"),
-        ValueType::Boolean => writer.scalar(key, place, "false"),
+        ValueType::String => writer.scalar(key, place, reader.next_str()?)?,
+        ValueType::Number => writer.scalar(key, place, reader.next_number_as_str()?)?,
+        ValueType::Boolean if reader.next_bool()? => writer.scalar(key, place, "true")?,
+        ValueType::Boolean => writer.scalar(key, place, "false")?,
         ValueType::Null => {
             reader.next_null()?;
-            writer.scalar(key, place, if key.is_some() { "null" } else { "" });
+            writer.scalar(key, place, if key.is_some() { "null" } else { "" })?;
         }
     }
     Ok(())
@@ -113,10 +147,14 @@ struct Writer {
     assembler: Assembler,
     /// The lines of the block that is open.
     lines: String,
+    /// How many characters they have. Margins make a file of brackets many times longer.
+    chars: u64,
+    max_chars: u64,
 }
 
 impl Writer {
-    fn line(&mut self, indent: usize, key: Option<&str>, value: &str) {
+    fn line(&mut self, indent: usize, key: Option<&str>, value: &str) -> Result<(), Refusal> {
+        let before = self.lines.len();
         let margin = "  ".repeat(indent.min(8));
         if !self.lines.is_empty() {
             self.lines.push('\n');
@@ -135,25 +173,31 @@ impl Writer {
             self.lines.push_str(line.trim_end());
             separator = "\n";
         }
+        self.chars += self.lines[before..].chars().count() as u64;
+        if self.chars > self.max_chars {
+            return Err(Refusal::TooMuchText {
+                max_chars: self.max_chars,
+            });
+        }
+        Ok(())
     }
 
     /// What is empty and has no name says nothing.
-    fn scalar(&mut self, key: Option<&str>, place: Place, value: &str) {
+    fn scalar(&mut self, key: Option<&str>, place: Place, value: &str) -> Result<(), Refusal> {
         if value.trim().is_empty() && key.is_none() {
-            return;
+            return Ok(());
         }
         let indent = match place {
             Place::Inside(indent) => indent,
             Place::Top | Place::Member | Place::Record => 0,
         };
-        self.line(indent, key, value.trim_end());
+        self.line(indent, key, value.trim_end())
     }
 
     /// Begins an object or a list, and says where what is in it stands.
     fn begin(&mut self, key: Option<&str>, place: Place, is_list: bool) -> Result<Place, Refusal> {
         match place {
-            Place::Top if is_list => Ok(Place::Record),
-            Place::Top => Ok(Place::Member),
+            Place::Top => Ok(Place::Record),
             Place::Member => {
                 self.heading(key.unwrap_or_default())?;
                 Ok(if is_list {
@@ -167,7 +211,7 @@ impl Writer {
                 Ok(Place::Inside(0))
             }
             Place::Inside(indent) => {
-                self.line(indent, key, "");
+                self.line(indent, key, "")?;
                 Ok(Place::Inside(indent + 1))
             }
         }
@@ -182,6 +226,7 @@ impl Writer {
     }
 
     fn flush(&mut self) -> Result<(), Refusal> {
+        self.chars = 0;
         let lines = text::cleaned(std::mem::take(&mut self.lines));
         self.assembler.push(BlockKind::Code, &lines)
     }
@@ -195,9 +240,9 @@ impl Writer {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// The file's only value.
+    /// The file's only value, which is no object.
     Top,
-    /// A member of it.
+    /// A member of the object that the file is.
     Member,
     /// A value that is a block of its own.
     Record,
@@ -231,13 +276,15 @@ mod tests {
         assert_eq!(
             blocks(source),
             expected(&[
-                (BlockKind::Code, "naziv: Čamac\ncijena: 5.50\nopis: null"),
+                (
+                    BlockKind::Code,
+                    "naziv: Čamac\ncijena: 5.50\nopis: null\nz: dva\nreda"
+                ),
                 (BlockKind::Heading(1), "osobe"),
                 (BlockKind::Code, "ime: Ana\noznake:\n  - a\n  - 1"),
                 (BlockKind::Code, "- tko"),
                 (BlockKind::Heading(1), "mjere"),
                 (BlockKind::Code, "duljina: 3\nx:\n  y: true"),
-                (BlockKind::Code, "z: dva\nreda"),
             ])
         );
     }
@@ -270,6 +317,23 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_a_list_stands_under_no_name_of_another() {
+        // Two values, the first of which is no line.
+        assert_eq!(
+            blocks("{\"tvrtka\":\n{\"oib\": 1},\n\"ukupno\": 5}\n[7]\n{\"a\": [2], \"b\": 3}"),
+            expected(&[
+                (BlockKind::Code, "ukupno: 5"),
+                (BlockKind::Heading(1), "tvrtka"),
+                (BlockKind::Code, "oib: 1"),
+                (BlockKind::Code, "- 7"),
+                (BlockKind::Code, "b: 3"),
+                (BlockKind::Heading(1), "a"),
+                (BlockKind::Code, "- 2"),
+            ])
+        );
+    }
+
+    #[test]
     fn what_does_not_parse_is_read_as_text() {
         for source in [
             "// settings\n{\"a\": 1}",
@@ -289,6 +353,10 @@ mod tests {
         };
         assert_eq!(
             extract(b"[\"one\", [\"two\"], [\"three\"]]".to_vec(), &bounds),
+            Err(Refusal::TooMuchText { max_chars: 10 })
+        );
+        assert_eq!(
+            extract(b"[[[[1, 2]]]]".to_vec(), &bounds),
             Err(Refusal::TooMuchText { max_chars: 10 })
         );
     }

@@ -229,6 +229,12 @@ impl Reader {
                 self.within = Within::Flow;
                 let front_matter = std::mem::take(&mut self.raw);
                 self.front_title = front_title(&front_matter);
+                // The title stands above everything; the rest (whose it is, since when) nowhere else.
+                let rest: Vec<_> = front_matter
+                    .lines()
+                    .filter(|line| self.front_title.is_none() || !line.starts_with(TITLE))
+                    .collect();
+                self.assembler.push(BlockKind::Code, &rest.join("\n"))?;
             }
             TagEnd::Table
             | TagEnd::TableCell
@@ -274,11 +280,13 @@ impl Reader {
     }
 }
 
+const TITLE: &str = "title:";
+
 /// The `title:` of a YAML front matter. Reading the one line spares a YAML parser.
 fn front_title(front_matter: &str) -> Option<String> {
     let line = front_matter
         .lines()
-        .find_map(|line| line.strip_prefix("title:"))?;
+        .find_map(|line| line.strip_prefix(TITLE))?;
     title(line.trim().trim_matches(['"', '\'']))
 }
 
@@ -315,6 +323,21 @@ mod tests {
             ]
         );
         assert_eq!(extracted.title.as_deref(), Some("Vodič"));
+    }
+
+    #[test]
+    fn front_matter_is_read() {
+        let source = "---\ntitle: Odluka\nklasa: 112-01/26\n\nautori:\n  - Ana\n---\nTekst.\n";
+        let extracted = extract(source.as_bytes().to_vec(), &Bounds::default()).unwrap();
+        assert_eq!(extracted.title.as_deref(), Some("Odluka"));
+        let blocks: Vec<_> = extracted.block_texts().collect();
+        assert_eq!(
+            blocks,
+            [
+                (BlockKind::Code, "klasa: 112-01/26\n\nautori:\n  - Ana"),
+                (BlockKind::Paragraph, "Tekst."),
+            ]
+        );
     }
 
     #[test]

@@ -282,8 +282,11 @@ fn encoded_word(source: &str) -> Option<(&'static Encoding, Vec<u8>, &str)> {
     const LONGEST: usize = 2_000;
     let (charset, rest) = source.strip_prefix("=?")?.split_once('?')?;
     let (kind, rest) = rest.split_once('?')?;
-    let (content, after) = rest.split_once("?=")?;
-    if content.len() > LONGEST || charset.len() > 40 {
+    // Looked for no further than a word reaches: a header may be nothing but their beginnings.
+    let reach = &rest.as_bytes()[..rest.len().min(LONGEST + 2)];
+    let end = reach.windows(2).position(|end| end == b"?=")?;
+    let (content, after) = (&rest[..end], &rest[end + 2..]);
+    if charset.len() > 40 {
         return None;
     }
     // A language may follow the charset.
@@ -372,6 +375,16 @@ mod tests {
         );
         assert_eq!(part.content(), b"body");
         assert_eq!(Part::read(b"no headers here\n").body, b"no headers here\n");
+    }
+
+    #[test]
+    fn words_that_only_begin_cost_little() {
+        let begun = "=?utf-8?Q?a".repeat(200_000);
+        assert_eq!(decoded_words(&begun), begun);
+        let long = format!("=?utf-8?Q?{}?=", "a".repeat(2_000));
+        assert_eq!(decoded_words(&long).len(), 2_000);
+        let too_long = format!("=?utf-8?Q?{}?=", "a".repeat(2_001));
+        assert_eq!(decoded_words(&too_long), too_long);
     }
 
     #[test]

@@ -11,10 +11,12 @@ mod compound;
 mod csv;
 mod docx;
 mod email;
+mod embedded;
 mod epub;
 mod html;
 mod html_tree;
 mod json;
+mod margin;
 mod markdown;
 mod mime;
 mod number_format;
@@ -246,11 +248,11 @@ fn extract_source(
         Format::Docx | Format::Xlsx | Format::Pptx if compound::is_compound(source)? => {
             Err(compound::refusal(source))
         }
-        Format::Docx => docx::extract(source, bounds),
+        Format::Docx => docx::extract(source, context),
         Format::Xlsx => xlsx::extract(source, bounds),
         Format::Xls => xls::extract(source, bounds),
         Format::Ods => ods::extract(source, bounds),
-        Format::Pptx => pptx::extract(source, bounds),
+        Format::Pptx => pptx::extract(source, context),
         Format::Odt => odt::extract(source, bounds),
         Format::Epub => epub::extract(source, bounds),
         Format::Pdf => pdf::extract_bytes(&whole(source)?, context),

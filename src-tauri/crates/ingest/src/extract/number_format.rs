@@ -2,7 +2,8 @@
 //! cell's number format says so.
 //!
 //! Dates come out as ISO 8601 and decimals with a point, whatever the sheet's language: the rest of
-//! a format (digit groups, names of months, colours, the sections for other signs) is left out.
+//! a format (commas between digits, names of months, colours, the sections for other signs) is left
+//! out. Fractions come out as decimals, and where no digit is asked for, a zero stands all the same.
 
 use std::fmt::Write as _;
 
@@ -20,12 +21,31 @@ pub struct NumberFormat {
     /// Time that counts on above 24 hours.
     elapsed: bool,
     percent: bool,
-    /// Digits after the point; `None` for as many as there are.
-    decimals: Option<usize>,
+    /// `None` for as many digits as there are.
+    digits: Option<Digits>,
     /// A currency or another word around the number.
     prefix: String,
     suffix: String,
 }
+
+/// The digits that a format asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Digits {
+    /// The fewest before the point: a number of an account keeps its zeros.
+    whole: usize,
+    /// The fewest and the most after it.
+    decimals: (usize, usize),
+    /// How many times the number is divided by a thousand.
+    thousands: usize,
+    /// What stands between the digits before the point, and how many of them follow it.
+    between: Vec<(usize, String)>,
+}
+
+/// Digits that a format may ask for, on either side of the point: Excel knows fifteen.
+const MOST_DIGITS: usize = 30;
+
+/// Bytes of a format code; Excel's have 255 characters at most.
+const LONGEST_CODE: usize = 2_000;
 
 /// Days from 1899-12-30, where Excel counts from (after its leap day that never was), to 1970.
 const UNIX_EPOCH: i64 = 25_569;
@@ -38,12 +58,15 @@ impl NumberFormat {
     /// The formats that are not written into files.
     pub fn builtin(id: u32) -> Self {
         let number = |decimals| Self {
-            decimals: Some(decimals),
+            digits: Some(Digits {
+                decimals: (decimals, decimals),
+                ..Digits::default()
+            }),
             ..Self::default()
         };
         match id {
-            1 | 3 | 37 | 38 => number(0),
-            2 | 4 | 39 | 40 => number(2),
+            1 | 3 | 37 | 38 | 41 | 42 => number(0),
+            2 | 4 | 39 | 40 | 43 | 44 => number(2),
             9 => Self {
                 percent: true,
                 ..number(0)
@@ -76,11 +99,13 @@ impl NumberFormat {
 
     /// Reads a format code such as `#,##0.00 "kn"`: the section for positive numbers.
     pub fn parse(code: &str) -> Self {
+        if code.len() > LONGEST_CODE {
+            return Self::default();
+        }
         let mut format = Self::default();
         let mut months = false;
-        let mut digits = false;
-        let mut decimals: Option<usize> = None;
-        let mut optional_decimals = false;
+        let mut general = false;
+        let mut slots = Slots::default();
         let mut rest = code;
         while let Some(char) = rest.chars().next() {
             let after = &rest[char.len_utf8()..];
@@ -111,7 +136,7 @@ impl NumberFormat {
                 _ => {
                     match char.to_ascii_lowercase() {
                         'g' if begins(rest, "general") => {
-                            digits = true;
+                            general = true;
                             rest = &rest[7..];
                             continue;
                         }
@@ -126,19 +151,27 @@ impl NumberFormat {
                         'h' | 's' => format.time = true,
                         '%' => format.percent = true,
                         '0' | '#' | '?' => {
-                            digits = true;
-                            if let Some(decimals) = &mut decimals {
-                                *decimals += 1;
-                                optional_decimals |= char != '0';
+                            if slots.digit(char == '0') {
+                                format.suffix.clear();
                             }
                         }
-                        '.' if digits => decimals = Some(0),
-                        _ => {}
+                        '.' => slots.point(),
+                        ',' => slots.comma(),
+                        // A fraction; a slash between digits that is meant as one has a mark before it.
+                        '/' if slots.any()
+                            && after.starts_with(|next: char| {
+                                matches!(next, '?' | '#') || next.is_ascii_digit()
+                            }) =>
+                        {
+                            general = true;
+                        }
+                        _ => slots.literal(&rest[..char.len_utf8()]),
                     }
                     ("", after)
                 }
             };
-            let place = if digits {
+            slots.literal(literal);
+            let place = if general || slots.any() {
                 &mut format.suffix
             } else {
                 &mut format.prefix
@@ -147,12 +180,7 @@ impl NumberFormat {
             rest = next;
         }
         format.date |= months && !format.time;
-        format.decimals = match decimals {
-            None if digits && !code.to_ascii_lowercase().contains("general") => Some(0),
-            // A bound, because a format may ask for a thousand digits.
-            Some(count) if !optional_decimals => Some(count.min(30)),
-            _ => None,
-        };
+        format.digits = slots.digits().filter(|_| !general);
         format.prefix = format.prefix.trim().to_owned();
         format.suffix = format.suffix.trim().to_owned();
         format
@@ -174,10 +202,11 @@ impl NumberFormat {
             }
             return general(number);
         }
-        let scaled = if self.percent { number * 100.0 } else { number };
-        let digits = match self.decimals {
-            Some(decimals) => format!("{scaled:.decimals$}"),
-            None => general(scaled),
+        let hundreds = if self.percent { 2 } else { 0 };
+        let digits = match &self.digits {
+            Some(digits) => digits.show(number, hundreds),
+            None if self.percent => general(number * 100.0),
+            None => general(number),
         };
         let percent = if self.percent { " %" } else { "" };
         let space = |text: &str| if text.is_empty() { "" } else { " " };
@@ -219,6 +248,144 @@ impl NumberFormat {
     }
 }
 
+/// The places for digits that a format code has named so far.
+#[derive(Default)]
+struct Slots {
+    digits: Digits,
+    /// Places before the point.
+    count: usize,
+    /// Whether the point has come.
+    after_point: bool,
+    /// Places after it.
+    decimals: usize,
+    /// Commas since the last place: they divide when none follows.
+    commas: usize,
+    /// What has come since the last place before the point.
+    literal: String,
+}
+
+impl Slots {
+    fn any(&self) -> bool {
+        self.count > 0 || self.decimals > 0
+    }
+
+    /// Takes one more place, and tells whether what was taken for the end of the number stands within.
+    fn digit(&mut self, is_zero: bool) -> bool {
+        self.commas = 0;
+        if self.after_point {
+            self.decimals += 1;
+            self.digits.decimals.1 = self.decimals.min(MOST_DIGITS);
+            if is_zero {
+                self.digits.decimals.0 = self.digits.decimals.1;
+            }
+            return false;
+        }
+        let literal = std::mem::take(&mut self.literal);
+        let is_within = self.count > 0 && !literal.is_empty();
+        if is_within {
+            self.digits.between.push((self.count, literal));
+        }
+        self.count += 1;
+        // Once a zero has come, every later place shows one.
+        if is_zero || self.digits.whole > 0 {
+            self.digits.whole += 1;
+        }
+        is_within
+    }
+
+    fn point(&mut self) {
+        self.digits.thousands += std::mem::take(&mut self.commas);
+        self.after_point = true;
+    }
+
+    fn comma(&mut self) {
+        self.commas += usize::from(self.any());
+    }
+
+    fn literal(&mut self, literal: &str) {
+        if self.count > 0 && !self.after_point {
+            self.literal.push_str(literal);
+        }
+    }
+
+    /// `None` if there is no place for a digit.
+    fn digits(mut self) -> Option<Digits> {
+        if !self.any() {
+            return None;
+        }
+        self.digits.thousands += self.commas;
+        self.digits.whole = self.digits.whole.min(MOST_DIGITS);
+        for (place, _) in &mut self.digits.between {
+            *place = self.count - *place;
+        }
+        Some(self.digits)
+    }
+}
+
+impl Digits {
+    /// The number times ten to the power of `shift`, rounded as spreadsheets do: half away from zero,
+    /// of the fifteen digits that they keep.
+    fn show(&self, number: f64, shift: i32) -> String {
+        let (mut digits, point) = significant(number);
+        let thousands = self.thousands.min(LONGEST_CODE) as i32;
+        // Where the point stands among the digits, and where they end.
+        let mut point = point + shift - 3 * thousands;
+        let end = point + self.decimals.1 as i32;
+        if end < digits.len() as i32 {
+            let kept = usize::try_from(end).unwrap_or(0);
+            let is_up = end >= 0 && digits[kept] >= b'5';
+            digits.truncate(kept);
+            if is_up {
+                let nines = digits
+                    .iter()
+                    .rev()
+                    .take_while(|digit| **digit == b'9')
+                    .count();
+                let others = kept - nines;
+                digits[others..].fill(b'0');
+                match digits[..others].last_mut() {
+                    Some(digit) => *digit += 1,
+                    None => {
+                        digits.insert(0, b'1');
+                        point += 1;
+                    }
+                }
+            }
+        }
+        let digit = |at: i32| {
+            let digit = usize::try_from(at).ok().and_then(|at| digits.get(at));
+            char::from(*digit.unwrap_or(&b'0'))
+        };
+        let mut whole = String::new();
+        let wanted = self.whole.max(1) as i32;
+        let mut between = self.between.iter().peekable();
+        // Counts the digits that follow.
+        for place in (0..point.max(wanted)).rev() {
+            while let Some((_, literal)) = between.next_if(|(after, _)| *after > place as usize) {
+                whole.push_str(literal);
+            }
+            whole.push(digit(point - 1 - place));
+        }
+        let mut decimals: String = (0..self.decimals.1 as i32)
+            .map(|at| digit(point + at))
+            .collect();
+        while decimals.len() > self.decimals.0 && decimals.ends_with('0') {
+            decimals.pop();
+        }
+        let sign = if number < 0.0 { "-" } else { "" };
+        let separator = if decimals.is_empty() { "" } else { "." };
+        format!("{sign}{}{separator}{decimals}", whole.trim_start())
+    }
+}
+
+/// The fifteen digits that spreadsheets keep of a number, and where its point stands among them.
+fn significant(number: f64) -> (Vec<u8>, i32) {
+    let scientific = format!("{:.14e}", number.abs());
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let digits = digits.bytes().filter(u8::is_ascii_digit).collect();
+    (digits, exponent.parse().unwrap_or(0) + 1)
+}
+
 fn begins(text: &str, word: &str) -> bool {
     text.get(..word.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(word))
@@ -250,7 +417,7 @@ mod tests {
             ("General", -12.5, "-12.5"),
             ("General", 1e300, "1e300"),
             ("0.00", 1234.5, "1234.50"),
-            ("#,##0", 1234.5, "1234"),
+            ("#,##0", 1234.5, "1235"),
             ("0.##", 1234.5, "1234.5"),
             ("0%", 0.25, "25 %"),
             ("0.0 %", 0.255, "25.5 %"),
@@ -262,6 +429,41 @@ mod tests {
             ),
             ("_-$* #,##0.00_-", 3.0, "$ 3.00"),
             ("0.00E+00", 1234.5, "1234.5"),
+            ("00000000000", 1_234_567_890.0, "01234567890"),
+            ("000000", 42.0, "000042"),
+            ("000-000-000", 123_456_789.0, "123-456-789"),
+            ("000-000-000", 6_789.0, "000-006-789"),
+            ("000-000-000", 91_123_456_789.0, "91123-456-789"),
+            ("0##\\/###\" - \"###", 91_234_567.0, "091/234 - 567"),
+            ("\"HR\"00 0000 \"x\"", 123_456.0, "HR 12 3456 x"),
+            ("00000\\-0000", -12_345.0, "-00001-2345"),
+            ("# ##0.00", 1_234.5, "1 234.50"),
+            ("# ##0", 12.0, "12"),
+            ("#,##0.0,,\"M\"", 12_345_678.0, "12.3 M"),
+            ("#,##0.0,", 12_345_678.0, "12345.7"),
+            ("0,.00", 12_345.0, "12.35"),
+            ("0,,,,", 12_345.0, "0"),
+            ("0", 2.5, "3"),
+            ("0", -2.5, "-3"),
+            ("0", 0.4, "0"),
+            ("0", 0.5, "1"),
+            ("0", 0.05, "0"),
+            ("0", 1e17, "100000000000000000"),
+            ("0.00", 10.125, "10.13"),
+            ("0.00", 2.675, "2.68"),
+            ("0.00", 9.999, "10.00"),
+            ("0.00", 0.0, "0.00"),
+            ("#,##0.00 \"€\"", 1.005, "1.01 €"),
+            ("0.0#", 1.0, "1.0"),
+            ("0.0#", 0.125, "0.13"),
+            ("0%", 0.005, "1 %"),
+            ("0.0 %", 1.005, "100.5 %"),
+            ("General%", 0.5, "50 %"),
+            ("General \"kom\"", 1.5, "1.5 kom"),
+            ("# ?/2", 0.5, "0.5"),
+            ("# ??/??", 1.25, "1.25"),
+            ("#", 0.0, "0"),
+            (".00", 0.5, "0.50"),
             ("d.m.yyyy.", 46_112.0, "2026-03-31"),
             ("dd/mm/yyyy hh:mm", 46_112.5, "2026-03-31 12:00"),
             ("[$-41A]mmmm yy;@", 46_112.0, "2026-03-31"),
@@ -287,6 +489,7 @@ mod tests {
             "2026-03-31"
         );
         assert_eq!(NumberFormat::builtin(14).show(44_650.0, true), "2026-03-31");
+        assert_eq!(NumberFormat::builtin(44).show(1.005, false), "1.01");
         assert_eq!(NumberFormat::builtin(10).show(0.5, false), "50.00 %");
         assert_eq!(NumberFormat::parse("0").show(f64::NAN, false), "");
     }

@@ -19,6 +19,9 @@ use crate::refusal::Refusal;
 /// space rather than data.
 const MAX_REPEATED: u32 = 1_000;
 
+/// LibreOffice's own limit.
+const MAX_COLUMNS: u32 = 16_384;
+
 pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Refusal> {
     let mut archive = open(source, bounds, "spreadsheet", "OpenDocument spreadsheet")?;
     let properties = archive.properties(META)?;
@@ -33,7 +36,9 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
         row: 0,
         column: 0,
         cells: Vec::new(),
+        row_chars: 0,
         columns: 1,
+        value: None,
         is_data: false,
         text: String::new(),
         paragraphs: 0,
@@ -62,12 +67,36 @@ struct Content<'a> {
     row: u32,
     column: u32,
     cells: Vec<Cell>,
+    /// Of the open row. A row is held until it is whole, and a cell may say that it is there a
+    /// thousand times.
+    row_chars: u64,
     /// How often the open cell stands there.
     columns: u32,
+    /// What the open cell holds, whatever it shows.
+    value: Option<String>,
     is_data: bool,
     text: String,
     /// Open paragraphs.
     paragraphs: usize,
+}
+
+/// A cell's value in the words of the file; a share in percent.
+fn value(element: &BytesStart<'_>, kind: &str) -> Option<String> {
+    let name = match kind {
+        "float" | "currency" | "percentage" => "value",
+        "date" => "date-value",
+        "time" => "time-value",
+        "boolean" => "boolean-value",
+        "string" => "string-value",
+        _ => return None,
+    };
+    let value = attribute(element, name)?;
+    if kind != "percentage" {
+        return Some(value);
+    }
+    let share: f64 = value.parse().ok()?;
+    // Hundredths of a percent are exact enough, and hide what binary fractions leave over.
+    Some(format!("{}%", (share * 10_000.0).round() / 100.0))
 }
 
 fn repeated(element: &BytesStart<'_>, name: &str) -> u32 {
@@ -106,8 +135,9 @@ impl Part for Content<'_> {
             "table-cell" | "covered-table-cell" if self.depth == 1 => {
                 self.columns = repeated(element, "number-columns-repeated");
                 self.text.clear();
-                self.is_data = attribute(element, "value-type")
-                    .is_some_and(|kind| !matches!(kind.as_str(), "string" | "void"));
+                let kind = attribute(element, "value-type").unwrap_or_default();
+                self.is_data = !matches!(kind.as_str(), "" | "string" | "void");
+                self.value = value(element, &kind);
             }
             "p" => {
                 self.paragraphs += 1;
@@ -123,8 +153,18 @@ impl Part for Content<'_> {
         match name {
             "p" => self.paragraphs = self.paragraphs.saturating_sub(1),
             "table-cell" | "covered-table-cell" if self.depth == 1 => {
+                // Some programs write values without the text that shows them.
+                if self.text.trim().is_empty()
+                    && let Some(value) = self.value.take()
+                {
+                    self.text = value;
+                }
                 if !self.text.trim().is_empty() {
-                    for index in 0..self.columns.min(MAX_REPEATED) {
+                    let times = self.columns.min(MAX_REPEATED);
+                    let times = times.min(MAX_COLUMNS.saturating_sub(self.column));
+                    self.row_chars += self.text.len() as u64 * u64::from(times);
+                    self.tables.check_row(self.row_chars)?;
+                    for index in 0..times {
                         self.cells.push(Cell {
                             column: self.column.saturating_add(index),
                             text: self.text.clone(),
@@ -136,6 +176,7 @@ impl Part for Content<'_> {
             }
             "table-row" if self.depth == 1 => {
                 let cells = std::mem::take(&mut self.cells);
+                self.row_chars = 0;
                 if !self.hidden {
                     let times = if cells.is_empty() { 1 } else { self.rows };
                     let times = times.min(MAX_REPEATED);

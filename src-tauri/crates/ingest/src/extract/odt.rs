@@ -1,39 +1,52 @@
-//! OpenDocument texts: headings by their outline levels, numbered lists, tables, footnotes after
-//! their paragraphs. Remarks, deletions and generated indexes are left out.
+//! OpenDocument texts: headings by their outline levels with their numbers, numbered lists, tables,
+//! footnotes after their paragraphs, headers in front of the text and footers after it, each once.
+//! Remarks, deletions and generated indexes are left out.
 
 use std::collections::HashMap;
 
 use quick_xml::events::BytesStart;
 
 use super::archive::Source;
+use super::margin::Margin;
 use super::numbering::{Level, Numbering};
 use super::opendocument::{CONTENT, META, is_left_out, open, push_special};
-use super::xml::{Part, attribute};
+use super::xml::{Outcome, Part, attribute};
 use super::{Bounds, text::division};
 use crate::characters::{collapsed, composed, is_invisible, title};
 use crate::extracted::{Assembler, BlockKind, Extracted};
 use crate::refusal::Refusal;
+
+/// The part with what documents of one look have in common, headers and footers among it.
+const STYLES: &str = "styles.xml";
+
+/// The list that headings are counted by. No style's name has a colon.
+const OUTLINE: &str = "text:outline-style";
 
 pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Refusal> {
     let mut archive = open(source, bounds, "text", "OpenDocument text")?;
     let properties = archive.properties(META)?;
     // Named styles first: the content's own are based on them.
     let mut styles = Styles::default();
-    archive.read("styles.xml", &mut styles)?;
-    let mut body = Body {
-        styles,
-        assembler: Assembler::new(bounds.max_chars),
-        title: None,
-        begun: false,
-        open: Vec::new(),
-        lists: Vec::new(),
-        item: None,
-        table_depth: 0,
-        header_rows: false,
-        first_row: false,
-        row: None,
+    archive.read(STYLES, &mut styles)?;
+    let mut margin = |names: &'static [&'static str]| -> Result<Margin, Refusal> {
+        let mut body = Body::new(Styles::default(), names, bounds.max_chars);
+        archive.read(STYLES, &mut body)?;
+        let mut margin = Margin::default();
+        margin.add(&body.assembler.finish());
+        Ok(margin)
     };
+    let headers = margin(&["header", "header-first", "header-left"])?;
+    let footers = margin(&["footer", "footer-first", "footer-left"])?;
+    let mut body = Body::new(styles, &["body"], bounds.max_chars);
+    headers.push(&mut body.assembler)?;
+    let begun = body.assembler.chars();
     let outcome = archive.read(CONTENT, &mut body)?;
+    if let Outcome::Broken { message } = &outcome
+        && body.assembler.chars() == begun
+    {
+        return Err(Refusal::damaged(message));
+    }
+    footers.push(&mut body.assembler)?;
     let title = properties.title.or_else(|| body.title.take());
     let mut extracted = body.assembler.finish();
     outcome.settle(&mut extracted)?;
@@ -46,31 +59,51 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
 struct Styles {
     /// Paragraph styles to those that they are based on.
     parents: HashMap<String, String>,
+    /// Paragraph styles that say whether they are numbered: the empty list is none.
+    unnumbered: HashMap<String, bool>,
     numbering: Numbering,
     /// The list style that is open.
     list: Option<String>,
 }
 
 impl Styles {
-    /// The kind of a paragraph, by the names of LibreOffice's own styles.
-    fn kind(&self, style: &str) -> Kind {
+    /// A style and those that it is based on, nearest first.
+    fn chain<'a>(&'a self, style: &'a str) -> impl Iterator<Item = &'a str> {
         // Bases can form a ring in a damaged document.
         const LONGEST: usize = 20;
         std::iter::successors(Some(style), |style| {
             self.parents.get(*style).map(String::as_str)
         })
         .take(LONGEST)
-        .map(|style| match style {
-            "Title" => Kind::Title,
-            "Quotations" => Kind::Quote,
-            "Preformatted_20_Text" => Kind::Code,
-            _ => style
-                .strip_prefix("Heading_20_")
-                .and_then(|level| level.parse::<u8>().ok())
-                .map_or(Kind::Body, |level| Kind::Heading(level.clamp(1, 6))),
-        })
-        .find(|kind| *kind != Kind::Body)
-        .unwrap_or(Kind::Body)
+    }
+
+    /// The number of a heading, with a space after it; empty where headings have none.
+    fn heading_number(&mut self, heading: &Heading, style: &str) -> String {
+        let is_unnumbered = self
+            .chain(style)
+            .find_map(|style| self.unnumbered.get(style));
+        if heading.is_unnumbered || is_unnumbered == Some(&true) || !self.numbering.has(OUTLINE) {
+            return String::new();
+        }
+        let level = usize::from(heading.level.saturating_sub(1));
+        let label = self.numbering.label(OUTLINE, level, heading.begin);
+        separated(label)
+    }
+
+    /// The kind of a paragraph, by the names of LibreOffice's own styles.
+    fn kind(&self, style: &str) -> Kind {
+        self.chain(style)
+            .map(|style| match style {
+                "Title" => Kind::Title,
+                "Quotations" => Kind::Quote,
+                "Preformatted_20_Text" => Kind::Code,
+                _ => style
+                    .strip_prefix("Heading_20_")
+                    .and_then(|level| level.parse::<u8>().ok())
+                    .map_or(Kind::Body, |level| Kind::Heading(level.clamp(1, 6))),
+            })
+            .find(|kind| *kind != Kind::Body)
+            .unwrap_or(Kind::Body)
     }
 }
 
@@ -88,16 +121,23 @@ impl Part for Styles {
         let get = |name| attribute(element, name).unwrap_or_default();
         match name {
             "style" => {
+                if let Some(list) = attribute(element, "list-style-name") {
+                    self.unnumbered.insert(get("name"), list.is_empty());
+                }
                 if let Some(parent) = attribute(element, "parent-style-name") {
                     self.parents.insert(get("name"), parent);
                 }
             }
-            "list-style" => {
-                let style = get("name");
-                self.numbering.lists.insert(style.clone(), style.clone());
+            "list-style" | "outline-style" => {
+                let style = if name == "list-style" {
+                    get("name")
+                } else {
+                    OUTLINE.to_owned()
+                };
+                self.numbering.set_list(&style, style.clone())?;
                 self.list = Some(style);
             }
-            "list-level-style-number" | "list-level-style-bullet" => {
+            "list-level-style-number" | "list-level-style-bullet" | "outline-level-style" => {
                 let Some(level) = get("level")
                     .parse::<usize>()
                     .ok()
@@ -129,7 +169,7 @@ impl Part for Styles {
                     ),
                 };
                 if let Some(style) = &self.list {
-                    self.numbering.set_level(style, level - 1, value);
+                    self.numbering.set_level(style, level - 1, value)?;
                 }
             }
             _ => {}
@@ -138,7 +178,7 @@ impl Part for Styles {
     }
 
     fn close(&mut self, name: &str) -> Result<(), Refusal> {
-        if name == "list-style" {
+        if matches!(name, "list-style" | "outline-style") {
             self.list = None;
         }
         Ok(())
@@ -151,7 +191,10 @@ struct Body {
     styles: Styles,
     assembler: Assembler,
     title: Option<String>,
+    /// The elements whose text is read.
+    within: &'static [&'static str],
     begun: bool,
+    max_chars: u64,
     /// Open paragraphs: notes and text boxes stand inside one.
     open: Vec<Paragraph>,
     /// Styles of the open lists, outermost first.
@@ -169,8 +212,7 @@ struct Body {
 struct Paragraph {
     text: String,
     style: String,
-    /// Of a heading.
-    level: Option<u8>,
+    heading: Option<Heading>,
     /// Whether the mark of a note is open.
     in_mark: bool,
     mark: String,
@@ -179,10 +221,34 @@ struct Paragraph {
     in_note: bool,
 }
 
+#[derive(Default)]
+struct Heading {
+    /// 1 is the outermost.
+    level: u8,
+    /// Its number, where it says so itself.
+    begin: Option<u32>,
+    is_unnumbered: bool,
+}
+
+impl Heading {
+    fn of(element: &BytesStart<'_>) -> Self {
+        let number = |name| attribute(element, name).and_then(|number| number.parse().ok());
+        let is = |name| attribute(element, name).as_deref() == Some("true");
+        let level = attribute(element, "outline-level").and_then(|level| level.parse().ok());
+        Self {
+            level: level.unwrap_or(1).max(1),
+            begin: number("start-value").or_else(|| is("restart-numbering").then_some(1)),
+            is_unnumbered: is("is-list-header"),
+        }
+    }
+}
+
 struct Row {
     cells: Vec<Vec<(BlockKind, String)>>,
     header: bool,
     notes: Vec<String>,
+    /// A row is held until it is whole, and every paragraph in it may have a long number.
+    chars: u64,
 }
 
 impl Part for Body {
@@ -192,16 +258,14 @@ impl Part for Body {
 
     fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal> {
         if !self.begun {
-            self.begun = name == "body";
+            self.begun = self.within.contains(&name);
             return self.styles.open(name, element);
         }
         match name {
             "p" | "h" => {
-                let level =
-                    attribute(element, "outline-level").and_then(|level| level.parse().ok());
                 self.open.push(Paragraph {
                     style: attribute(element, "style-name").unwrap_or_default(),
-                    level: (name == "h").then(|| level.unwrap_or(1).clamp(1, 6)),
+                    heading: (name == "h").then(|| Heading::of(element)),
                     ..Paragraph::default()
                 });
             }
@@ -220,10 +284,11 @@ impl Part for Body {
             "list-item" => {
                 if let Some(style) = self.lists.last() {
                     let level = self.lists.len() - 1;
-                    let label = self.styles.numbering.label(style, level);
+                    let begin = attribute(element, "start-value");
+                    let begin = begin.and_then(|number| number.parse().ok());
+                    let label = self.styles.numbering.label(style, level, begin);
                     let indent = "  ".repeat(level.min(8));
-                    let separator = if label.is_empty() { "" } else { " " };
-                    self.item = Some(format!("{indent}{label}{separator}"));
+                    self.item = Some(indent + &separated(label));
                 }
             }
             "table" => {
@@ -238,6 +303,7 @@ impl Part for Body {
                     cells: Vec::new(),
                     header: std::mem::take(&mut self.first_row) || self.header_rows,
                     notes: Vec::new(),
+                    chars: 0,
                 });
             }
             "table-cell" if self.table_depth == 1 => {
@@ -264,6 +330,10 @@ impl Part for Body {
     fn close(&mut self, name: &str) -> Result<(), Refusal> {
         if !self.begun {
             return self.styles.close(name);
+        }
+        if self.within.contains(&name) {
+            self.begun = false;
+            return Ok(());
         }
         match name {
             "p" | "h" => {
@@ -312,7 +382,32 @@ impl Part for Body {
     }
 }
 
+fn separated(mut label: String) -> String {
+    if !label.is_empty() {
+        label.push(' ');
+    }
+    label
+}
+
 impl Body {
+    fn new(styles: Styles, within: &'static [&'static str], max_chars: u64) -> Self {
+        Self {
+            styles,
+            assembler: Assembler::new(max_chars),
+            title: None,
+            within,
+            begun: false,
+            max_chars,
+            open: Vec::new(),
+            lists: Vec::new(),
+            item: None,
+            table_depth: 0,
+            header_rows: false,
+            first_row: false,
+            row: None,
+        }
+    }
+
     fn end_paragraph(&mut self, paragraph: Paragraph) -> Result<(), Refusal> {
         let kind = self.styles.kind(&paragraph.style);
         let text = if kind == Kind::Code {
@@ -338,8 +433,12 @@ impl Body {
             return Ok(());
         }
         let in_table = self.row.is_some();
-        let label = self.item.take();
-        let kind = match (kind, paragraph.level) {
+        let label = match (self.item.take(), &paragraph.heading) {
+            (None, Some(heading)) => self.styles.heading_number(heading, &paragraph.style),
+            (label, _) => label.unwrap_or_default(),
+        };
+        let level = paragraph.heading.map(|heading| heading.level.min(6));
+        let kind = match (kind, level) {
             _ if in_table => BlockKind::Paragraph,
             (Kind::Title, _) => {
                 if self.title.is_none() {
@@ -362,8 +461,14 @@ impl Body {
             BlockKind::Heading(_) => text.replace('\n', " "),
             _ => text,
         };
-        let text = format!("{}{text}", label.unwrap_or_default());
+        let text = label + &text;
         if let Some(row) = &mut self.row {
+            row.chars += text.len() as u64;
+            if row.chars > self.max_chars {
+                return Err(Refusal::TooMuchText {
+                    max_chars: self.max_chars,
+                });
+            }
             row.notes.extend(paragraph.notes);
             match row.cells.last_mut() {
                 Some(cell) => cell.push((kind, text)),

@@ -22,8 +22,18 @@ use crate::refusal::Refusal;
 const REPORT_EVERY: u32 = 16;
 /// Entries of an outline that are looked at.
 const MAX_BOOKMARKS: usize = 20_000;
-/// Fewer characters than this on a page are a stamp or a page number, not its text.
+/// Fewer characters than this on a page are a page number, not its text.
 const FEW_CHARS: usize = 4;
+/// Text that covers a smaller share of a page that is a picture is a stamp on a scan. A full page of
+/// text covers a third of it, the notice of an electronic signature a twentieth.
+const LITTLE_TEXT: f32 = 0.06;
+/// Pictures that cover a larger share of a page are the page.
+const MOST_OF_PAGE: f32 = 0.5;
+/// Lines and curves that draw some five letters.
+const LETTERS_SEGMENTS: usize = 100;
+/// Where all pages are pictures and have fewer characters each, these are what a scanner, a registry
+/// or a signature put on them.
+const STAMP_CHARS: u64 = 100;
 /// What scanned pages are drawn at for recognition, in pixels an inch. Recognition makes no more of
 /// a page at a higher one.
 const SCAN_DPI: f32 = 300.0;
@@ -76,18 +86,25 @@ fn read(
         };
         let page = if let Some(page) = document.page(index) {
             let mut read = read_page(&page);
-            let found: usize = read.lines.iter().map(Line::chars).sum();
-            if found < FEW_CHARS && page.has_image() {
+            let mut recognised = None;
+            if is_picture(&page, &read) {
                 if scans.go_on() {
                     // Recognising takes as long as a worker may be silent.
                     done(index);
                 }
-                if let Some(recognised) = scans.read(page.size(), context, || draw_scan(&page))? {
-                    read = recognised;
-                }
+                recognised = scans.read(page.size(), &read, context, || draw_scan(&page))?;
                 if scans.go_on() {
                     done(index + 1);
                 }
+            }
+            // After the page was drawn, because it changes the page.
+            if let Some(added) = read_annotations(&document, index, &page) {
+                read.insert(added);
+            }
+            if let Some(mut recognised) = recognised {
+                recognised.leave_to(&read);
+                recognised.insert(read);
+                read = recognised;
             }
             chars += read.lines.iter().map(Line::chars).sum::<usize>() as u64;
             if chars > context.bounds.max_chars {
@@ -109,7 +126,15 @@ fn read(
         return Err(Refusal::damaged("none of its pages can be read"));
     }
     if scans.pictures > 0 && scans.pictures + unreadable == total && scans.recognised == 0 {
-        return Err(scans.refusal(total));
+        // What little there is may be all there is, once that was looked into.
+        let few = if scans.has_looked() {
+            FEW_CHARS as u64
+        } else {
+            STAMP_CHARS
+        };
+        if chars < few * u64::from(total) {
+            return Err(scans.refusal(total));
+        }
     }
     let own_title = own_title(&document.information(c"Title"));
     let outline = document.outline(MAX_BOOKMARKS);
@@ -125,6 +150,50 @@ fn read(
         });
     }
     Ok(extracted)
+}
+
+/// Whether a page is a picture of text: a scan, also under a stamp or a page number, or letters that
+/// are drawn as curves. One that was recognised before has its text, seen or not, and is none.
+fn is_picture(page: &pdfium::Page<'_>, read: &Page) -> bool {
+    let found: usize = read.lines.iter().map(Line::chars).sum();
+    let area: f32 = read.lines.iter().map(Line::area).sum();
+    let has_text = found >= FEW_CHARS;
+    if has_text && area > LITTLE_TEXT * read.width * read.height {
+        return false;
+    }
+    let drawn = page.drawn();
+    if has_text {
+        drawn.covered > MOST_OF_PAGE && !drawn.hidden_text
+    } else {
+        drawn.pictures > 0 || drawn.segments >= LETTERS_SEGMENTS
+    }
+}
+
+/// What fields and other annotations say, where they stand. `None` when there are none.
+///
+/// How they look is read like any page. Their values are looked at too: they can be there without a
+/// look, and the letters of a field with a box for each would be words of their own.
+fn read_annotations(document: &Document<'_>, index: u32, page: &pdfium::Page<'_>) -> Option<Page> {
+    let entries = page.entries()?;
+    let size = page.size();
+    let mut added = Page {
+        width: size.0,
+        height: size.1,
+        ..Page::default()
+    };
+    if page.flatten()
+        && let Some(flat) = document.page(index)
+        && flat.size() == size
+    {
+        flat.keep_annotations();
+        added = read_page(&flat);
+    }
+    let shown = page.shown();
+    for entry in entries {
+        let rect = added.turn.upright(shown.rect(entry.rect), size);
+        added.fill_in(&rect, &entry.text);
+    }
+    Some(added)
 }
 
 /// Draws a scanned page for recognition, or says why it cannot be.

@@ -6,10 +6,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use docent_domain::Span;
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::pdfium::{Bookmark, Rect, Style, Turn};
 use super::{Bounds, text::division};
-use crate::characters::title;
+use crate::characters::{collapsed, title};
 use crate::extracted::{Assembler, BlockKind, Extracted, LineBox, PageKind, PageLayout, Warning};
 use crate::refusal::Refusal;
 
@@ -22,6 +23,166 @@ pub struct Page {
     pub turn: Turn,
     pub lines: Vec<Line>,
 }
+
+impl Page {
+    /// Says what a field at `rect` holds. Where it can be seen already it is only spelt as it is held.
+    pub fn fill_in(&mut self, rect: &Rect, text: &str) {
+        /// No field has more, and each is compared with all that is seen.
+        const MOST_LINES: usize = 200;
+        let inside = |line: &Line, cell: &Cell| {
+            let x = f32::midpoint(cell.left, cell.right);
+            let y = f32::midpoint(line.top, line.bottom);
+            (rect.left..=rect.right).contains(&x) && (rect.top..=rect.bottom).contains(&y)
+        };
+        let mut seen = self.lines.iter().enumerate().filter_map(|(index, line)| {
+            let first = line.cells.iter().position(|cell| inside(line, cell))?;
+            let last = line.cells.iter().rposition(|cell| inside(line, cell))?;
+            Some((index, first, last))
+        });
+        let held: Vec<String> = text
+            .lines()
+            .map(collapsed)
+            .filter(|line| !line.is_empty())
+            .take(MOST_LINES)
+            .collect();
+        match (seen.next(), seen.next(), held.as_slice()) {
+            (None, _, held) => {
+                let step = (rect.bottom - rect.top) / held.len().max(1) as f32;
+                let lines = (0_u8..).zip(held).map(|(number, text)| {
+                    let top = rect.top + step * f32::from(number);
+                    Line {
+                        cells: vec![Cell {
+                            text: text.clone(),
+                            left: rect.left,
+                            right: rect.right,
+                        }],
+                        top,
+                        bottom: top + step,
+                        style: Style {
+                            size: step.min(10.0),
+                            ..Style::default()
+                        },
+                        astray: false,
+                        weights: Vec::new(),
+                    }
+                });
+                self.lines.extend(lines);
+            }
+            (Some((index, first, last)), None, [held]) => {
+                let cells = &mut self.lines[index].cells;
+                let shown: String = cells[first..=last]
+                    .iter()
+                    .map(|cell| bare(&cell.text))
+                    .collect();
+                if shown == bare(held) {
+                    let right = cells[last].right;
+                    cells.drain(first + 1..=last);
+                    cells[first].text.clone_from(held);
+                    cells[first].right = right;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes out what lies under the lines of `other`.
+    pub fn leave_to(&mut self, other: &Self) {
+        if self.lines.len().saturating_mul(other.lines.len()) > MOST_PAIRS {
+            return;
+        }
+        let above: Vec<Rect> = other
+            .lines
+            .iter()
+            .map(|line| self.place_of(other, line.rect()))
+            .collect();
+        self.lines.retain(|line| {
+            let own = line.rect();
+            let area = (own.right - own.left) * (own.bottom - own.top);
+            let covered = above.iter().map(|above| {
+                let across = own.right.min(above.right) - own.left.max(above.left);
+                let down = own.bottom.min(above.bottom) - own.top.max(above.top);
+                across.max(0.0) * down.max(0.0)
+            });
+            covered.fold(0.0, f32::max) <= 0.5 * area
+        });
+    }
+
+    /// Puts in lines that were not drawn with this page's own, such as a form's fields or a stamp on a
+    /// scan: each as cells of the line that stands beside it, or below the line above.
+    pub fn insert(&mut self, other: Self) {
+        if self.lines.is_empty() {
+            *self = other;
+            return;
+        }
+        let body_size = body_size(&chars_by_size(self.lines.iter()));
+        let many = self.lines.len().saturating_mul(other.lines.len()) > MOST_PAIRS;
+        let mut apart: Vec<(usize, Line)> = Vec::new();
+        let lines = std::mem::take(&mut self.lines);
+        let mut own = lines;
+        for mut line in other.lines.iter().cloned() {
+            if self.turn != other.turn {
+                let rect = self.place_of(&other, line.rect());
+                line.astray = true;
+                (line.top, line.bottom) = (rect.top, rect.bottom);
+                let text = line.text(" ");
+                line.cells = vec![Cell {
+                    text,
+                    left: rect.left,
+                    right: rect.right,
+                }];
+            }
+            // What is filled in is no heading, however large.
+            line.style.size = line.style.size.min(body_size);
+            line.style.bold = false;
+            if many {
+                apart.push((own.len(), line));
+                continue;
+            }
+            let beside = own
+                .iter_mut()
+                .chain(apart.iter_mut().map(|(_, line)| line))
+                .filter(|known| known.is_level_with(&line))
+                .map(|known| (known.gap_to(&line), known))
+                .filter(|(gap, _)| *gap < self.width / 2.0)
+                .min_by(|(a, _), (b, _)| a.total_cmp(b));
+            if let Some((_, known)) = beside {
+                known.cells.append(&mut line.cells);
+                known.cells.sort_by(|a, b| a.left.total_cmp(&b.left));
+                known.top = known.top.min(line.top);
+                known.bottom = known.bottom.max(line.bottom);
+                continue;
+            }
+            let place = (0..own.len())
+                .filter(|index| own[*index].bottom <= f32::midpoint(line.top, line.bottom))
+                .max_by(|a, b| {
+                    let rank = |index: usize| (own[index].gap_to(&line) <= 0.0, own[index].bottom);
+                    let ((a_over, a), (b_over, b)) = (rank(*a), rank(*b));
+                    a_over.cmp(&b_over).then(a.total_cmp(&b))
+                })
+                .map_or(0, |index| index + 1);
+            apart.push((place, line));
+        }
+        apart.sort_by(|(a, one), (b, other)| a.cmp(b).then(one.top.total_cmp(&other.top)));
+        let mut apart = apart.into_iter().peekable();
+        self.lines.reserve(own.len() + apart.len());
+        for (index, line) in own.into_iter().enumerate() {
+            while let Some((_, line)) = apart.next_if(|(place, _)| *place <= index) {
+                self.lines.push(line);
+            }
+            self.lines.push(line);
+        }
+        self.lines.extend(apart.map(|(_, line)| line));
+    }
+
+    /// Where a box of `other`, the same page turned its own way, stands on this one.
+    fn place_of(&self, other: &Self, rect: Rect) -> Rect {
+        let size = (self.width, self.height);
+        self.turn.upright(other.turn.as_shown(rect, size), size)
+    }
+}
+
+/// Lines of two readings of a page that are compared with each other; more are no text.
+const MOST_PAIRS: usize = 10_000_000;
 
 /// Height of a page when it is turned to be read.
 fn reading_height(width: f32, height: f32, turn: Turn) -> f32 {
@@ -57,6 +218,37 @@ impl Line {
             .iter()
             .map(|cell| cell.text.chars().count())
             .sum()
+    }
+
+    /// What its cells cover, in square points.
+    pub fn area(&self) -> f32 {
+        let height = self.bottom - self.top;
+        self.cells
+            .iter()
+            .map(|cell| (cell.right - cell.left) * height)
+            .sum()
+    }
+
+    fn rect(&self) -> Rect {
+        Rect {
+            left: self.left(),
+            top: self.top,
+            right: self.right(),
+            bottom: self.bottom,
+        }
+    }
+
+    /// Whether two lines stand at the same height.
+    fn is_level_with(&self, other: &Self) -> bool {
+        let common = self.bottom.min(other.bottom) - self.top.max(other.top);
+        let lower = (self.bottom - self.top).min(other.bottom - other.top);
+        self.astray == other.astray && common > 0.5 * lower
+    }
+
+    /// How far apart two lines stand from left to right; 0 where one is above the other.
+    fn gap_to(&self, other: &Self) -> f32 {
+        let gap = (other.left() - self.right()).max(self.left() - other.right());
+        gap.max(0.0)
     }
 
     fn left(&self) -> f32 {
@@ -110,6 +302,7 @@ pub fn lay_out(
     outline: &[Bookmark],
     bounds: &Bounds,
 ) -> Result<Extracted, Refusal> {
+    let is_repaired = repair_croatian(&mut pages);
     drop_running_lines(&mut pages);
     let sizes: Vec<_> = pages
         .iter()
@@ -129,13 +322,29 @@ pub fn lay_out(
             }
         }));
     }
-    let has_outline = mark_outline(&mut lines, outline);
-    drop_repeated_titles(&mut lines, outline, &sizes);
+    let outline: Vec<Bookmark> = outline
+        .iter()
+        .map(|bookmark| Bookmark {
+            title: if is_repaired {
+                bookmark.title.chars().map(croatian).collect()
+            } else {
+                bookmark.title.clone()
+            },
+            ..*bookmark
+        })
+        .collect();
+    let has_outline = mark_outline(&mut lines, &outline);
+    drop_repeated_titles(&mut lines, &outline, &sizes);
     let norms = Norms::of(&lines, has_outline);
     let groups = group(&lines, &norms);
     let mut extracted = assemble(&lines, &groups, &sizes, bounds)?;
     extracted.title = largest_heading(&extracted, &lines, &groups);
-    if is_garbled(&extracted.text) {
+    if is_repaired {
+        extracted.warnings.push(Warning::GuessedEncoding {
+            encoding: "windows-1250".to_owned(),
+        });
+    }
+    if is_garbled(&extracted.text) || is_unpronounceable(&extracted) {
         extracted.warnings.push(Warning::Garbled);
     }
     Ok(extracted)
@@ -143,75 +352,31 @@ pub fn lay_out(
 
 /// Takes out page numbers and the heads and feet that repeat from page to page.
 ///
-/// A line is one of these when, near the top or the bottom, lines with the same words (numbers aside)
-/// stand at the same height on page after page, or on every other page, or when lines that count the
-/// pages do. An unbroken run is asked for because `Examples` may well begin a tenth of a manual's pages.
+/// A line is one of these when, near the top or the bottom, the same line, figure for figure, stands
+/// at the same height on page after page, or on every other page, or when lines that count the pages
+/// do. An unbroken run is asked for because `Examples` may well begin a tenth of a manual's pages.
+/// Rows of a table that begins or ends a page are none, and what a head or a foot says stays once:
+/// a letter's sender stands nowhere else.
 fn drop_running_lines(pages: &mut [Page]) {
-    /// Lines at each end of a page that are looked at.
-    const EDGE: usize = 3;
     /// Fewer pages in a row are a coincidence, unless the document has no more.
     const FEWEST: usize = 4;
     const FEWEST_IN_SHORT: usize = 3;
     const SHORT: usize = 12;
-    const ZONE: f32 = 0.15;
-    let mut seen: HashMap<(i32, String), BTreeSet<usize>> = HashMap::new();
+    let body_size = body_size(&chars_by_size(pages.iter().flat_map(|page| &page.lines)));
+    let edges: Vec<Vec<Edge>> = (0..)
+        .zip(pages.iter())
+        .map(|(number, page)| edges(page, number, body_size))
+        .collect();
+    let mut seen: HashMap<(i32, &str), BTreeSet<usize>> = HashMap::new();
     let mut counting: HashMap<(i32, i64), BTreeSet<usize>> = HashMap::new();
-    let edges = |page: &Page| -> Vec<usize> {
-        // The order of drawing is not that of height: feet are often drawn first.
-        let height = reading_height(page.width, page.height, page.turn);
-        let zone = height * ZONE;
-        let mut by_height: Vec<usize> = (0..page.lines.len())
-            .filter(|index| {
-                let line = &page.lines[*index];
-                line.bottom < zone || line.top > height - zone
-            })
-            .collect();
-        by_height.sort_by(|a, b| page.lines[*a].top.total_cmp(&page.lines[*b].top));
-        let top: Vec<_> = by_height.iter().copied().take(EDGE).collect();
-        let bottom = by_height.iter().copied().rev().take(EDGE);
-        let both: Vec<_> = top
-            .iter()
-            .copied()
-            .chain(bottom.filter(|index| !top.contains(index)))
-            .collect();
-        both
-    };
-    let height = |line: &Line| (line.top / 3.0).round() as i32;
-    let words = |line: &Line| -> String {
-        let text = line.text(" ");
-        let letters = text
-            .chars()
-            .filter(|char| char.is_alphabetic())
-            .flat_map(char::to_lowercase);
-        if is_number(&text) {
-            String::new()
-        } else {
-            letters.collect()
-        }
-    };
-    // How far the numbers at a line's ends are ahead of the number of its page.
-    let ahead = |line: &Line, page: usize| -> Vec<i64> {
-        let text = line.text(" ");
-        let ends = [
-            text.split_whitespace().next(),
-            text.split_whitespace().next_back(),
-        ];
-        let number = |word: &str| {
-            word.parse::<u16>()
-                .ok()
-                .map(|number| i64::from(number) - page as i64)
-        };
-        ends.into_iter().flatten().filter_map(number).collect()
-    };
-    for (number, page) in pages.iter().enumerate() {
-        for index in edges(page) {
-            let line = &page.lines[index];
-            seen.entry((height(line), words(line)))
+    for (number, edges) in edges.iter().enumerate() {
+        for edge in edges {
+            seen.entry((edge.height, &edge.text))
                 .or_default()
                 .insert(number);
-            for ahead in ahead(line, number) {
+            for folio in &edge.folios {
                 counting
-                    .entry((height(line), ahead))
+                    .entry((edge.height, folio.ahead))
                     .or_default()
                     .insert(number);
             }
@@ -221,38 +386,364 @@ fn drop_running_lines(pages: &mut [Page]) {
         pages if pages > SHORT => FEWEST,
         pages => FEWEST_IN_SHORT.min(pages.max(2)),
     };
-    let body_size = body_size(&chars_by_size(pages.iter().flat_map(|page| &page.lines)));
     // Rounding may part two lines of one height.
     let near = |height: i32| height - 1..=height + 1;
-    let is_running = |line: &Line, page: usize| -> bool {
-        let (height, words) = (height(line), words(line));
-        let same: Vec<_> = near(height)
-            .filter_map(|height| seen.get(&(height, words.clone())))
+    let counts = |edge: &Edge, folio: &Folio, page: usize| -> bool {
+        let pages: Vec<_> = near(edge.height)
+            .filter_map(|height| counting.get(&(height, folio.ahead)))
             .collect();
-        // Headings may be numbered as the pages are, but they are set larger than the text.
-        let counts = line.style.size < body_size * 1.05
-            && ahead(line, page).into_iter().any(|ahead| {
-                let pages: Vec<_> = near(height)
-                    .filter_map(|height| counting.get(&(height, ahead)))
-                    .collect();
-                longest_run(&pages, page) >= FEWEST
-            });
-        longest_run(&same, page) >= fewest || counts
+        let fewest = match folio.kind {
+            FolioKind::Roman => 2,
+            FolioKind::Plain => fewest.min(FEWEST_IN_SHORT),
+            FolioKind::BesideWords => FEWEST,
+        };
+        longest_run(&pages, page) >= fewest
     };
-    for (number, page) in pages.iter_mut().enumerate() {
-        let mut running: Vec<usize> = edges(page)
-            .into_iter()
-            .filter(|index| is_running(&page.lines[*index], number))
+    let repeats = |edge: &Edge, page: usize| -> bool {
+        let same: Vec<_> = near(edge.height)
+            .filter_map(|height| seen.get(&(height, edge.text.as_str())))
             .collect();
+        longest_run(&same, page) >= fewest
+    };
+    let mut running: Vec<Vec<Running>> = edges
+        .iter()
+        .enumerate()
+        .map(|(number, edges)| {
+            let of = |edge: &Edge| -> Option<Running> {
+                let folio = edge.folios.iter().find(|folio| counts(edge, folio, number));
+                (folio.is_some() || repeats(edge, number)).then(|| Running {
+                    line: edge.line,
+                    folio: folio.copied(),
+                })
+            };
+            edges.iter().filter_map(of).collect()
+        })
+        .collect();
+    // The first page of a chapter has its number elsewhere than the others.
+    let ahead: HashSet<i64> = running
+        .iter()
+        .flatten()
+        .filter_map(|line| line.folio.filter(|folio| folio.is_alone))
+        .map(|folio| folio.ahead)
+        .collect();
+    for ((page, edges), running) in pages.iter().zip(&edges).zip(&mut running) {
+        for edge in edges {
+            let folio = edge
+                .folios
+                .iter()
+                .find(|folio| folio.is_alone && ahead.contains(&folio.ahead));
+            if folio.is_some() && running.iter().all(|known| known.line != edge.line) {
+                running.push(Running {
+                    line: edge.line,
+                    folio: folio.copied(),
+                });
+            }
+        }
+        // From the inside of the page outwards: a row goes on in rows that stay.
+        for edge in edges {
+            let stays = |line: usize| running.iter().all(|known| known.line != line);
+            if !stays(edge.line) && edge.is_row_with(page, &stays) {
+                running.retain(|known| known.line != edge.line);
+            }
+        }
         // A page of nothing but repeated lines is a form or a slide, and they are its text.
         if running.len() == page.lines.len() && page.lines.len() > 1 {
-            continue;
-        }
-        running.sort_unstable();
-        for index in running.into_iter().rev() {
-            page.lines.remove(index);
+            running.clear();
         }
     }
+    drop(seen);
+    take_out(pages, running);
+}
+
+/// A line near the top or the bottom of its page.
+struct Edge {
+    /// Its index on the page.
+    line: usize,
+    /// Of its top, in steps of three points.
+    height: i32,
+    text: String,
+    folios: Vec<Folio>,
+    /// The next two lines towards the middle of the page.
+    inner: [Option<usize>; 2],
+}
+
+/// A number in a line that may be the page's.
+#[derive(Clone, Copy)]
+struct Folio {
+    /// How far it is ahead of the page's index.
+    ahead: i64,
+    /// Where it stands: which cell, which word in it.
+    cell: usize,
+    word: usize,
+    /// Nothing else is in the line but words such as `Page`.
+    is_alone: bool,
+    kind: FolioKind,
+}
+
+/// How sure it is that a number is a page's.
+#[derive(Clone, Copy)]
+enum FolioKind {
+    /// It is alone, and such numbers stand in front of a book. Its contents have few pages.
+    Roman,
+    /// It is alone, or says what it is.
+    Plain,
+    BesideWords,
+}
+
+/// A line that repeats, or counts the pages.
+struct Running {
+    line: usize,
+    folio: Option<Folio>,
+}
+
+/// The outermost lines at both ends of a page; of each end, those that stand further inside first.
+fn edges(page: &Page, number: usize, body_size: f32) -> Vec<Edge> {
+    /// Lines at each end of a page that are looked at.
+    const EDGE: usize = 3;
+    const ZONE: f32 = 0.15;
+    let lines = &page.lines;
+    let height = reading_height(page.width, page.height, page.turn);
+    let zone = height * ZONE;
+    // The order of drawing is not that of height: feet are often drawn first.
+    let by_height = |is_in: &dyn Fn(&Line, f32) -> bool| -> (Vec<usize>, usize) {
+        let mut wide: Vec<usize> = (0..lines.len())
+            .filter(|index| is_in(&lines[*index], 2.0 * zone))
+            .collect();
+        wide.sort_by(|a, b| lines[*a].top.total_cmp(&lines[*b].top));
+        let near = wide
+            .iter()
+            .filter(|index| is_in(&lines[**index], zone))
+            .count();
+        (wide, near.min(EDGE))
+    };
+    let (top, at_top) = by_height(&|line, zone| line.bottom < zone);
+    let (mut bottom, at_bottom) = by_height(&|line, zone| line.top > height - zone);
+    bottom.reverse();
+    let mut edges: Vec<Edge> = Vec::with_capacity(at_top + at_bottom);
+    for (order, near) in [(top, at_top), (bottom, at_bottom)] {
+        for (place, index) in order.iter().enumerate().take(near).rev() {
+            if edges.iter().any(|edge| edge.line == *index) {
+                continue;
+            }
+            let line = &lines[*index];
+            let mut last = line.top;
+            let mut inside = order[place + 1..].iter().copied().filter(|inner| {
+                // What stands at the same height is of the same row.
+                let step = (lines[*inner].top - last).abs();
+                let is_next = step > 0.3 * line.style.size;
+                if is_next {
+                    last = lines[*inner].top;
+                }
+                is_next
+            });
+            edges.push(Edge {
+                line: *index,
+                height: (line.top / 3.0).round() as i32,
+                text: line.text(" "),
+                folios: folios(line, number, body_size),
+                inner: [inside.next(), inside.next()],
+            });
+        }
+    }
+    edges
+}
+
+impl Edge {
+    /// Whether this is a row of a table that goes on towards the middle of the page, in a line that
+    /// `stays`.
+    fn is_row_with(&self, page: &Page, stays: &impl Fn(usize) -> bool) -> bool {
+        let line = &page.lines[self.line];
+        let size = line.style.size.max(6.0);
+        let is_like = |other: &Line| {
+            let numbers = |line: &Line| {
+                let mut chars = line.cells.iter().flat_map(|cell| cell.text.chars());
+                !chars.any(char::is_alphabetic)
+            };
+            line.cells.len() == other.cells.len()
+                && (line.cells.len() > 1 || (numbers(line) && numbers(other)))
+        };
+        let Some(next) = self.inner[0].filter(|next| stays(*next)) else {
+            return false;
+        };
+        let next = &page.lines[next];
+        let step = (next.top - line.top).abs();
+        let even = self.inner[1]
+            .map(|index| &page.lines[index])
+            .is_some_and(|after| {
+                is_like(after) && ((after.top - next.top).abs() - step).abs() < 0.25 * size
+            });
+        is_like(next) && (step < 2.0 * size || (step < 5.0 * size && even))
+    }
+}
+
+/// The numbers in a line that may be its page's: at its ends, or where it says so.
+///
+/// Beside other words, a number is set apart from them, or the line is set smaller than the text:
+/// `Invoice 12` may well be on page 12.
+fn folios(line: &Line, page: usize, body_size: f32) -> Vec<Folio> {
+    // Headings may be numbered as the pages are, but they are set larger than the text.
+    let is_large = line.style.size >= body_size * 1.05;
+    let is_small = line.style.size < body_size * 0.97;
+    let is_alone = line.cells.len() == 1 && is_number(&line.cells[0].text);
+    let last_cell = line.cells.len().saturating_sub(1);
+    let mut folios = Vec::new();
+    for (cell, text) in line.cells.iter().map(|cell| &cell.text).enumerate() {
+        let mut before = "";
+        let mut words = text.split_whitespace().enumerate().peekable();
+        while let Some((word, token)) = words.next() {
+            let at_end = (cell == 0 && word == 0) || (cell == last_cell && words.peek().is_none());
+            let is_named = is_page_word(before);
+            let is_set_apart = word == 0 && words.peek().is_none() && last_cell > 0;
+            before = token;
+            let may_be =
+                is_alone || ((is_named || at_end && (is_set_apart || is_small)) && !is_large);
+            if !may_be {
+                continue;
+            }
+            let token = token.trim_matches(|char: char| !char.is_alphanumeric());
+            let token = match token.split_once('/') {
+                // `12/30` counts the pages, `12/2026` counts something else.
+                Some((number, _)) if is_alone || is_named => number,
+                _ => token,
+            };
+            let arabic = token.parse::<u16>().ok();
+            let roman = || (is_alone || is_set_apart).then(|| roman(token)).flatten();
+            if let Some(number) = arabic.or_else(roman) {
+                folios.push(Folio {
+                    ahead: i64::from(number) - page as i64,
+                    cell,
+                    word,
+                    is_alone,
+                    kind: match arabic {
+                        None if is_alone => FolioKind::Roman,
+                        _ if is_alone || is_named => FolioKind::Plain,
+                        _ => FolioKind::BesideWords,
+                    },
+                });
+            }
+        }
+    }
+    folios
+}
+
+fn is_page_word(word: &str) -> bool {
+    let word = word.trim_matches(|char: char| !char.is_alphabetic());
+    ["page", "stranica", "strana", "str"]
+        .iter()
+        .any(|known| word.eq_ignore_ascii_case(known))
+}
+
+/// `xii` → 12.
+fn roman(text: &str) -> Option<u16> {
+    const LONGEST: usize = 6;
+    if text.is_empty() || text.len() > LONGEST {
+        return None;
+    }
+    let digit = |byte: u8| match byte.to_ascii_lowercase() {
+        b'i' => Some(1),
+        b'v' => Some(5),
+        b'x' => Some(10),
+        b'l' => Some(50),
+        b'c' => Some(100),
+        _ => None,
+    };
+    let mut sum = 0;
+    let mut largest = 0;
+    for byte in text.bytes().rev() {
+        let value = digit(byte)?;
+        if value < largest {
+            sum -= value;
+        } else {
+            sum += value;
+            largest = value;
+        }
+    }
+    u16::try_from(sum).ok()
+}
+
+/// Takes the running lines out. What is said nowhere else stays where it is said first, ahead of the
+/// rest of its page, so that sentences go on from page to page.
+fn take_out(pages: &mut [Page], running: Vec<Vec<Running>>) {
+    // What the cells of a running line say, page numbers aside.
+    let said = |line: &Line, folio: Option<Folio>| -> Vec<String> {
+        let of = |(index, cell): (usize, &Cell)| {
+            let words = cell.text.split_whitespace().enumerate();
+            let kept: Vec<_> = words
+                .filter(|(word, _)| {
+                    folio.is_none_or(|folio| (folio.cell, folio.word) != (index, *word))
+                })
+                .map(|(_, word)| word)
+                .collect();
+            kept.join(" ")
+        };
+        let is_alone = folio.is_some_and(|folio| folio.is_alone);
+        line.cells
+            .iter()
+            .enumerate()
+            .filter(|_| !is_alone)
+            .map(|cell| plain(&of(cell)))
+            .filter(|words| !words.is_empty())
+            .collect()
+    };
+    let mut wanted: HashSet<String> = HashSet::new();
+    let mut longest = 0;
+    for (page, running) in pages.iter().zip(&running) {
+        for running in running {
+            let line = &page.lines[running.line];
+            longest = longest.max(
+                line.cells
+                    .iter()
+                    .map(|cell| cell.text.len())
+                    .max()
+                    .unwrap_or(0),
+            );
+            wanted.extend(said(line, running.folio));
+        }
+    }
+    let mut known: HashSet<String> = HashSet::new();
+    for (page, running) in pages.iter().zip(&running) {
+        let cells = (0..page.lines.len())
+            .filter(|line| running.iter().all(|known| known.line != *line))
+            .flat_map(|line| &page.lines[line].cells);
+        // Most lines are longer than any head.
+        for cell in cells.filter(|cell| cell.text.len() <= longest) {
+            let words = plain(&cell.text);
+            // A head may leave out the number that its chapter's title has.
+            let unnumbered = words.trim_start_matches(|char: char| char.is_ascii_digit());
+            for words in [&words, unnumbered] {
+                if wanted.contains(words) {
+                    known.insert(words.to_owned());
+                }
+            }
+        }
+    }
+    for (page, mut running) in pages.iter_mut().zip(running) {
+        running.sort_by_key(|running| running.line);
+        let mut first = Vec::new();
+        for Running { line, folio } in running.into_iter().rev() {
+            let line = page.lines.remove(line);
+            let said = said(&line, folio);
+            if said.iter().any(|words| !known.contains(words)) {
+                first.push(line);
+            }
+            known.extend(said);
+        }
+        first.sort_by(|a, b| a.top.total_cmp(&b.top));
+        page.lines.splice(0..0, first);
+    }
+}
+
+/// Letters and digits alone, in lower case and without what heads put before a chapter's number.
+fn plain(text: &str) -> String {
+    text.split(|char: char| !char.is_alphanumeric())
+        .map(str::to_lowercase)
+        .filter(|word| !is_division(word))
+        .collect()
+}
+
+/// Words, in lower case, that a head puts before a title's number and the title itself may lack.
+fn is_division(word: &str) -> bool {
+    matches!(word, "chapter" | "section" | "appendix" | "poglavlje")
 }
 
 /// How many pages in a row, one after the other or every other one, hold the line of `page`.
@@ -433,12 +924,7 @@ fn drop_repeated_titles(lines: &mut Vec<Placed>, outline: &[Bookmark], pages: &[
         let text: String = text
             .split(|char: char| !char.is_alphabetic())
             .map(str::to_lowercase)
-            .filter(|word| {
-                !matches!(
-                    word.as_str(),
-                    "chapter" | "section" | "appendix" | "poglavlje"
-                )
-            })
+            .filter(|word| !is_division(word))
             .collect();
         text
     };
@@ -455,8 +941,11 @@ fn drop_repeated_titles(lines: &mut Vec<Placed>, outline: &[Bookmark], pages: &[
         let (width, height, turn) = pages[placed.page as usize - 1];
         let height = reading_height(width, height, turn);
         let at_edge = line.bottom < height * ZONE || line.top > height * (1.0 - ZONE);
-        let repeats = |cell: &Cell| is_number(&cell.text) || titles.contains(&words(&cell.text));
-        placed.heading.is_some() || !at_edge || !line.cells.iter().all(repeats)
+        let is_title = |cell: &Cell| titles.contains(&words(&cell.text));
+        let repeats = |cell: &Cell| is_number(&cell.text) || is_title(cell);
+        // Numbers alone are a row of a table.
+        let is_head = line.cells.iter().any(is_title) && line.cells.iter().all(repeats);
+        placed.heading.is_some() || !at_edge || !is_head
     });
 }
 
@@ -973,4 +1462,171 @@ fn is_garbled(text: &str) -> bool {
         );
     }
     bad * 7 > all
+}
+
+/// The letter that windows-1250 has where windows-1252 has this one.
+fn croatian(char: char) -> char {
+    match char {
+        'è' => 'č',
+        'æ' => 'ć',
+        'ð' => 'đ',
+        'È' => 'Č',
+        'Æ' => 'Ć',
+        'Ð' => 'Đ',
+        char => char,
+    }
+}
+
+/// Repairs what old Croatian programs made of č, ć and đ: fonts that show them say that they are è, æ
+/// and ð, while š and ž are as they should be. Returns whether there was such a thing.
+fn repair_croatian(pages: &mut [Page]) -> bool {
+    /// Less is a foreign name.
+    const FEWEST: usize = 3;
+    fn texts(pages: &mut [Page]) -> impl Iterator<Item = &mut String> {
+        pages
+            .iter_mut()
+            .flat_map(|page| &mut page.lines)
+            .flat_map(|line| line.cells.iter_mut().map(|cell| &mut cell.text))
+    }
+    let (mut wrong, mut sound, mut right, mut foreign) = ([0_usize; 3], 0_usize, 0_usize, 0_usize);
+    for text in texts(pages).filter(|text| !text.is_ascii()) {
+        for char in text.chars() {
+            match char {
+                'è' | 'È' => wrong[0] += 1,
+                'æ' | 'Æ' => wrong[1] += 1,
+                'ð' | 'Ð' => wrong[2] += 1,
+                'š' | 'ž' | 'Š' | 'Ž' => sound += 1,
+                'č' | 'ć' | 'đ' | 'Č' | 'Ć' | 'Đ' => right += 1,
+                // French, Danish, Icelandic and other languages that have the former.
+                'é' | 'à' | 'ê' | 'ç' | 'ø' | 'å' | 'þ' | 'á' | 'í' | 'ó' | 'ú' | 'ö' | 'ä'
+                | 'ü' | 'ì' | 'ò' | 'ù' | 'œ' => foreign += 1,
+                _ => {}
+            }
+        }
+    }
+    let all: usize = wrong.iter().sum();
+    let kinds = wrong.iter().filter(|count| **count > 0).count();
+    // No language has all three.
+    let is_croatian = kinds == 3 || (kinds == 2 && sound > 0);
+    let is_wrong = all >= FEWEST && is_croatian && (right + foreign) * 10 <= all;
+    if is_wrong {
+        for text in texts(pages).filter(|text| !text.is_ascii()) {
+            *text = text.chars().map(croatian).collect();
+        }
+    }
+    is_wrong
+}
+
+/// Whether the words have far fewer vowels than any language, as when a font's letters are numbered in
+/// an order of their own. Only Latin words of prose are looked at.
+fn is_unpronounceable(extracted: &Extracted) -> bool {
+    /// Letters that tell; fewer are abbreviations.
+    const FEWEST: usize = 150;
+    /// Of a hundred letters. Languages have more than 33.
+    const VOWELS: usize = 22;
+    const SHORTEST_WORD: usize = 4;
+    let is_vowel = |char: char| {
+        let base = std::iter::once(char).nfd().next().unwrap_or(char);
+        matches!(base.to_ascii_lowercase(), 'a' | 'e' | 'i' | 'o' | 'u' | 'y')
+    };
+    let (mut vowels, mut letters) = (0_usize, 0_usize);
+    for (kind, text) in extracted.block_texts() {
+        if kind == BlockKind::Code {
+            continue;
+        }
+        for word in text.split_whitespace() {
+            let word = word.trim_matches(|char: char| !char.is_alphabetic());
+            let latin = |char: &char| char.is_alphabetic() && *char < '\u{250}';
+            let chars = word.chars().count();
+            let of_word = word.chars().filter(latin).count();
+            let is_prose = chars >= SHORTEST_WORD
+                && of_word * 2 > chars
+                && !word.contains(|char: char| {
+                    char.is_ascii_digit() || (char.is_alphabetic() && char >= '\u{250}')
+                });
+            if is_prose {
+                letters += of_word;
+                vowels += word.chars().filter(|char| is_vowel(*char)).count();
+            }
+        }
+    }
+    letters >= FEWEST && vowels * 100 < letters * VOWELS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&str]) -> Extracted {
+        let lines = (0_u8..).zip(lines).map(|(number, words)| {
+            let top = 100.0 + 14.0 * f32::from(number);
+            Line {
+                cells: vec![Cell {
+                    text: (*words).to_owned(),
+                    left: 60.0,
+                    right: 500.0,
+                }],
+                top,
+                bottom: top + 12.0,
+                style: Style {
+                    size: 11.0,
+                    ..Style::default()
+                },
+                astray: false,
+                weights: Vec::new(),
+            }
+        });
+        let page = Page {
+            width: 595.0,
+            height: 842.0,
+            turn: Turn::Upright,
+            lines: lines.collect(),
+        };
+        lay_out(vec![page], &[], &Bounds::default()).unwrap()
+    }
+
+    #[test]
+    fn letters_of_old_croatian_fonts_are_repaired() {
+        let old = read(&[
+            "Pravilnik ureðuje naèin obraèuna plaæe",
+            "Èlanak 1. i žalba",
+        ]);
+        assert_eq!(
+            old.text,
+            "Pravilnik uređuje način obračuna plaće Članak 1. i žalba"
+        );
+        assert_eq!(
+            old.warnings,
+            [Warning::GuessedEncoding {
+                encoding: "windows-1250".to_owned()
+            }]
+        );
+        for sound in [
+            "Le père et la mère de l'élève très célèbre",
+            "være ærlig på øen, ånd og æble, sæd, præst",
+            "það er maðurinn æðir og ræður við það í dag",
+            "Članak o creme brulèe, košara, naèn, plæ i čaša, ćup, đak",
+        ] {
+            let read = read(&[sound]);
+            assert_eq!((read.text.as_str(), read.warnings), (sound, vec![]));
+        }
+    }
+
+    #[test]
+    fn words_without_vowels_are_garbled() {
+        let shifted = "Mo^sfikfh robđrgb mo^s^ f l_sbwb o^akfh^ qb k^čfk l_o^črk^ mi^ćb \
+                       f aordfe mofjfq^h^ k^ qbjbigr o^a^ r phi^ar p^ w^hlklj";
+        let repeated = [shifted; 3];
+        assert_eq!(read(&repeated).warnings, [Warning::Garbled]);
+        for sound in [
+            "Pravilnik uređuje prava i obveze radnika te način obračuna plaće",
+            "Smrt i krv u tvrđavi na vrhu brda, prema starim zapisima",
+            "XMLHttpRequest GmbH src/kbd.txt strlen(ptr) printf http www.fzzg.hr",
+            "AB12CD34 1.234,50 EUR KLASA: 112-01/26-01/12 URBROJ: 251-99",
+            "Правилник о раду уређује права и обвезе радника",
+            "Strengths, rhythms, and scripts help the length of twelve months",
+        ] {
+            assert_eq!(read(&[sound; 8]).warnings, [], "{sound}");
+        }
+    }
 }

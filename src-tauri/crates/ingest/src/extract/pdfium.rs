@@ -34,6 +34,56 @@ struct Matrix {
     f: c_float,
 }
 
+impl Matrix {
+    const UNCHANGED: Self = Self {
+        a: 1.0,
+        b: 0.0,
+        c: 0.0,
+        d: 1.0,
+        e: 0.0,
+        f: 0.0,
+    };
+
+    fn point(&self, x: f32, y: f32) -> (f32, f32) {
+        (
+            self.a * x + self.c * y + self.e,
+            self.b * x + self.d * y + self.f,
+        )
+    }
+
+    /// What this and then `outer` make of a point.
+    fn then(&self, outer: &Self) -> Self {
+        let (e, f) = outer.point(self.e, self.f);
+        Self {
+            a: self.a * outer.a + self.b * outer.c,
+            b: self.a * outer.b + self.b * outer.d,
+            c: self.c * outer.a + self.d * outer.c,
+            d: self.c * outer.b + self.d * outer.d,
+            e,
+            f,
+        }
+    }
+
+    /// The upright box around what becomes of a box.
+    fn around(&self, rect: Rect) -> Rect {
+        let corners = [
+            self.point(rect.left, rect.top),
+            self.point(rect.left, rect.bottom),
+            self.point(rect.right, rect.top),
+            self.point(rect.right, rect.bottom),
+        ];
+        let of = |side: fn(&(f32, f32)) -> f32, pick: fn(f32, f32) -> f32| {
+            corners.iter().map(side).fold(side(&corners[0]), pick)
+        };
+        Rect {
+            left: of(|corner| corner.0, f32::min),
+            right: of(|corner| corner.0, f32::max),
+            bottom: of(|corner| corner.1, f32::min),
+            top: of(|corner| corner.1, f32::max),
+        }
+    }
+}
+
 macro_rules! functions {
     ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)+) => {
         #[allow(non_snake_case, reason = "the names are PDFium's")]
@@ -73,6 +123,18 @@ functions! {
     FPDF_ClosePage: fn(Handle);
     FPDF_GetPageWidthF: fn(Handle) -> c_float;
     FPDF_GetPageHeightF: fn(Handle) -> c_float;
+    FPDF_GetPageBoundingBox: fn(Handle, *mut Rect) -> c_int;
+    FPDFPage_SetMediaBox: fn(Handle, c_float, c_float, c_float, c_float);
+    FPDFPage_SetCropBox: fn(Handle, c_float, c_float, c_float, c_float);
+    FPDFPage_Flatten: fn(Handle, c_int) -> c_int;
+    FPDFPage_GetAnnotCount: fn(Handle) -> c_int;
+    FPDFPage_GetAnnot: fn(Handle, c_int) -> Handle;
+    FPDFPage_CloseAnnot: fn(Handle);
+    FPDFAnnot_GetSubtype: fn(Handle) -> c_int;
+    FPDFAnnot_GetFlags: fn(Handle) -> c_int;
+    FPDFAnnot_GetRect: fn(Handle, *mut Rect) -> c_int;
+    FPDFAnnot_GetValueType: fn(Handle, *const c_char) -> c_int;
+    FPDFAnnot_GetStringValue: fn(Handle, *const c_char, *mut c_void, c_ulong) -> c_ulong;
     FPDF_PageToDevice: fn(
         Handle, c_int, c_int, c_int, c_int, c_int, c_double, c_double, *mut c_int, *mut c_int
     ) -> c_int;
@@ -82,7 +144,15 @@ functions! {
     FPDF_RenderPageBitmap: fn(Handle, Handle, c_int, c_int, c_int, c_int, c_int, c_int);
     FPDFPage_CountObjects: fn(Handle) -> c_int;
     FPDFPage_GetObject: fn(Handle, c_int) -> Handle;
+    FPDFPage_RemoveObject: fn(Handle, Handle) -> c_int;
+    FPDFPageObj_Destroy: fn(Handle);
     FPDFPageObj_GetType: fn(Handle) -> c_int;
+    FPDFPageObj_GetMatrix: fn(Handle, *mut Matrix) -> c_int;
+    FPDFPageObj_GetBounds: fn(
+        Handle, *mut c_float, *mut c_float, *mut c_float, *mut c_float
+    ) -> c_int;
+    FPDFTextObj_GetTextRenderMode: fn(Handle) -> c_int;
+    FPDFPath_CountSegments: fn(Handle) -> c_int;
     FPDFImageObj_GetBitmap: fn(Handle) -> Handle;
     FPDFFormObj_CountObjects: fn(Handle) -> c_int;
     FPDFFormObj_GetObject: fn(Handle, c_ulong) -> Handle;
@@ -293,6 +363,30 @@ impl Drop for Page<'_> {
     }
 }
 
+const TEXT: c_int = 1;
+const PATH: c_int = 2;
+const IMAGE: c_int = 3;
+
+/// What is on a page beside its text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drawn {
+    pub pictures: usize,
+    /// The share of the page that they cover; more than 1 where they lie on each other.
+    pub covered: f32,
+    /// Of lines and curves with as many as letters have.
+    pub segments: usize,
+    /// Text that is there to be searched and not to be seen, as recognisers lay it over a scan.
+    pub hidden_text: bool,
+}
+
+/// What a field or an annotation says.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// In page space.
+    pub rect: Rect,
+    pub text: String,
+}
+
 /// From page space to the page as it is shown: points, origin at the top left, `y` downwards.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown {
@@ -449,67 +543,227 @@ impl Page<'_> {
         }
     }
 
-    /// Whether there is a picture on the page.
-    pub fn has_image(&self) -> bool {
-        !self.images(1).is_empty()
+    /// What is on the page beside its text.
+    pub fn drawn(&self) -> Drawn {
+        /// Boxes and rules have fewer; of letters, only `l` and `I` have.
+        const SEGMENTS_OF_LETTERS: usize = 6;
+        let f = self.functions;
+        let shown = self.shown();
+        let (width, height) = self.size();
+        let mut drawn = Drawn::default();
+        self.objects(|object, kind, matrix| {
+            // SAFETY: the object belongs to the open page and is of the kind that is asked of it; the
+            // results are local.
+            unsafe {
+                match kind {
+                    IMAGE => {
+                        drawn.pictures += 1;
+                        let mut rect = Rect::default();
+                        let known = (f.FPDFPageObj_GetBounds)(
+                            object,
+                            &raw mut rect.left,
+                            &raw mut rect.bottom,
+                            &raw mut rect.right,
+                            &raw mut rect.top,
+                        );
+                        if known != 0 {
+                            let rect = shown.rect(matrix.around(rect));
+                            let across = rect.right.min(width) - rect.left.max(0.0);
+                            let down = rect.bottom.min(height) - rect.top.max(0.0);
+                            let area = across.max(0.0) * down.max(0.0);
+                            drawn.covered += area / (width * height).max(1.0);
+                        }
+                    }
+                    PATH => {
+                        let segments = (f.FPDFPath_CountSegments)(object).max(0) as usize;
+                        if segments > SEGMENTS_OF_LETTERS {
+                            drawn.segments = drawn.segments.saturating_add(segments);
+                        }
+                    }
+                    TEXT => {
+                        const INVISIBLE: c_int = 3;
+                        drawn.hidden_text |= (f.FPDFTextObj_GetTextRenderMode)(object) == INVISIBLE;
+                    }
+                    _ => {}
+                }
+            }
+            true
+        });
+        drawn
     }
 
     /// Whether a picture on the page cannot be drawn.
     pub fn has_damaged_image(&self) -> bool {
         const LOOK_AT: usize = 16;
         let f = self.functions;
-        self.images(LOOK_AT).into_iter().any(|image| {
-            // SAFETY: the object is an image of the open page; the bitmap is the caller's.
-            unsafe {
-                let bitmap = (f.FPDFImageObj_GetBitmap)(image);
-                if bitmap.is_null() {
-                    return true;
+        let (mut seen, mut damaged) = (0, false);
+        self.objects(|object, kind, _| {
+            if kind == IMAGE {
+                seen += 1;
+                // SAFETY: the object is an image of the open page; the bitmap is the caller's.
+                unsafe {
+                    let bitmap = (f.FPDFImageObj_GetBitmap)(object);
+                    if bitmap.is_null() {
+                        damaged = true;
+                    } else {
+                        (f.FPDFBitmap_Destroy)(bitmap);
+                    }
                 }
-                (f.FPDFBitmap_Destroy)(bitmap);
             }
-            false
-        })
+            !damaged && seen < LOOK_AT
+        });
+        damaged
     }
 
-    /// At most `max` pictures among the page's first objects, and in the forms among them, which
-    /// some scanners wrap around their pictures.
-    fn images(&self, max: usize) -> Vec<Handle> {
-        const LOOK_AT: usize = 200;
-        const DEEPEST: usize = 3;
-        const IMAGE: c_int = 3;
+    /// Shows the page's objects, with their kinds and what maps them to page space, until `see` says
+    /// that it has seen enough. Those in forms are shown too: some scanners wrap forms around their
+    /// pictures.
+    fn objects(&self, mut see: impl FnMut(Handle, c_int, &Matrix) -> bool) {
+        /// A drawing may have as many; a scan behind them would be missed.
+        const LOOK_AT: usize = 100_000;
+        const DEEPEST: usize = 4;
         const FORM: c_int = 5;
+        struct Level {
+            form: Handle,
+            matrix: Matrix,
+            objects: std::ops::Range<c_int>,
+        }
         let f = self.functions;
         let page = self.handle.as_ptr();
-        let mut images = Vec::new();
-        // SAFETY: the page is open and objects live as long as it; the indices are below the counts,
-        // and null objects are left out.
-        unsafe {
-            let inside = |form: Handle| (0..(f.FPDFFormObj_CountObjects)(form)).take(LOOK_AT);
-            let mut objects: std::collections::VecDeque<(Handle, usize)> =
-                (0..(f.FPDFPage_CountObjects)(page))
-                    .take(LOOK_AT)
-                    .map(|index| ((f.FPDFPage_GetObject)(page, index), 0))
-                    .collect();
-            let mut seen = 0;
-            while let Some((object, depth)) = objects.pop_front() {
-                seen += 1;
-                if seen > LOOK_AT || images.len() >= max {
-                    break;
-                }
+        // SAFETY: the page is open.
+        let count = unsafe { (f.FPDFPage_CountObjects)(page) };
+        let mut levels = vec![Level {
+            form: ptr::null_mut(),
+            matrix: Matrix::UNCHANGED,
+            objects: 0..count,
+        }];
+        let mut left = LOOK_AT;
+        while let Some(level) = levels.last_mut() {
+            let Some(index) = level.objects.next() else {
+                levels.pop();
+                continue;
+            };
+            if left == 0 {
+                return;
+            }
+            left -= 1;
+            // SAFETY: the page is open and its objects live as long as it; the index is below the
+            // count; null objects are left out; the matrix is local.
+            let (object, kind) = unsafe {
+                let object = if level.form.is_null() {
+                    (f.FPDFPage_GetObject)(page, index)
+                } else {
+                    (f.FPDFFormObj_GetObject)(level.form, index as c_ulong)
+                };
                 if object.is_null() {
                     continue;
                 }
-                match (f.FPDFPageObj_GetType)(object) {
-                    IMAGE => images.push(object),
-                    FORM if depth < DEEPEST => objects.extend(inside(object).map(|index| {
-                        let inner = (f.FPDFFormObj_GetObject)(object, index as c_ulong);
-                        (inner, depth + 1)
-                    })),
-                    _ => {}
+                (object, (f.FPDFPageObj_GetType)(object))
+            };
+            if kind != FORM {
+                if !see(object, kind, &level.matrix) {
+                    return;
                 }
+                continue;
+            }
+            let outer = level.matrix;
+            if levels.len() < DEEPEST {
+                let mut matrix = Matrix::UNCHANGED;
+                // SAFETY: the object is a form of the open page; the matrix is local.
+                let count = unsafe {
+                    (f.FPDFPageObj_GetMatrix)(object, &raw mut matrix);
+                    (f.FPDFFormObj_CountObjects)(object)
+                };
+                levels.push(Level {
+                    form: object,
+                    matrix: matrix.then(&outer),
+                    objects: 0..count,
+                });
             }
         }
-        images
+    }
+
+    /// What annotations add to the page's text: the fields of a form, and what was typed or stamped
+    /// onto the page. `None` when there is nothing of the kind; links and remarks are not.
+    pub fn entries(&self) -> Option<Vec<Entry>> {
+        /// No form has as many fields on a page.
+        const LOOK_AT: c_int = 5_000;
+        const TYPED: c_int = 3;
+        const STAMP: c_int = 13;
+        const FIELD: c_int = 20;
+        /// Invisible, hidden, or not for the screen.
+        const UNSEEN: c_int = 1 | 1 << 1 | 1 << 5;
+        const STRING: c_int = 3;
+        let f = self.functions;
+        let mut entries = None;
+        // SAFETY: the page is open; annotations are closed as soon as they are read, and null ones
+        // are left out; keys end with NUL; results are local.
+        unsafe {
+            let count = (f.FPDFPage_GetAnnotCount)(self.handle.as_ptr()).min(LOOK_AT);
+            for index in 0..count {
+                let annotation = (f.FPDFPage_GetAnnot)(self.handle.as_ptr(), index);
+                if annotation.is_null() {
+                    continue;
+                }
+                let kind = (f.FPDFAnnot_GetSubtype)(annotation);
+                if matches!(kind, TYPED | STAMP | FIELD)
+                    && (f.FPDFAnnot_GetFlags)(annotation) & UNSEEN == 0
+                {
+                    let entries = entries.get_or_insert_with(Vec::new);
+                    let key = if kind == FIELD { c"V" } else { c"Contents" };
+                    let mut rect = Rect::default();
+                    if kind != STAMP
+                        && (f.FPDFAnnot_GetRect)(annotation, &raw mut rect) != 0
+                        && (f.FPDFAnnot_GetValueType)(annotation, key.as_ptr()) == STRING
+                    {
+                        let text = utf16(|buffer, length| {
+                            (f.FPDFAnnot_GetStringValue)(annotation, key.as_ptr(), buffer, length)
+                        });
+                        entries.push(Entry { rect, text });
+                    }
+                }
+                (f.FPDFPage_CloseAnnot)(annotation);
+            }
+        }
+        entries
+    }
+
+    /// Makes annotations a part of what is drawn when the page is loaded the next time. Returns whether
+    /// there are any to be seen.
+    pub fn flatten(&self) -> bool {
+        const AS_ON_SCREEN: c_int = 0;
+        const SUCCESS: c_int = 1;
+        let f = self.functions;
+        let page = self.handle.as_ptr();
+        // SAFETY: the page is open; the box is local.
+        unsafe {
+            // PDFium takes a size that the page inherits for none, and gives it another.
+            let mut rect = Rect::default();
+            if (f.FPDF_GetPageBoundingBox)(page, &raw mut rect) == 0 {
+                return false;
+            }
+            for set in [f.FPDFPage_SetMediaBox, f.FPDFPage_SetCropBox] {
+                set(page, rect.left, rect.bottom, rect.right, rect.top);
+            }
+            (f.FPDFPage_Flatten)(page, AS_ON_SCREEN) == SUCCESS
+        }
+    }
+
+    /// Takes everything off this flattened page but the annotations.
+    pub fn keep_annotations(&self) {
+        let f = self.functions;
+        let page = self.handle.as_ptr();
+        // SAFETY: the page is open and no text of it is; what was taken off it is the caller's.
+        unsafe {
+            // Flattening draws them last, as one object.
+            for _ in 1..(f.FPDFPage_CountObjects)(page) {
+                let object = (f.FPDFPage_GetObject)(page, 0);
+                if object.is_null() || (f.FPDFPage_RemoveObject)(page, object) == 0 {
+                    return;
+                }
+                (f.FPDFPageObj_Destroy)(object);
+            }
+        }
     }
 
     /// The page as it is shown, in grey on white, a byte a pixel. `None` when there is no room for it.

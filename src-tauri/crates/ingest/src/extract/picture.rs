@@ -48,6 +48,9 @@ pub fn extract(source: &mut dyn Source, context: &Context<'_>) -> Result<Extract
     };
     let total = pages.len() as u32;
     let mut scans = Scans::new(context.recognition);
+    // The decoder leaves what is missing of a JPEG grey, and says nothing.
+    let is_part = format == ImageFormat::Jpeg && scans.go_on() && is_cut_off_jpeg(source)?;
+    let mut undecodable = Vec::new();
     let mut laid_out = Vec::new();
     for (done, offset) in (0..).zip(pages) {
         if (context.cancelled)() {
@@ -74,6 +77,7 @@ pub fn extract(source: &mut dyn Source, context: &Context<'_>) -> Result<Extract
             Err(Refusal::Cancelled) => return Err(Refusal::Cancelled),
             Err(refusal) if total > 1 => {
                 scans.note_failure(&refusal);
+                undecodable.push(refusal);
                 Page::default()
             }
             Err(refusal) => return Err(refusal),
@@ -83,16 +87,36 @@ pub fn extract(source: &mut dyn Source, context: &Context<'_>) -> Result<Extract
         return Err(Refusal::NoText);
     }
     if scans.recognised == 0 {
-        return Err(scans.refusal(total));
+        let is_all = undecodable.len() == total as usize;
+        let why = undecodable.pop().filter(|_| is_all);
+        return Err(why.unwrap_or_else(|| scans.refusal(total)));
     }
     let mut extracted = lay_out(laid_out, &[], &context.bounds)?;
     extracted.warnings.extend(scans.warnings(total));
+    if is_part {
+        extracted.warnings.push(Warning::PartLeftOut {
+            part: "the rest of the picture, which is not in the file".to_owned(),
+        });
+    }
     if is_cut_off {
         extracted.warnings.push(Warning::PartLeftOut {
             part: format!("the pages after page {total}"),
         });
     }
     Ok(extracted)
+}
+
+/// Whether a picture, of which the beginning will do, is of a kind that is read and large enough for
+/// text.
+pub fn may_hold_text(head: &[u8]) -> bool {
+    let kind = image::guess_format(head).ok();
+    let Some(kind) = kind.filter(|kind| kind.reading_enabled()) else {
+        return false;
+    };
+    ImageReader::with_format(Cursor::new(head), kind)
+        .into_dimensions()
+        // The size may stand further on.
+        .map_or(true, |(width, height)| width.max(height) >= SMALLEST_SIDE)
 }
 
 fn read(
@@ -130,9 +154,14 @@ fn read(
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(MAX_DECODED_BYTES);
     decoder.set_limits(limits).map_err(refusal)?;
-    let read = scans.read(size, context, || {
-        let picture =
-            DynamicImage::from_decoder(decoder).map_err(|error| refusal(error).to_string())?;
+    // What is wrong with the picture itself is no failure to recognise its text.
+    let picture = if scans.go_on() {
+        Some(DynamicImage::from_decoder(decoder).map_err(refusal)?)
+    } else {
+        None
+    };
+    let read = scans.read(size, &Page::default(), context, || {
+        let picture = picture.ok_or_else(|| "the time for it was used up".to_owned())?;
         Ok(to_grey(picture, orientation))
     })?;
     Ok(read.unwrap_or(page))
@@ -214,19 +243,58 @@ fn tiff_pages(source: &mut dyn Source) -> Result<(Vec<u64>, bool), Refusal> {
     Ok((pages, is_cut_off))
 }
 
+/// Whether a JPEG ends before the mark of its end.
+fn is_cut_off_jpeg(source: &mut dyn Source) -> Result<bool, Refusal> {
+    let mut reader = BufReader::new(&mut *source);
+    let next = |reader: &mut BufReader<_>| {
+        let mut byte = [0];
+        let read = reader.read(&mut byte)?;
+        Ok::<_, std::io::Error>((read > 0).then_some(byte[0]))
+    };
+    let is_cut_off = loop {
+        // Outside of segments stand the pixels, in which a mark is never meant as one.
+        match next(&mut reader)? {
+            None => break true,
+            Some(0xff) => {}
+            Some(_) => continue,
+        }
+        let mark = loop {
+            match next(&mut reader)? {
+                Some(0xff) => {}
+                mark => break mark,
+            }
+        };
+        match mark {
+            None => break true,
+            Some(0xd9) => break false,
+            Some(0 | 1 | 0xd0..=0xd8) => {}
+            Some(_) => {
+                let (Some(high), Some(low)) = (next(&mut reader)?, next(&mut reader)?) else {
+                    break true;
+                };
+                let length = i64::from(u16::from_be_bytes([high, low]));
+                reader.seek_relative((length - 2).max(0))?;
+            }
+        }
+    };
+    drop(reader);
+    source.rewind()?;
+    Ok(is_cut_off)
+}
+
 fn damaged_tiff(error: tiff::TiffError) -> Refusal {
     match error {
-        tiff::TiffError::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
-            error.into()
-        }
+        tiff::TiffError::IoError(error) if error.raw_os_error().is_some() => error.into(),
         error => Refusal::damaged(error.to_string()),
     }
 }
 
 fn refusal(error: ImageError) -> Refusal {
     match error {
-        ImageError::IoError(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
-            error.into()
+        // Decoders also report what is wrong with the data as errors of reading.
+        ImageError::IoError(error) if error.raw_os_error().is_some() => error.into(),
+        ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Refusal::damaged("the file ends in the middle of the picture")
         }
         ImageError::Unsupported(_) => Refusal::WrongContent {
             message:

@@ -1,10 +1,12 @@
 //! PowerPoint presentations: each slide under its number and title, then its texts in the order of
-//! the file, its tables, and the speaker's notes. Hidden slides, footers and numbers are left out.
+//! the file, its tables, the text of its pictures, and the speaker's notes. Hidden slides, footers and
+//! numbers are left out.
 
 use quick_xml::events::BytesStart;
 
-use super::Bounds;
+use super::Context;
 use super::archive::{Archive, Source};
+use super::embedded::Embedded;
 use super::xml::{Outcome, Part, attribute, prefixed};
 use crate::characters::{collapsed, composed, is_invisible, title};
 use crate::extracted::{Assembler, BlockKind, Extracted, PageKind, Warning};
@@ -13,13 +15,18 @@ use crate::refusal::Refusal;
 /// Titles that PowerPoint itself gives to files.
 const NO_TITLES: [&str; 2] = ["PowerPoint Presentation", "PowerPoint prezentacija"];
 
-pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Refusal> {
+pub fn extract(source: &mut dyn Source, context: &Context<'_>) -> Result<Extracted, Refusal> {
+    let bounds = &context.bounds;
     let mut archive = Archive::open(source, bounds)?;
     let main = archive
         .main_part("ppt/presentation.xml")?
         .ok_or_else(|| archive.mistaken("PowerPoint presentation"))?;
     let relations = archive.relations(&main)?;
-    let mut presentation = Presentation::default();
+    let mut presentation = Presentation {
+        max: bounds.zip_entries,
+        slides: Vec::new(),
+    };
+    let mut embedded = Embedded::new(context);
     if let Outcome::Broken { message } = archive.read(&main, &mut presentation)?
         && presentation.slides.is_empty()
     {
@@ -39,8 +46,22 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
         if slide.hidden {
             continue;
         }
+        let relations = archive.relations(part)?;
+        for id in &slide.pictures {
+            let text = match relations.target(id) {
+                Some(picture) => embedded.read(picture, &mut archive)?,
+                None => continue,
+            };
+            slide
+                .blocks
+                .extend(text.into_iter().map(|(kind, text)| Block {
+                    kind,
+                    text,
+                    in_body: false,
+                }));
+        }
         let mut notes = Shapes::default();
-        if let Some(part) = archive.relations(part)?.of_kind("notesSlide").next() {
+        if let Some(part) = relations.of_kind("notesSlide").next() {
             archive.read(part, &mut notes)?;
         }
         // Beside the notes, their page shows the slide again.
@@ -69,6 +90,7 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
     }
     let mut extracted = assembler.finish();
     extracted.pages = pages;
+    embedded.settle(&mut extracted)?;
     if damaged > 0 {
         if extracted.blocks.is_empty() {
             return Err(Refusal::damaged("none of its slides can be read"));
@@ -85,8 +107,9 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
     Ok(extracted)
 }
 
-#[derive(Default)]
 struct Presentation {
+    /// Every slide is a part of its own.
+    max: usize,
     /// Relation ids, in the order in which they are shown.
     slides: Vec<String>,
 }
@@ -94,6 +117,11 @@ struct Presentation {
 impl Part for Presentation {
     fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal> {
         if name == "sldId" {
+            if self.slides.len() >= self.max {
+                return Err(Refusal::TooManyParts {
+                    max: self.max as u64,
+                });
+            }
             self.slides
                 .push(prefixed(element, "id").unwrap_or_default());
         }
@@ -119,6 +147,8 @@ struct Shapes {
     within: bool,
     row: Option<Vec<String>>,
     first_row: bool,
+    /// Ids of relations.
+    pictures: Vec<String>,
 }
 
 struct Block {
@@ -208,6 +238,7 @@ impl Part for Shapes {
             "t" => self.within = true,
             "tbl" => self.first_row = true,
             "tr" => self.row = Some(Vec::new()),
+            "blip" => self.pictures.extend(prefixed(element, "embed")),
             "tc" => {
                 if let Some(row) = &mut self.row {
                     row.push(String::new());

@@ -61,17 +61,18 @@ impl Reader {
             .filter(|(outer, _)| indent > *outer)
             .map(|(_, kind)| kind);
         match kind {
-            Some(Indented::Literal) => {
+            Some(kind @ (Indented::Literal | Indented::Unseen)) => {
                 // The block goes on until a line stands further left, whatever is blank between.
                 let outer = self.indented.map_or(0, |(outer, _)| outer);
                 let end = lines
                     .iter()
                     .position(|line| indent_of(line.text) <= outer)
                     .unwrap_or(lines.len());
-                self.code(&lines[..end])?;
+                if kind == Indented::Literal {
+                    self.code(&lines[..end])?;
+                }
                 return Ok(&lines[end..]);
             }
-            Some(Indented::Unseen) => return Ok(&[]),
             Some(Indented::Shown) => {}
             None => self.indented = None,
         }
@@ -445,6 +446,21 @@ Kraj
             ]
         );
         assert_eq!(extracted.title.as_deref(), Some("Priručnik"));
+    }
+
+    #[test]
+    fn what_follows_unseen_lines_without_a_blank_one_is_read() {
+        let source =
+            ".. toctree::\n\n   uvod\nNaslov\n======\n\n.. komentar\n\n   dalje\nOdlomak.\n";
+        let extracted = extract(source.as_bytes().to_vec(), &Bounds::default()).unwrap();
+        let blocks: Vec<_> = extracted.block_texts().collect();
+        assert_eq!(
+            blocks,
+            [
+                (BlockKind::Heading(1), "Naslov"),
+                (BlockKind::Paragraph, "Odlomak."),
+            ]
+        );
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub struct Scans<'a> {
     /// `None` when nothing is to be recognised.
     recognition: Option<&'a Recognition>,
     until: Option<Instant>,
-    /// Pages without a text of their own.
+    /// Pages without a text of their own, or next to none.
     pub pictures: u32,
     pub recognised: u32,
     blank: u32,
@@ -38,10 +38,11 @@ impl<'a> Scans<'a> {
     }
 
     /// Recognises a page of `size` points, which `draw` draws, or says why it cannot. `None` when the
-    /// page stays as it is.
+    /// page stays as it is. What `own`, the page's own text, covers is left to it.
     pub fn read(
         &mut self,
         size: (f32, f32),
+        own: &Page,
         context: &Context<'_>,
         draw: impl FnOnce() -> Result<Grey, String>,
     ) -> Result<Option<Page>, Refusal> {
@@ -61,15 +62,25 @@ impl<'a> Scans<'a> {
             return Ok(None);
         }
         match ocr::recognise(&grey, size, &recognition.recogniser, context.cancelled)? {
-            Recognised::Text(page) => {
-                self.recognised += 1;
-                return Ok(Some(page));
+            Recognised::Text(mut page) => {
+                page.leave_to(own);
+                if !page.lines.is_empty() {
+                    self.recognised += 1;
+                    return Ok(Some(page));
+                }
+                self.blank += 1;
             }
             Recognised::Blank => self.blank += 1,
-            Recognised::Illegible => {}
+            // Behind a title lies a photograph more often than a text that cannot be made out.
+            Recognised::Illegible => self.blank += u32::from(!own.lines.is_empty()),
             Recognised::Failed(message) => self.failure = Some(message),
         }
         Ok(None)
+    }
+
+    /// Whether pages were looked at, with whatever success.
+    pub fn has_looked(&self) -> bool {
+        self.recognition.is_some()
     }
 
     /// A page that cannot be looked at.

@@ -72,6 +72,15 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 
+    /// Refuses a row of `chars` characters when there is no room for it, while it is being read.
+    pub fn check_row(&self, chars: u64) -> Result<(), Refusal> {
+        let max_chars = self.assembler.max_chars();
+        if u64::from(self.assembler.chars()) + chars > max_chars {
+            return Err(Refusal::TooMuchText { max_chars });
+        }
+        Ok(())
+    }
+
     /// Adds row `number` of the sheet, 1-based. Cells without text may be left out.
     pub fn row(&mut self, number: u32, mut cells: Vec<Cell>) -> Result<(), Refusal> {
         self.cells += cells.len() as u64;

@@ -25,7 +25,36 @@ pub fn extract(bytes: Vec<u8>, bounds: &Bounds) -> Result<Extracted, Refusal> {
 
 /// Source code and its like, as it is: pieces between blank lines, and no guesses at headings.
 pub fn extract_code(bytes: Vec<u8>, bounds: &Bounds) -> Result<Extracted, Refusal> {
-    code(decode(bytes, None)?, bounds)
+    let declared = declared_in_xml(&bytes);
+    code(decode(bytes, declared)?, bounds)
+}
+
+/// The encoding that the first line of XML names.
+pub fn declared_in_xml(bytes: &[u8]) -> Option<&'static Encoding> {
+    const LOOK_AT: usize = 256;
+    let head = &bytes[..bytes.len().min(LOOK_AT)];
+    let end = head.windows(2).position(|window| window == b"?>")?;
+    let declaration = head[..end].trim_ascii_start();
+    declaration.starts_with(b"<?xml").then_some(())?;
+    encoding_after(declaration, "encoding=")
+}
+
+/// The encoding whose name follows `key`, if it is one that says so in ASCII.
+pub fn encoding_after(head: &[u8], key: &str) -> Option<&'static Encoding> {
+    let head = head.to_ascii_lowercase();
+    let at = head
+        .windows(key.len())
+        .position(|window| window == key.as_bytes())?;
+    let label: Vec<u8> = head[at + key.len()..]
+        .iter()
+        .copied()
+        .skip_while(|byte| matches!(byte, b'"' | b'\'' | b' '))
+        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':'))
+        .collect();
+    let encoding = Encoding::for_label(&label)?;
+    // What can say so in ASCII is not UTF-16.
+    let is_utf16 = encoding == encoding_rs::UTF_16LE || encoding == encoding_rs::UTF_16BE;
+    (!is_utf16).then_some(encoding)
 }
 
 /// The same, of text that is decoded already.
@@ -74,11 +103,78 @@ pub fn decode(bytes: Vec<u8>, declared: Option<&'static Encoding>) -> Result<Dec
     if valid >= 4 * invalid {
         return Ok(decode_as(UTF_8, &bytes, false));
     }
+    if is_croatian_dos(&bytes) {
+        return Ok(Decoded {
+            text: from_dos(&bytes),
+            warnings: vec![Warning::GuessedEncoding {
+                encoding: "IBM852".to_owned(),
+            }],
+        });
+    }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(&bytes, true);
     // Old Croatian files are the likeliest of those that are not Unicode here.
     let encoding = detector.guess(Some(b"hr"), Utf8Detection::Deny);
     Ok(decode_as(encoding, &bytes, true))
+}
+
+/// What DOS's code page 852 has from 0x80 on.
+const DOS: &str = "ÇüéâäůćçłëŐőîŹÄĆÉĹĺôöĽľŚśÖÜŤťŁ×čáíóúĄąŽžĘę¬źČş«»░▒▓│┤ÁÂĚŞ╣║╗╝Żż┐\
+                   └┴┬├─┼Ăă╚╔╩╦╠═╬¤đĐĎËďŇÍÎě┘┌█▄ŢŮ▀ÓßÔŃńňŠšŔÚŕŰýÝţ´\u{ad}˝˛ˇ˘§÷¸°¨˙űŘř■\u{a0}";
+
+fn from_dos(bytes: &[u8]) -> String {
+    let upper: Vec<char> = DOS.chars().collect();
+    bytes
+        .iter()
+        .map(|byte| match byte.checked_sub(0x80) {
+            Some(at) => upper.get(usize::from(at)).copied().unwrap_or_default(),
+            None => char::from(*byte),
+        })
+        .collect()
+}
+
+/// Whether bytes are Croatian in DOS's code page 852, of which the detector knows nothing.
+///
+/// Its č, ć and ž are a letter that Croatian lacks, a dagger and a section sign in Windows' code
+/// pages: inside words, and beside next to nothing but Croatian letters, they are what they seem.
+fn is_croatian_dos(bytes: &[u8]) -> bool {
+    const FEWEST: usize = 3;
+    // Texts from DOS are short, and the lines of its tables take three bytes each in UTF-8.
+    const LONGEST: usize = 16 << 20;
+    if bytes.len() > LONGEST {
+        return false;
+    }
+    let mut telling = 0;
+    let mut croatian = 0;
+    let mut other = 0;
+    let is_letter = |at: Option<usize>| {
+        at.and_then(|at| bytes.get(at))
+            .is_some_and(u8::is_ascii_alphabetic)
+    };
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            // č, ć, ž
+            0x9f | 0x86 | 0xa7 => {
+                let is_within = is_letter(at.checked_sub(1)) || is_letter(Some(at + 1));
+                telling += usize::from(is_within);
+                croatian += 1;
+            }
+            // Č, Ć, đ, Đ, š, Š, Ž
+            0xac | 0x8f | 0xd0 | 0xd1 | 0xe7 | 0xe6 | 0xa6 => croatian += 1,
+            // The lines of tables.
+            0xb0..=0xb4
+            | 0xb9..=0xbc
+            | 0xbf..=0xc5
+            | 0xc8..=0xce
+            | 0xd9..=0xdc
+            | 0xdf
+            | 0xfe
+            | 0xff => {}
+            0x80.. => other += 1,
+            _ => {}
+        }
+    }
+    telling >= FEWEST && other * 10 <= croatian
 }
 
 fn decode_as(encoding: &'static Encoding, bytes: &[u8], guessed: bool) -> Decoded {
@@ -266,7 +362,7 @@ fn plain_heading(line: &str) -> Option<u8> {
     if let Some(level) = division(line) {
         return Some(level);
     }
-    let (number, rest) = line.split_once(char::is_whitespace)?;
+    let (number, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let parts: Vec<_> = number.trim_end_matches('.').split('.').collect();
     let numbered = parts.len() >= 2
         && parts.iter().all(|part| {
@@ -334,7 +430,8 @@ mod tests {
     fn headings_drawn_with_characters() {
         let blocks = read(
             "Priručnik\r\n=========\r\n\r\nPrvi odlomak\r\nu dva reda.\r\n\r\nUvod\n----\nOdmah iza.\n\n\
-             2.3 Opseg\n\nČlanak 12.\n\nRadnik ima pravo na odmor.\n\nOPĆE ODREDBE\n\n2. jer\n",
+             2.3 Opseg\n\nČlanak 12.\n\nRadnik ima pravo na odmor.\n\nOPĆE ODREDBE\n\n2. jer\n\n\
+             ZAKLJUČAK\n\nHEP\n\nRB-0012/26\n",
         );
         let expected = [
             (BlockKind::Heading(1), "Priručnik\n========="),
@@ -346,6 +443,9 @@ mod tests {
             (BlockKind::Paragraph, "Radnik ima pravo na odmor."),
             (BlockKind::Heading(2), "OPĆE ODREDBE"),
             (BlockKind::Paragraph, "2. jer"),
+            (BlockKind::Heading(2), "ZAKLJUČAK"),
+            (BlockKind::Paragraph, "HEP"),
+            (BlockKind::Paragraph, "RB-0012/26"),
         ];
         assert_eq!(blocks, expected.map(|(kind, text)| (kind, text.to_owned())));
     }
@@ -363,6 +463,55 @@ mod tests {
                 encoding: "windows-1250".to_owned()
             }]
         );
+    }
+
+    #[test]
+    fn reads_croatian_from_dos_and_takes_nothing_else_for_it() {
+        let text = "╔═╗ Žalba se podnosi u roku od osam dana; čekanje je dopušteno, đaci i šefovi mogu \
+                    odlučiti drukčije. ĆOŠAK";
+        let all: Vec<char> = from_dos(&(0..=u8::MAX).collect::<Vec<_>>())
+            .chars()
+            .collect();
+        let byte_of = |char| all.iter().position(|known| *known == char).unwrap() as u8;
+        let bytes: Vec<u8> = text.chars().map(byte_of).collect();
+        let extracted = extract(bytes, &Bounds::default()).unwrap();
+        assert_eq!(extracted.text, text);
+        assert_eq!(
+            extracted.warnings,
+            [Warning::GuessedEncoding {
+                encoding: "IBM852".to_owned()
+            }]
+        );
+        for (encoding, text) in [
+            (
+                encoding_rs::WINDOWS_1250,
+                "Prema § 5 i § 7 te † žalba je čekala, ćup i šašavi đak, čaša",
+            ),
+            (
+                encoding_rs::ISO_8859_2,
+                "Čekanje na žalbu: šest dana, ćup, đak, koš, čaša, već, više",
+            ),
+            (
+                encoding_rs::WINDOWS_1252,
+                "Ça va, la façade française, reçu, garçon",
+            ),
+            (
+                encoding_rs::WINDOWS_1250,
+                "źrebię, źle, źródło, późno, łódź, gęś",
+            ),
+        ] {
+            let (bytes, _, _) = encoding.encode(text);
+            assert!(!is_croatian_dos(&bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn xml_names_its_encoding() {
+        let source = "<?xml version=\"1.0\" encoding=\"windows-1250\"?>\n<a>Žar</a>";
+        let (bytes, _, _) = encoding_rs::WINDOWS_1250.encode(source);
+        let extracted = extract_code(bytes.into_owned(), &Bounds::default()).unwrap();
+        assert_eq!(extracted.text, source);
+        assert_eq!(extracted.warnings, []);
     }
 
     #[test]

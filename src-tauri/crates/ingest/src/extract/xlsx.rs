@@ -1,5 +1,6 @@
 //! Excel workbooks: each sheet under its name, its rows as table rows with the values that their
-//! cells show. Formulas are read as their last results. Hidden sheets are left out.
+//! cells show. Formulas are read as their last results, which some programs leave out; those are
+//! counted. Hidden sheets are left out.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,7 +26,10 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
         .main_part("xl/workbook.xml")?
         .ok_or_else(|| archive.mistaken("Excel workbook"))?;
     let relations = archive.relations(&main)?;
-    let mut workbook = Workbook::default();
+    let mut workbook = Workbook {
+        max_sheets: bounds.zip_entries,
+        ..Workbook::default()
+    };
     if let Outcome::Broken { message } = archive.read(&main, &mut workbook)?
         && workbook.sheets.is_empty()
     {
@@ -47,6 +51,7 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
     let mut assembler = Assembler::new(bounds.max_chars);
     let mut tables = Tables::new(&mut assembler, bounds);
     let mut damaged = Vec::new();
+    let mut without_results = 0;
     for sheet in &workbook.sheets {
         let Some(part) = relations.target(&sheet.relation) else {
             damaged.push(sheet.name.clone());
@@ -65,8 +70,12 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
             style: 0,
             value: String::new(),
             within: false,
+            is_formula: false,
+            without_results: 0,
         };
-        if !matches!(archive.read(part, &mut rows)?, Outcome::Whole) {
+        let outcome = archive.read(part, &mut rows)?;
+        without_results += rows.without_results;
+        if !matches!(outcome, Outcome::Whole) {
             damaged.push(sheet.name.clone());
         }
     }
@@ -84,6 +93,11 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
         .extend(damaged.into_iter().map(|name| Warning::PartLeftOut {
             part: format!("the sheet {name}, or the end of it"),
         }));
+    if without_results > 0 {
+        let count = without_results;
+        let warning = Warning::FormulasWithoutResults { count };
+        extracted.warnings.push(warning);
+    }
     extracted.title = properties.title;
     extracted.language_hint = properties.language;
     Ok(extracted)
@@ -92,6 +106,8 @@ pub fn extract(source: &mut dyn Source, bounds: &Bounds) -> Result<Extracted, Re
 #[derive(Default)]
 struct Workbook {
     sheets: Vec<Sheet>,
+    /// Every sheet is a part of its own.
+    max_sheets: usize,
     /// Whether days are counted from 1904.
     mac: bool,
 }
@@ -111,6 +127,11 @@ impl Part for Workbook {
                 );
             }
             "sheet" if attribute(element, "state").is_none_or(|state| state == "visible") => {
+                if self.sheets.len() >= self.max_sheets {
+                    return Err(Refusal::TooManyParts {
+                        max: self.max_sheets as u64,
+                    });
+                }
                 self.sheets.push(Sheet {
                     name: attribute(element, "name").unwrap_or_default(),
                     relation: prefixed(element, "id").unwrap_or_default(),
@@ -226,11 +247,14 @@ struct Rows<'a, 'b> {
     style: usize,
     value: String,
     within: bool,
+    is_formula: bool,
+    /// Cells with a formula whose result is not in the file.
+    without_results: u64,
 }
 
 impl Part for Rows<'_, '_> {
     fn skips(&self, name: &str) -> bool {
-        matches!(name, "f" | "rPh")
+        name == "rPh"
     }
 
     fn open(&mut self, name: &str, element: &BytesStart<'_>) -> Result<(), Refusal> {
@@ -253,7 +277,9 @@ impl Part for Rows<'_, '_> {
                     .and_then(|style| style.parse().ok())
                     .unwrap_or(0);
                 self.value.clear();
+                self.is_formula = false;
             }
+            "f" => self.is_formula = true,
             "v" | "t" => self.within = true,
             _ => {}
         }
@@ -279,6 +305,10 @@ impl Part for Rows<'_, '_> {
 
 impl Rows<'_, '_> {
     fn end_cell(&mut self) {
+        // A result that is an empty text has that type.
+        if self.value.is_empty() && self.is_formula && self.kind != "str" {
+            self.without_results += 1;
+        }
         if self.value.is_empty() || self.column > MAX_COLUMN {
             return;
         }

@@ -192,6 +192,57 @@ fn word(add: Add<'_>) {
         ),
     );
     add(
+        "notes-in-a-cell",
+        Format::Docx,
+        docx(
+            &format!(
+                "<w:tbl><w:tr><w:tc>{}</w:tc></w:tr></w:tbl>",
+                "<w:p><w:r><w:footnoteReference w:id='1'/></w:r></w:p>".repeat(20_000)
+            ),
+            &[("word/footnotes.xml", &long_note)],
+        ),
+    );
+    let long_label = format!(
+        "<w:numbering><w:abstractNum w:abstractNumId='0'><w:lvl w:ilvl='0'><w:numFmt w:val='decimal'/><w:lvlText w:val='{}'/></w:lvl></w:abstractNum>\
+         <w:num w:numId='1'><w:abstractNumId w:val='0'/></w:num></w:numbering>",
+        "x".repeat(200_000)
+    );
+    add(
+        "long-labels",
+        Format::Docx,
+        docx(
+            &format!(
+                "<w:tbl><w:tr><w:tc>{}</w:tc></w:tr></w:tbl>",
+                "<w:p><w:pPr><w:numPr><w:numId w:val='1'/></w:numPr></w:pPr><w:r><w:t>a</w:t></w:r></w:p>".repeat(20_000)
+            ),
+            &[("word/numbering.xml", &long_label)],
+        ),
+    );
+    let definitions = (0..300_000).fold(String::new(), |mut all, number| {
+        let _ = write!(
+            all,
+            "<w:abstractNum w:abstractNumId='{number}'><w:lvl w:ilvl='0'/></w:abstractNum>"
+        );
+        all
+    });
+    add(
+        "list-definitions",
+        Format::Docx,
+        docx(
+            "<w:p><w:r><w:t>a</w:t></w:r></w:p>",
+            &[(
+                "word/numbering.xml",
+                &format!("<w:numbering>{definitions}</w:numbering>"),
+            )],
+        ),
+    );
+    let spans = "<w:tc><w:tcPr><w:gridSpan w:val='63'/></w:tcPr></w:tc>".repeat(200_000);
+    add(
+        "wide-cells",
+        Format::Docx,
+        docx(&format!("<w:tbl><w:tr>{spans}</w:tr></w:tbl>"), &[]),
+    );
+    add(
         "one-name",
         Format::Docx,
         docx(&format!("<{}>a", "n".repeat(20 * MIB)), &[]),
@@ -230,6 +281,18 @@ fn sheets(add: Add<'_>) {
         .map(|(name, rows)| (name.as_str(), *rows))
         .collect();
     add("sheets", Format::Xlsx, xlsx(&many, &[]));
+    let (entries, relations) = lost_parts("sheet");
+    add(
+        "lost-sheets",
+        Format::Xlsx,
+        zip(&[
+            (
+                "xl/workbook.xml",
+                format!("<workbook><sheets>{entries}</sheets></workbook>").as_bytes(),
+            ),
+            ("xl/_rels/workbook.xml.rels", relations.as_bytes()),
+        ]),
+    );
     let repeated = |cell: &str| {
         ods(&format!(
             "<office:body><table:table table:name='A'><table:table-row table:number-rows-repeated='1048576'>{cell}</table:table-row></table:table></office:body>"
@@ -241,6 +304,15 @@ fn sheets(add: Add<'_>) {
         repeated(
             "<table:table-cell table:number-columns-repeated='16384'><text:p>x</text:p></table:table-cell>",
         ),
+    );
+    let wide = format!(
+        "<table:table-cell table:number-columns-repeated='1000'><text:p>{}</text:p></table:table-cell>",
+        "x".repeat(1000)
+    );
+    add(
+        "repeated-long-cells",
+        Format::Ods,
+        repeated(&wide.repeat(400)),
     );
     add("repeated-without-end", Format::Ods, repeated(&"<table:table-cell table:number-columns-repeated='18446744073709551615'><text:p>x</text:p></table:table-cell>".repeat(100)));
     add(
@@ -313,10 +385,35 @@ fn sheets(add: Add<'_>) {
     add("sectors-that-lie", Format::Xls, lying);
 }
 
+/// A hundred thousand elements that refer to parts which are not there, and those relations.
+fn lost_parts(element: &str) -> (String, String) {
+    let (mut entries, mut relations) = (String::new(), String::from("<Relationships>"));
+    for number in 0..100_000 {
+        let _ = write!(entries, "<x:{element} name='a' r:id='r{number}'/>");
+        let _ = write!(
+            relations,
+            "<Relationship Id='r{number}' Type='x/y' Target='p{number}.xml'/>"
+        );
+    }
+    (entries, relations + "</Relationships>")
+}
+
 fn books(add: Add<'_>) {
     let slides: Vec<(&str, Option<&str>)> =
         vec![("<p:sp><a:p><a:r><a:t>x</a:t></a:r></a:p></p:sp>", None); 4000];
     add("slides", Format::Pptx, pptx(&slides));
+    let (entries, relations) = lost_parts("sldId");
+    add(
+        "lost-slides",
+        Format::Pptx,
+        zip(&[
+            (
+                "ppt/presentation.xml",
+                format!("<p:presentation>{entries}</p:presentation>").as_bytes(),
+            ),
+            ("ppt/_rels/presentation.xml.rels", relations.as_bytes()),
+        ]),
+    );
     add(
         "deep-shapes",
         Format::Pptx,
@@ -378,7 +475,7 @@ fn markup(add: Add<'_>) {
         Format::Html,
         html(format!(
             "<p{}>a",
-            (0..100_000).fold(String::new(), |all, number| all + &format!(" a{number}=x"))
+            (0..300_000).fold(String::new(), |all, number| all + &format!(" a{number}=x"))
         )),
     );
     add(
@@ -386,7 +483,7 @@ fn markup(add: Add<'_>) {
         Format::Html,
         html(format!(
             "<table>{}",
-            "<tr><td colspan=65534 rowspan=65534>x".repeat(50_000)
+            "<tr><td colspan=65534 rowspan=65534>x<td>y".repeat(50_000)
         )),
     );
     add(
@@ -537,6 +634,8 @@ fn mail(add: Add<'_>) {
         all + &format!("Content-Type: multipart/mixed; boundary=b{depth}\r\n\r\n--b{depth}\r\n")
     });
     add("multiparts", Format::Email, nested.into_bytes());
+    let words = format!("Subject: {}\r\n\r\na", "=?utf-8?Q?a".repeat(400_000));
+    add("words-that-only-begin", Format::Email, words.into_bytes());
     add(
         "messages",
         Format::Email,

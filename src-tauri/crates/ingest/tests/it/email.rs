@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use docent_domain::Format;
+use docent_domain::{Format, NewChunk, Place, Span};
 use docent_ingest::{BlockKind, Refusal, Warning};
 
 use crate::fixtures::{PdfOptions, base64, blocks, compound, docx, pdf, read_bytes, text};
@@ -150,4 +150,105 @@ fn endless_messages_end() {
         assert!(extracted.text.starts_with("Ponuda za šumu"));
         assert!(!extracted.warnings.is_empty());
     }
+}
+
+/// A message with these parts, and how they are put together.
+fn multipart(kind: &str, subject: &str, parts: &[&str]) -> String {
+    let parts: String = parts
+        .iter()
+        .map(|part| format!("--b\r\n{part}\r\n"))
+        .collect();
+    format!(
+        "Subject: {subject}\r\nContent-Type: multipart/{kind}; boundary=b\r\n\r\n{parts}--b--\r\n"
+    )
+}
+
+#[test]
+fn the_richest_form_that_says_something_is_read() {
+    let plain = "Content-Type: text/plain\r\n\r\nCijena je 500 eura.";
+    let page = "Content-Type: text/html\r\n\r\n<p>Cijena je <b>500</b> eura.</p>";
+    let picture = "Content-Type: text/html\r\n\r\n<html><body><img src='cid:1'></body></html>";
+    let bytes = "Content-Type: text/html\r\n\r\n\0\x01\0\x02\0\0";
+    let related = "Content-Type: multipart/related; boundary=in\r\n\r\n--in\r\nContent-Type: text/html\r\n\r\n<img src='cid:1'>\r\n--in--";
+    for forms in [
+        &[plain, picture][..],
+        &[plain, related],
+        &[plain, bytes],
+        &[plain, page],
+        &[plain, page, picture],
+    ] {
+        let mail = multipart("alternative", "Ponuda", forms);
+        let extracted = read_bytes(mail.as_bytes(), Format::Email).unwrap();
+        assert_eq!(
+            blocks(&extracted),
+            [
+                (BlockKind::Heading(1), "Ponuda"),
+                (BlockKind::Paragraph, "Cijena je 500 eura."),
+            ],
+            "{forms:?}"
+        );
+        assert_eq!(extracted.warnings, [], "{forms:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_seen_of_a_mail_is_told() {
+    let envelope = |kind: &str, identifier: &[u8]| {
+        let content = base64(&[b"0\x80\x06\x09", identifier, b"..."].concat());
+        format!(
+            "Content-Type: application/pkcs7-mime{kind}; name=smime.p7m\r\nContent-Transfer-Encoding: base64\r\n\r\n{content}"
+        )
+    };
+    let (signed, enveloped) = (
+        b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02",
+        b"\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03",
+    );
+    for part in [
+        envelope("; smime-type=signed-data", signed),
+        envelope("", signed),
+    ] {
+        let mail = format!("Subject: Potpisano\r\n{part}");
+        let extracted = read_bytes(mail.as_bytes(), Format::Email).unwrap();
+        let [Warning::PartNotRead { part }] = &extracted.warnings[..] else {
+            panic!("{:?}", extracted.warnings);
+        };
+        assert!(part.contains("smime.p7m"), "{part}");
+    }
+    let mail = format!("Subject: Tajno\r\n{}", envelope("", enveloped));
+    let refusal = read_bytes(mail.as_bytes(), Format::Email).unwrap_err();
+    assert!(refusal.to_string().contains("encrypted"), "{refusal}");
+    let certificates = envelope("; smime-type=certs-only", signed);
+    let packed = "Content-Type: application/ms-tnef\r\n\r\n\x78";
+    let mail = multipart("mixed", "Outlook", &["\r\nTekst.", packed, &certificates]);
+    let extracted = read_bytes(mail.as_bytes(), Format::Email).unwrap();
+    let [Warning::PartNotRead { part }] = &extracted.warnings[..] else {
+        panic!("{:?}", extracted.warnings);
+    };
+    assert!(part.contains("winmail.dat"), "{part}");
+    assert!(
+        extracted.text.ends_with("Attachments: winmail.dat"),
+        "{}",
+        extracted.text
+    );
+}
+
+#[test]
+fn a_subject_that_looks_like_an_attachment_is_none() {
+    let attached = "Content-Type: text/plain\r\nContent-Disposition: attachment; filename=racun.txt\r\n\r\nUkupno 500 eura.";
+    let mail = multipart("mixed", "Attachment: nacrt", &["\r\nU privitku.", attached]);
+    let extracted = read_bytes(mail.as_bytes(), Format::Email).unwrap();
+    let [(_, subject), _, _, (_, attachment), _] = blocks(&extracted)[..] else {
+        panic!("{}", extracted.text);
+    };
+    let chunk = NewChunk {
+        span: Span::new(0, 1),
+        text: "x".to_owned(),
+        heading_path: vec![subject.to_owned(), attachment.to_owned()],
+        page: Some(2),
+        boxes: Vec::new(),
+        token_count: 1,
+    };
+    let place = Place::of(Format::Email, &chunk).unwrap();
+    assert_eq!(place.to_string(), "attachment racun.txt");
+    assert_eq!(extracted.title.as_deref(), Some("Attachment: nacrt"));
 }

@@ -52,6 +52,23 @@ pub fn blocks(extracted: &Extracted) -> Vec<(BlockKind, &str)> {
         .collect()
 }
 
+/// The texts of its blocks.
+pub fn texts(extracted: &Extracted) -> Vec<&str> {
+    blocks(extracted)
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect()
+}
+
+/// A PNG of that size with nothing on it.
+pub fn picture_of(width: u32, height: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::GrayImage::from_pixel(width, height, image::Luma([90]))
+        .write_to(&mut bytes, image::ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}
+
 pub fn zip(parts: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in parts {

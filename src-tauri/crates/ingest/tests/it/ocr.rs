@@ -291,6 +291,55 @@ async fn only_pages_without_text_are_recognised() {
 }
 
 #[tokio::test]
+async fn a_scan_under_a_stamp_is_recognised_and_keeps_the_stamp() {
+    let Some(recogniser) = tesseract() else {
+        return;
+    };
+    let picture = scan(150.0);
+    let scan = write(
+        &[
+            ScannedPage::Stamped(&picture, "Potpisano. Stranica 1 od 2"),
+            ScannedPage::Stamped(&picture, "Potpisano. Stranica 2 od 2"),
+        ],
+        A4,
+    );
+    let without = extractor(one_process())
+        .extract(&scan.path, Format::Pdf, CancellationToken::new(), |_| {})
+        .await;
+    assert!(
+        matches!(
+            without,
+            Err(ExtractError::Refused(Refusal::Scanned { pages: 2 }))
+        ),
+        "a stamp is no text of the page's: {without:?}"
+    );
+    let extracted = recognise(&scan.path, recogniser).await.unwrap();
+    assert_eq!(
+        extracted.warnings,
+        [Warning::Recognised { pages: 2, total: 2 }]
+    );
+    let found = boxes(&extracted, "Republike Hrvatske");
+    assert_eq!(found[0].page, 1);
+    assert_eq!(
+        extracted.text.matches("Republike Hrvatske").count(),
+        2,
+        "{}",
+        extracted.text
+    );
+    assert_eq!(
+        extracted.text.matches("Potpisano").count(),
+        1,
+        "it is not recognised once more, and counts the pages: {}",
+        extracted.text
+    );
+    let stamp = boxes(&extracted, "Potpisano. Stranica 1 od 2");
+    assert!(
+        stamp[0].page == 1 && stamp[0].top > 0.95,
+        "it stays where it stands: {stamp:?}"
+    );
+}
+
+#[tokio::test]
 async fn the_largest_pages_fit_the_workers_memory() {
     let Some(recogniser) = tesseract() else {
         return;

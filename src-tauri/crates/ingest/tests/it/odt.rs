@@ -3,7 +3,7 @@
 use docent_domain::Format;
 use docent_ingest::{BlockKind, Refusal, Warning};
 
-use crate::fixtures::{blocks, ods, odt, read_bytes, zip};
+use crate::fixtures::{blocks, ods, odt, read_bytes, texts, zip};
 
 #[test]
 fn structure_comes_from_outline_levels_lists_and_tables() {
@@ -78,4 +78,51 @@ fn damage_passwords_and_other_kinds() {
         read_bytes(&odt(&bomb, ""), Format::Odt),
         Err(Refusal::UnpacksTooBig { .. })
     ));
+}
+
+#[test]
+fn headings_are_counted_and_numbers_begin_where_they_say() {
+    let styles = "<text:outline-style><text:outline-level-style text:level='1' style:num-format='1' style:num-prefix='Članak ' style:num-suffix='.'/>\
+        <text:outline-level-style text:level='2' style:num-format='1' text:display-levels='2'/>\
+        <text:outline-level-style text:level='3' style:num-format=''/></text:outline-style>\
+        <style:style style:name='Bez' style:list-style-name=''/>";
+    let file = odt(
+        "<office:automatic-styles><text:list-style style:name='L1'><text:list-level-style-number text:level='1' style:num-format='1' style:num-suffix='.'/></text:list-style></office:automatic-styles>\
+         <office:body><office:text><text:h text:outline-level='1'>Predmet</text:h><text:h text:outline-level='2'>Opseg</text:h>\
+         <text:h text:outline-level='3'>Bez oznake</text:h><text:h text:outline-level='1' text:is-list-header='true'>Uvod</text:h>\
+         <text:h text:outline-level='1' text:style-name='Bez'>Prilog</text:h><text:h text:outline-level='1'>Cijena</text:h>\
+         <text:h text:outline-level='1' text:restart-numbering='true' text:start-value='7'>Rok</text:h>\
+         <text:list text:style-name='L1'><text:list-item text:start-value='5'><text:p>prva</text:p></text:list-item><text:list-item><text:p>druga</text:p></text:list-item></text:list>\
+         </office:text></office:body>",
+        styles,
+    );
+    let extracted = read_bytes(&file, Format::Odt).unwrap();
+    assert_eq!(
+        blocks(&extracted),
+        [
+            (BlockKind::Heading(1), "Članak 1. Predmet"),
+            (BlockKind::Heading(2), "1.1 Opseg"),
+            (BlockKind::Heading(3), "Bez oznake"),
+            (BlockKind::Heading(1), "Uvod"),
+            (BlockKind::Heading(1), "Prilog"),
+            (BlockKind::Heading(1), "Članak 2. Cijena"),
+            (BlockKind::Heading(1), "Članak 7. Rok"),
+            (BlockKind::ListItem, "5. prva"),
+            (BlockKind::ListItem, "6. druga"),
+        ]
+    );
+}
+
+#[test]
+fn headers_and_footers_are_written_once() {
+    let file = odt(
+        "<office:body><office:text><text:p>Rješenje.</text:p></office:text></office:body>",
+        "<style:master-page><style:header><text:p>Urbroj 5</text:p></style:header><style:header-first><text:p>Urbroj 5</text:p><text:p>Sud u Osijeku</text:p></style:header-first>\
+         <style:footer><text:p>Stranica <text:page-number>1</text:page-number></text:p><text:p>OIB 12345678903</text:p></style:footer></style:master-page>",
+    );
+    let extracted = read_bytes(&file, Format::Odt).unwrap();
+    assert_eq!(
+        texts(&extracted),
+        ["Urbroj 5", "Sud u Osijeku", "Rješenje.", "OIB 12345678903"]
+    );
 }

@@ -11,7 +11,7 @@ use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgba, RgbaImage};
 use tokio_util::sync::CancellationToken;
 
 use crate::extractor::{extractor, one_process};
-use crate::fixtures::{base64, read_bytes};
+use crate::fixtures::{base64, picture_of, read_bytes, zip};
 use crate::ocr::{boxes, error_rate, original, overlap, scan, tesseract};
 
 const CITED: &str = "Rok za žalbu iznosi petnaest dana od dana dostave rješenja.";
@@ -159,6 +159,52 @@ async fn every_page_of_a_tiff_is_read_and_a_damaged_one_is_told() {
     );
 }
 
+#[tokio::test]
+async fn what_is_wrong_with_a_picture_is_not_laid_to_recognition() {
+    let Some(recogniser) = tesseract() else {
+        return;
+    };
+    let page = image_of(scan(150.0));
+    let refusal = async |bytes: &[u8]| match recognise(bytes, &recogniser).await {
+        Err(ExtractError::Refused(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    };
+    let png = encoded(page.clone(), ImageFormat::Png);
+    let tiff = tiff(&[&page]);
+    // The directory stands at the end of this TIFF, so its pixels are damaged instead.
+    let mut damaged = tiff.clone();
+    damaged[100..4000].fill(0xa5);
+    for bytes in [&png[..png.len() / 2], &damaged] {
+        let refusal = refusal(bytes).await;
+        assert!(matches!(refusal, Refusal::Damaged { .. }), "{refusal:?}");
+    }
+    // Compressed in a way that fax machines use.
+    let mut fax = tiff;
+    let compression = b"\x03\x01\x03\0\x01\0\0\0\x05\0";
+    let at = fax
+        .windows(compression.len())
+        .position(|entry| entry == compression);
+    fax[at.unwrap() + 8] = 2;
+    let refusal = refusal(&fax).await;
+    assert!(
+        matches!(refusal, Refusal::WrongContent { .. }),
+        "{refusal:?}"
+    );
+
+    let jpeg = encoded(page, ImageFormat::Jpeg);
+    let extracted = recognise(&jpeg[..jpeg.len() * 2 / 3], &recogniser)
+        .await
+        .unwrap();
+    assert!(
+        matches!(
+            extracted.warnings.as_slice(),
+            [Warning::Recognised { .. }, Warning::PartLeftOut { part }] if part.contains("picture")
+        ),
+        "{:?}",
+        extracted.warnings
+    );
+}
+
 #[test]
 fn what_cannot_hold_text_is_refused_before_it_is_looked_at() {
     let icon = GrayImage::from_pixel(64, 64, Luma([0]));
@@ -258,4 +304,57 @@ async fn pictures_in_a_mail_are_read_and_logos_left_alone() {
         [Warning::Recognised { pages: 1, total: 1 }],
         "a photo without words lacks nothing"
     );
+}
+
+#[tokio::test]
+async fn pictures_in_documents_are_read_after_their_paragraphs() {
+    let Some(recogniser) = tesseract() else {
+        return;
+    };
+    let page = encoded(image_of(scan(150.0)), ImageFormat::Png);
+    let document = "<w:document><w:body><w:p><w:r><w:t>Uz dopis:</w:t></w:r><w:r><a:blip r:embed='p'/></w:r></w:p>\
+        <w:p><w:r><w:t>Kraj.</w:t></w:r></w:p></w:body></w:document>";
+    let relations =
+        "<Relationships><Relationship Id='p' Type='x/image' Target='p.png'/></Relationships>";
+    let file = zip(&[
+        ("word/document.xml", document.as_bytes()),
+        ("word/_rels/document.xml.rels", relations.as_bytes()),
+        ("word/p.png", &page),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("dopis.docx");
+    std::fs::write(&path, file).unwrap();
+    let cancel = CancellationToken::new();
+    let extracted = extractor(one_process())
+        .recognise(&path, Format::Docx, recogniser, cancel, |_| {})
+        .await
+        .unwrap();
+    let at = |part: &str| extracted.text.find(part).unwrap();
+    assert!(at("Uz dopis:") < at(CITED) && at(CITED) < at("Kraj."));
+    assert_eq!(
+        extracted.warnings,
+        [Warning::Recognised { pages: 1, total: 1 }]
+    );
+}
+
+#[test]
+fn photos_as_telephones_attach_them_are_attachments() {
+    let mail = |width: u32| {
+        let picture = base64(&picture_of(width, 40));
+        format!(
+            "Subject: Slika\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nEvo.\r\n--b\r\nContent-Type: image/png; name=IMG_1.png\r\n\
+             Content-Disposition: inline; filename=IMG_1.png\r\nContent-Transfer-Encoding: base64\r\nContent-Id: <a@x>\r\n\r\n{picture}\r\n--b--\r\n"
+        )
+    };
+    let photo = read_bytes(mail(300).as_bytes(), Format::Email).unwrap();
+    assert!(
+        photo.text.ends_with("Attachments: IMG_1.png"),
+        "{}",
+        photo.text
+    );
+    let name = "IMG_1.png".to_owned();
+    assert_eq!(photo.warnings, [Warning::AttachmentScanned { name }]);
+    let logo = read_bytes(mail(299).as_bytes(), Format::Email).unwrap();
+    assert!(logo.text.ends_with("Evo."), "{}", logo.text);
+    assert_eq!(logo.warnings, []);
 }

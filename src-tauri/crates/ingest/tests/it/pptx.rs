@@ -3,7 +3,7 @@
 use docent_domain::Format;
 use docent_ingest::{BlockKind, Refusal, Warning};
 
-use crate::fixtures::{blocks, compound, pptx, read_bytes, xlsx};
+use crate::fixtures::{blocks, compound, picture_of, pptx, read_bytes, xlsx, zip};
 
 /// A shape with paragraphs; `placeholder` as it stands in the file.
 fn shape(placeholder: &str, paragraphs: &str) -> String {
@@ -111,4 +111,38 @@ fn passwords_wrong_names_and_bombs_are_refused() {
         read_bytes(&pptx(&[(&bomb, None)]), Format::Pptx),
         Err(Refusal::UnpacksTooBig { .. })
     ));
+}
+
+#[test]
+fn slides_of_pictures_are_scanned() {
+    let slide = "<p:pic><p:blipFill><a:blip r:embed='r1'/></p:blipFill></p:pic>";
+    let read = |text: &str, pixels: u32| {
+        let text = shape("", &paragraph(">", text));
+        let slide = format!("<p:sld>{slide}{text}</p:sld>");
+        let picture = picture_of(pixels, 40);
+        let relations = "<Relationships><Relationship Id='r1' Type='http://x/image' Target='../media/a.png'/></Relationships>";
+        let file = zip(&[
+            (
+                "ppt/presentation.xml",
+                b"<p:presentation><p:sldId r:id='r1'/><p:sldId r:id='r2'/></p:presentation>",
+            ),
+            (
+                "ppt/_rels/presentation.xml.rels",
+                b"<Relationships><Relationship Id='r1' Type='x/slide' Target='slides/a.xml'/><Relationship Id='r2' Type='x/slide' Target='slides/b.xml'/></Relationships>",
+            ),
+            ("ppt/slides/a.xml", slide.as_bytes()),
+            ("ppt/slides/_rels/a.xml.rels", relations.as_bytes()),
+            ("ppt/slides/b.xml", slide.as_bytes()),
+            ("ppt/slides/_rels/b.xml.rels", relations.as_bytes()),
+            ("ppt/media/a.png", &picture),
+        ]);
+        read_bytes(&file, Format::Pptx)
+    };
+    assert_eq!(read("", 300), Err(Refusal::Scanned { pages: 1 }));
+    assert_eq!(read("", 299), Err(Refusal::NoText));
+    assert_eq!(
+        read("Plan", 300).unwrap().warnings,
+        [Warning::PicturesWithoutText { pictures: 1 }],
+        "the same on both"
+    );
 }

@@ -41,6 +41,20 @@ fn sheets_of_a_workbook_with_what_their_cells_show() {
 }
 
 #[test]
+fn formulas_without_results_are_counted() {
+    let rows = "<row><c><v>2</v></c><c><f>A1*2</f><v></v></c><c><f>A1*3</f></c>\
+                <c t='str'><f>\"\"</f><v></v></c><c><f>A1*4</f><v>8</v></c><c s='1'/></row>";
+    let file = xlsx(&[("Prvi", rows), ("Drugi", rows)], &[]);
+    let extracted = read_bytes(&file, Format::Xlsx).unwrap();
+    assert_eq!(
+        extracted.text,
+        "Sheet: Prvi\n\n2 | | | | 8\n\nSheet: Drugi\n\n2 | | | | 8"
+    );
+    let warning = Warning::FormulasWithoutResults { count: 4 };
+    assert_eq!(extracted.warnings, [warning]);
+}
+
+#[test]
 fn a_damaged_sheet_costs_that_sheet_alone() {
     let file = xlsx(
         &[
@@ -259,5 +273,39 @@ fn binary_workbooks_that_are_locked_or_none() {
     assert_eq!(
         read_bytes(&xls(&[], &[]), Format::Xls),
         Err(Refusal::NoText)
+    );
+}
+
+#[test]
+fn values_without_text_are_shown_as_they_stand() {
+    let cell = |attributes: &str, text: &str| {
+        format!("<table:table-cell {attributes}>{text}</table:table-cell>")
+    };
+    let cells = [
+        cell("office:value-type='float' office:value='12.5'", ""),
+        cell("office:value-type='percentage' office:value='0.07'", ""),
+        cell(
+            "office:value-type='date' office:date-value='2026-03-31'",
+            "",
+        ),
+        cell(
+            "office:value-type='boolean' office:boolean-value='true'",
+            "",
+        ),
+        cell("office:value-type='string' office:string-value='Ana'", ""),
+        cell(
+            "office:value-type='currency' office:value='5'",
+            "<text:p>5,00 €</text:p>",
+        ),
+        cell("", ""),
+    ]
+    .concat();
+    let file = ods(&format!(
+        "<office:body><table:table table:name='A'><table:table-row>{cells}</table:table-row></table:table></office:body>"
+    ));
+    let extracted = read_bytes(&file, Format::Ods).unwrap();
+    assert_eq!(
+        blocks(&extracted)[1].1,
+        "12.5 | 7% | 2026-03-31 | true | Ana | 5,00 €"
     );
 }
