@@ -7,7 +7,7 @@ use docent_index::{Generation, WorkspaceIndex};
 use docent_store::Finding;
 
 use crate::engine::Engine;
-use crate::error::{Code, Result};
+use crate::error::Result;
 use crate::indexes::{Keys, blocking};
 use crate::types::{DoctorFinding, DoctorReport};
 
@@ -41,9 +41,7 @@ impl Engine {
                 + counts.skipped;
             report.chunks += counts.chunks;
             let name = workspace.name.to_string();
-            let Some(index) = self.index_to_check(&scope, &name, &mut report).await? else {
-                continue;
-            };
+            let index = self.index_to_check(&scope, &name, &mut report).await?;
             self.generation_problems(&scope, &index, &name, repair, &mut report)
                 .await?;
             if repair {
@@ -90,31 +88,26 @@ impl Engine {
         Ok(report)
     }
 
-    /// The workspace's index, as far as it can be opened; what follows from its embedder's absence
-    /// is noted.
+    /// The workspace's index; what follows from its embedder's absence is noted.
     async fn index_to_check(
         &self,
         scope: &WorkspaceScope,
         workspace: &str,
         report: &mut DoctorReport,
-    ) -> Result<Option<Arc<WorkspaceIndex>>> {
+    ) -> Result<Arc<WorkspaceIndex>> {
         let missing = match self.open_index(scope).await {
-            Ok(open) => return Ok(Some(open.index)),
-            Err(error) if error.code() == Code::ModelMissing => error,
-            Err(error) => return Err(error),
+            Ok(open) => return Ok(open.index),
+            Err(error) => error,
         };
-        let live = self.store().generations().get(scope).await?.live;
-        let index = self
-            .indexes()
-            .open_as_stored(scope, Generation(live.number))
-            .await?;
-        report.unchecked.push(match &index {
-            Some(index) => format!(
+        let index = self.index_as_it_is(scope).await?;
+        report.unchecked.push(if index.vector_spec().is_unknown() {
+            format!("{workspace}: its vectors ({missing})")
+        } else {
+            format!(
                 "{workspace}: whether its vectors, which say that they are of {}, are of its \
                  embedder ({missing})",
                 index.vector_spec().fingerprint
-            ),
-            None => format!("{workspace}: its words and vectors ({missing})"),
+            )
         });
         Ok(index)
     }

@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 use docent_domain::{ChunkKey, Timestamp, WorkspaceId, WorkspaceScope};
 use docent_index::{Generation, VectorEntry, WorkspaceIndex, estimated_bytes};
 use docent_inference::EmbedKind;
-use docent_store::{ChangeState, IndexEntry, JobType, NextGeneration, WorkspaceGenerations};
+use docent_store::{
+    ChangeState, IndexEntry, JobType, NextGeneration, PreviousGeneration, WorkspaceGenerations,
+};
 use roaring::RoaringBitmap;
 use serde::Serialize;
 use tokio::sync::{Mutex, MutexGuard, watch};
@@ -376,8 +378,8 @@ impl Engine {
             // Nothing was done about it since the start.
             let _changing = self.changes().interrupt().await;
             let total = self.store().chunks().all_keys(scope).await?.len() as u64;
-            let done = match self.open_index(scope).await {
-                Ok(open) => count(&open.index, Generation(next.generation.number)).await?,
+            let done = match self.index_as_it_is(scope).await {
+                Ok(index) => count(&index, Generation(next.generation.number)).await?,
                 Err(_) => 0,
             };
             let seen = Seen {
@@ -487,14 +489,14 @@ impl Engine {
             let kept = known.previous.ok_or_else(nothing_kept)?.generation;
             let embedder = self.model_set().embedder(&kept.embedder).await?;
             let spec = spec_of(embedder.as_ref());
-            let open = self.open_index(scope).await?;
-            let (index, wanted) = (Arc::clone(&open.index), spec.clone());
+            // Not that of what answers: going back is for when that is gone, too.
+            let index = self.index_as_it_is(scope).await?;
             let opened = blocking("opening the kept vectors", move || {
                 let generation = Generation(kept.number);
-                if index.spec_of(generation)?.as_ref() != Some(&wanted) {
+                if index.spec_of(generation)?.as_ref() != Some(&spec) {
                     return Ok(None);
                 }
-                let (index, state) = index.beside(generation, wanted)?;
+                let (index, state) = index.beside(generation, spec)?;
                 Ok((!state.is_emptied()).then(|| Arc::new(index)))
             })
             .await?;
@@ -524,15 +526,28 @@ impl Engine {
         self: &Arc<Self>,
         scope: &WorkspaceScope,
     ) -> Result<EmbedderStatus> {
+        self.discard_kept(scope, None).await?;
+        self.embedder_status(scope).await
+    }
+
+    /// Deletes the kept vectors, if they are still those that are meant.
+    async fn discard_kept(
+        &self,
+        scope: &WorkspaceScope,
+        meant: Option<&PreviousGeneration>,
+    ) -> Result<()> {
         {
             let mut changing = self.changes().interrupt().await;
             let known = self.store().generations().get(scope).await?;
-            known.previous.ok_or_else(nothing_kept)?;
+            let kept = known.previous.ok_or_else(nothing_kept)?;
+            if meant.is_some_and(|meant| *meant != kept) {
+                return Err(nothing_kept());
+            }
             self.store().generations().discard(scope).await?;
             self.delete_orphans(&mut changing, scope).await;
         }
         self.changed(Topic::Workspaces, Some(scope.workspace()));
-        self.embedder_status(scope).await
+        Ok(())
     }
 
     /// Deletes vectors that were kept long enough.
@@ -546,8 +561,8 @@ impl Engine {
             }
         };
         for (scope, kept) in outdated {
-            match self.discard_previous_vectors(&scope).await {
-                Ok(_) => tracing::info!(?kept, "deleted vectors that were kept long enough"),
+            match self.discard_kept(&scope, Some(&kept)).await {
+                Ok(()) => tracing::info!(?kept, "deleted vectors that were kept long enough"),
                 Err(error) => tracing::warn!(%error, "kept vectors could not be deleted"),
             }
         }
@@ -577,16 +592,27 @@ impl Engine {
                 format!("{to} is the embedder of this workspace already"),
             ));
         }
-        if known
-            .previous
-            .as_ref()
-            .is_some_and(|kept| kept.generation.embedder == to)
-        {
-            return Err(Error::new(
-                Code::Conflict,
-                format!("the vectors of {to} are still kept"),
-            )
-            .with_hint("Go back to them, which takes seconds; or discard them first"));
+        if let Some(kept) = &known.previous {
+            let kept = &kept.generation.embedder;
+            let is_usable = |embedder| self.model_set().installed(embedder).1;
+            if kept == to {
+                let message = format!("the vectors of {to} are still kept");
+                return Err(Error::new(Code::Conflict, message)
+                    .with_hint("Go back to them, which takes seconds"));
+            }
+            // What nobody could go back to keeps no change from taking its place.
+            if is_usable(kept) {
+                let message = format!(
+                    "the vectors of {kept} are still kept to go back to, and another change would \
+                     take their place"
+                );
+                let hint = if is_usable(&known.live.embedder) {
+                    "Discard them first, or go back to them"
+                } else {
+                    "Go back to them first, which takes seconds"
+                };
+                return Err(Error::new(Code::Conflict, message).with_hint(hint));
+            }
         }
         let (status, usable) = self.model_set().installed(to);
         if !usable {
@@ -603,11 +629,14 @@ impl Engine {
 
     async fn bytes_needed(&self, to: &str, chunks: u64) -> Option<u64> {
         let of_catalog = self.model_set().files().entry(to).ok();
-        let dimensions = match of_catalog.and_then(|entry| entry.embedder) {
-            Some(shape) => shape.dimensions,
-            None => self.model_set().embedder(to).await.ok()?.dimensions(),
+        let (dimensions, has_sparse) = match of_catalog.and_then(|entry| entry.embedder) {
+            Some(shape) => (shape.dimensions, shape.sparse),
+            None => {
+                let embedder = self.model_set().embedder(to).await.ok()?;
+                (embedder.dimensions(), embedder.has_sparse())
+            }
         };
-        Some(estimated_bytes(chunks, dimensions))
+        Some(estimated_bytes(chunks, dimensions, has_sparse))
     }
 
     async fn long_passages(
@@ -852,7 +881,7 @@ impl Engine {
         }
         making.open = None;
         making.todo.clear();
-        let live = self.open_index(scope).await?.index;
+        let live = self.index_as_it_is(scope).await?;
         let (index, state) = blocking(
             "opening vectors",
             move || Ok(live.beside(generation, spec)?),
@@ -970,8 +999,16 @@ impl Engine {
             Err(error) => return Err(error.into()),
         };
         for number in known.numbers() {
+            let is_kept = |kept: &PreviousGeneration| kept.generation.number == number;
             if let Some(beside) = self.beside(index, &known, number).await? {
                 self.remove_stale(scope, &beside).await?;
+            } else if known.previous.as_ref().is_some_and(is_kept) && index.holds_removed() {
+                // What was removed may stand in them, and nobody can go back to them.
+                tracing::warn!(
+                    "vectors that were kept to go back to are damaged; they are deleted"
+                );
+                self.store().generations().discard(scope).await?;
+                self.changed(Topic::Workspaces, Some(scope.workspace()));
             }
         }
         Ok(self.delete_orphans(changing, scope).await)
@@ -1017,8 +1054,8 @@ impl Engine {
             let Some(spec) = index.spec_of(generation)? else {
                 return Ok(None);
             };
-            let (beside, _) = index.beside(generation, spec)?;
-            Ok(Some(Arc::new(beside)))
+            let (beside, state) = index.beside(generation, spec)?;
+            Ok((!state.is_emptied()).then(|| Arc::new(beside)))
         })
         .await
     }
@@ -1026,31 +1063,25 @@ impl Engine {
     /// Deletes generations that no row knows. `false` when some are still in use, or cannot be told;
     /// they are deleted later.
     async fn delete_orphans(&self, _changing: &mut Makings, scope: &WorkspaceScope) -> bool {
-        let Some(index) = self.indexes().opened(scope).await else {
-            return true;
-        };
-        let Ok(known) = self.store().generations().get(scope).await else {
-            return false;
-        };
-        let numbers = known.numbers();
-        let there = match index.generations() {
-            Ok(there) => there,
-            Err(error) => {
-                tracing::warn!(%error, "the vectors could not be listed");
-                return false;
+        let deleting = async {
+            let index = self.index_as_it_is(scope).await?;
+            let numbers = self.store().generations().get(scope).await?.numbers();
+            let mut there = index.generations()?;
+            there.retain(|there| !numbers.contains(&there.0));
+            let mut all = true;
+            for orphan in there {
+                all &= self.delete_vectors(&index, orphan).await;
             }
+            Ok::<_, Error>(all)
         };
-        let mut all = true;
-        for orphan in there
-            .into_iter()
-            .filter(|there| !numbers.contains(&there.0))
-        {
-            if !self.delete_vectors(&index, orphan).await {
-                self.reader().wipe_soon(scope.workspace());
-                all = false;
-            }
+        let deleted = deleting.await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the vectors could not be listed");
+            false
+        });
+        if !deleted {
+            self.reader().wipe_soon(scope.workspace());
         }
-        all
+        deleted
     }
 
     /// Whether it could be deleted.

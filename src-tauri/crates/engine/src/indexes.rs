@@ -3,6 +3,9 @@
 //! Chunk keys are never reused and a chunk's text never changes, so an index agrees with the rows
 //! when it holds the same keys. Words are made again from the rows at once; vectors that are
 //! missing are made again by jobs. Damage therefore costs time, never data.
+//!
+//! Only questions and new vectors need the embedder. Without it an index is opened as what it says it
+//! is, so that what is removed is wiped, and another embedder's vectors can answer instead.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -14,6 +17,7 @@ use docent_index::{Generation, VectorSpec, WordEntry, WorkspaceIndex};
 use docent_inference::Embedder;
 use roaring::RoaringBitmap;
 use tokio::sync::{Mutex, OnceCell};
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::error::{Code, Error, Result};
@@ -24,8 +28,8 @@ use crate::types::Topic;
 /// Chunks whose words are put into an index in one commit while it is rebuilt.
 const REBUILD_BATCH: usize = 2000;
 
-/// An index that is in use is tried to be removed so many times, with such pauses.
-const DESTROY_ATTEMPTS: u32 = 30;
+/// An index that is in use is tried to be removed so many times at once, with such pauses.
+const DESTROY_ATTEMPTS: u32 = 5;
 const DESTROY_AGAIN: Duration = Duration::from_millis(100);
 
 /// A workspace's index with the embedder whose vectors it holds. Who has one goes on with these two,
@@ -54,19 +58,26 @@ impl OpenIndex {
     }
 }
 
-/// The index that answers, and the catalog id of the embedder of its vectors.
+/// The index that answers, and the catalog id of the embedder that its vectors should be of.
+#[derive(Clone)]
 struct Live {
     index: Arc<WorkspaceIndex>,
     embedder: String,
 }
 
-type LiveCell = Arc<OnceCell<Live>>;
+/// A workspace's index, once it is open.
+#[derive(Default)]
+struct Entry {
+    live: OnceCell<Live>,
+    /// Cancelled when the workspace goes.
+    gone: CancellationToken,
+}
 
 type Vectors = Arc<Vec<Vec<f32>>>;
 
 pub(crate) struct Indexes {
     root: PathBuf,
-    open: Mutex<HashMap<WorkspaceId, LiveCell>>,
+    open: Mutex<HashMap<WorkspaceId, Arc<Entry>>>,
     /// Those that were mended and are not filled again yet.
     emptied: SyncMutex<HashSet<WorkspaceId>>,
     /// When those were written to last whose writer has not given its memory back since.
@@ -119,8 +130,35 @@ impl Indexes {
         WorkspaceIndex::bytes_of(&self.folder(scope), Generation(number))
     }
 
-    async fn cell(&self, scope: &WorkspaceScope) -> LiveCell {
+    async fn entry(&self, scope: &WorkspaceScope) -> Arc<Entry> {
         Arc::clone(self.open.lock().await.entry(scope.workspace()).or_default())
+    }
+
+    /// Is cancelled when the workspace goes, for who has its index and takes long.
+    pub(crate) async fn gone(&self, scope: &WorkspaceScope) -> CancellationToken {
+        if let Some(entry) = self.open.lock().await.get(&scope.workspace()) {
+            return entry.gone.clone();
+        }
+        let gone = CancellationToken::new();
+        gone.cancel();
+        gone
+    }
+
+    /// Has the next who wants this index open it anew.
+    async fn reopen(&self, scope: &WorkspaceScope, index: &Arc<WorkspaceIndex>) {
+        let mut open = self.open.lock().await;
+        if let Some(entry) = open.get_mut(&scope.workspace())
+            && entry
+                .live
+                .get()
+                .is_some_and(|live| Arc::ptr_eq(&live.index, index))
+        {
+            let gone = entry.gone.clone();
+            *entry = Arc::new(Entry {
+                live: OnceCell::new(),
+                gone,
+            });
+        }
     }
 
     /// Has another generation answer from now on. For who holds the lock on commits, once the rows
@@ -136,11 +174,12 @@ impl Indexes {
             index,
             embedder: embedder.to_owned(),
         };
-        let cell = OnceCell::new_with(Some(live));
-        self.open
-            .lock()
-            .await
-            .insert(scope.workspace(), Arc::new(cell));
+        let mut open = self.open.lock().await;
+        let entry = open.entry(scope.workspace()).or_default();
+        *entry = Arc::new(Entry {
+            gone: entry.gone.clone(),
+            live: OnceCell::new_with(Some(live)),
+        });
     }
 
     /// The index and the rows have been made to agree.
@@ -161,14 +200,17 @@ impl Indexes {
             .lock()
             .await
             .get(&scope.workspace())
-            .and_then(|cell| cell.get().map(|live| Arc::clone(&live.index)))
+            .and_then(|entry| entry.live.get().map(|live| Arc::clone(&live.index)))
     }
 
     /// Those open indexes that were found damaged, or are not filled again yet.
     pub(crate) async fn damaged(&self) -> Vec<WorkspaceScope> {
         let open = self.open.lock().await;
         open.iter()
-            .filter(|(_, cell)| cell.get().is_some_and(|live| live.index.is_damaged()))
+            .filter(|(_, entry)| {
+                let live = entry.live.get();
+                live.is_some_and(|live| live.index.is_damaged())
+            })
             .map(|(workspace, _)| *workspace)
             .chain(self.emptied().iter().copied())
             .map(WorkspaceScope::new)
@@ -210,37 +252,24 @@ impl Indexes {
         }
     }
 
-    /// An index whose embedder is not here, opened as what it is, for looking at it; `None` when it
-    /// does not say. Nobody else may want it meanwhile.
-    pub(crate) async fn open_as_stored(
-        &self,
-        scope: &WorkspaceScope,
-        generation: Generation,
-    ) -> Result<Option<Arc<WorkspaceIndex>>> {
-        if let Some(open) = self.opened(scope).await {
-            return Ok(Some(open));
-        }
-        let folder = self.folder(scope);
-        blocking("opening an index", move || {
-            let opened = WorkspaceIndex::open_as_stored(&folder, generation)?;
-            Ok(opened.map(|(index, _)| Arc::new(index)))
-        })
-        .await
-    }
-
     /// How many are open.
     pub(crate) async fn count(&self) -> usize {
         self.open
             .lock()
             .await
             .values()
-            .filter(|cell| cell.initialized())
+            .filter(|entry| entry.live.initialized())
             .count()
     }
 
-    /// Closes and removes a workspace's index.
-    pub(crate) async fn destroy(&self, scope: &WorkspaceScope) -> Result<()> {
-        self.open.lock().await.remove(&scope.workspace());
+    /// Closes and removes the index of a workspace that is no more. `false` when it is still in use.
+    pub(crate) async fn destroy(&self, scope: &WorkspaceScope) -> bool {
+        if let Some(entry) = self.open.lock().await.remove(&scope.workspace()) {
+            entry.gone.cancel();
+            if let Some(live) = entry.live.get() {
+                live.index.stop_building();
+            }
+        }
         self.emptied().remove(&scope.workspace());
         for _ in 0..DESTROY_ATTEMPTS {
             let folder = self.folder(scope);
@@ -249,37 +278,33 @@ impl Indexes {
             })
             .await;
             match removed {
-                Ok(()) => return Ok(()),
+                Ok(()) => return true,
                 // A search or an answer that is just ending has it open.
                 Err(error) => tracing::debug!(%error, "an index is still in use"),
             }
             tokio::time::sleep(DESTROY_AGAIN).await;
         }
-        // Nobody can reach it any more.
-        tracing::info!("an index is removed at the next start");
-        Ok(())
+        false
     }
 
     pub(crate) async fn close(&self) {
         self.open.lock().await.clear();
     }
 
-    /// Removes the indexes of workspaces that are no more.
-    pub(crate) async fn remove_orphans(&self, known: &[WorkspaceId]) -> Result<()> {
+    /// The workspaces that are no more and whose index is still there.
+    pub(crate) async fn orphans(&self, known: &[WorkspaceId]) -> Result<Vec<WorkspaceId>> {
         let root = self.root.clone();
-        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-        blocking("removing old indexes", move || {
+        let there = blocking("listing the indexes", move || {
             let entries = std::fs::read_dir(&root)
                 .map_err(|error| Error::internal("listing the indexes", error))?;
-            for entry in entries.flatten() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                if !known.contains(&name) && name.parse::<WorkspaceId>().is_ok() {
-                    WorkspaceIndex::destroy(&entry.path())?;
-                }
-            }
-            Ok(())
-        })
-        .await
+            Ok(entries
+                .flatten()
+                .filter_map(|entry| entry.file_name().to_string_lossy().parse().ok())
+                .collect::<Vec<WorkspaceId>>())
+        });
+        let mut orphans = there.await?;
+        orphans.retain(|there| !known.contains(there));
+        Ok(orphans)
     }
 }
 
@@ -287,15 +312,31 @@ impl Engine {
     /// The workspace's index, opened and reconciled at first use, and mended when it was found
     /// damaged since. Not to be called by who holds the lock on commits.
     pub(crate) async fn open_index(&self, scope: &WorkspaceScope) -> Result<OpenIndex> {
-        let open = self.open_index_as_it_is(scope).await?;
-        if self.indexes().needs_mending(scope, &open.index) {
+        let index = self.index_as_it_is(scope).await?;
+        if self.indexes().needs_mending(scope, &index) {
             let _committing = self.reader().committing().await;
             // Another generation may answer by now, and the rows speak of that one.
-            let open = self.open_index_as_it_is(scope).await?;
-            self.mend_index(scope, &open.index).await?;
-            return Ok(open);
+            let index = self.index_as_it_is(scope).await?;
+            self.mend_index(scope, &index).await?;
         }
-        Ok(open)
+        drop(index);
+        self.open_index_as_it_is(scope).await
+    }
+
+    /// The workspace's index for who needs no embedder; not mended.
+    pub(crate) async fn index_as_it_is(
+        &self,
+        scope: &WorkspaceScope,
+    ) -> Result<Arc<WorkspaceIndex>> {
+        Ok(self.live(scope).await?.index)
+    }
+
+    async fn live(&self, scope: &WorkspaceScope) -> Result<Live> {
+        // A deleted workspace must not come to have an index again.
+        self.store().workspaces().get(scope).await?;
+        let entry = self.indexes().entry(scope).await;
+        let live = entry.live.get_or_try_init(|| self.open_live(scope)).await?;
+        Ok(live.clone())
     }
 
     /// Replaces what was found damaged in use, and fills it again. For who holds the lock on commits.
@@ -316,33 +357,27 @@ impl Engine {
         Ok(())
     }
 
-    /// [`Engine::open_index`] for who holds the lock on commits.
-    pub(crate) async fn open_index_as_it_is(&self, scope: &WorkspaceScope) -> Result<OpenIndex> {
-        // A deleted workspace must not come to have an index again.
-        self.store().workspaces().get(scope).await?;
-        let cell = self.indexes().cell(scope).await;
-        let live = cell.get_or_try_init(|| self.open_live(scope)).await?;
-        let embedder = self.model_set().embedder(&live.embedder).await?;
-        if embedder.fingerprint() != live.index.vector_spec().fingerprint {
-            // Its files were replaced. The next opening drops what the old ones made.
-            let mut open = self.indexes().open.lock().await;
-            if open
-                .get(&scope.workspace())
-                .is_some_and(|known| Arc::ptr_eq(known, &cell))
-            {
-                open.remove(&scope.workspace());
+    /// The workspace's index with its embedder; not mended.
+    async fn open_index_as_it_is(&self, scope: &WorkspaceScope) -> Result<OpenIndex> {
+        loop {
+            let Live {
+                index,
+                embedder: id,
+            } = self.live(scope).await?;
+            let embedder = self.model_set().embedder(&id).await?;
+            if embedder.fingerprint() == index.vector_spec().fingerprint {
+                return Ok(self.open_with(index, embedder, &id).await);
             }
-            return Err(Error::new(
-                Code::Overloaded,
-                format!(
-                    "the files of {} were replaced while its vectors were in use",
-                    live.embedder
-                ),
-            )
-            .with_hint("Try again in a moment"));
+            // Its files were replaced, or came only now. The next opening drops what others made.
+            self.indexes().reopen(scope, &index).await;
+            if Arc::into_inner(index).is_none() {
+                return Err(Error::new(
+                    Code::Overloaded,
+                    format!("the files of {id} were replaced while its vectors were in use"),
+                )
+                .with_hint("Try again in a moment"));
+            }
         }
-        let index = Arc::clone(&live.index);
-        Ok(self.open_with(index, embedder, &live.embedder).await)
     }
 
     /// An index with the embedder that its vectors are of.
@@ -371,11 +406,22 @@ impl Engine {
     /// Opens the generation that the rows name, and makes it agree with them.
     async fn open_live(&self, scope: &WorkspaceScope) -> Result<Live> {
         let live = self.store().generations().get(scope).await?.live;
-        let embedder = self.model_set().embedder(&live.embedder).await?;
+        let spec = match self.model_set().embedder(&live.embedder).await {
+            Ok(embedder) => Some(spec_of(embedder.as_ref())),
+            Err(error) => {
+                tracing::warn!(%error, "an index is opened without its embedder");
+                None
+            }
+        };
         let folder = self.indexes().folder(scope);
-        let spec = spec_of(embedder.as_ref());
         let (index, report) = blocking("opening an index", move || {
             let generation = Generation(live.number);
+            if spec.is_none()
+                && let Some(opened) = WorkspaceIndex::open_as_stored(&folder, generation)?
+            {
+                return Ok(opened);
+            }
+            let spec = spec.unwrap_or(VectorSpec::unknown());
             Ok(WorkspaceIndex::open_generation(&folder, generation, spec)?)
         })
         .await?;

@@ -49,6 +49,9 @@ pub(crate) struct Models {
     chosen: SyncMutex<Option<String>>,
     fetches: SyncMutex<HashMap<String, Fetch>>,
     last_use: SyncMutex<Instant>,
+    /// Stand-ins that are as if their files were not here.
+    #[cfg(test)]
+    gone: SyncMutex<Vec<String>>,
 }
 
 #[derive(Clone)]
@@ -99,7 +102,25 @@ impl Models {
             chosen: SyncMutex::default(),
             fetches: SyncMutex::default(),
             last_use: SyncMutex::new(Instant::now()),
+            #[cfg(test)]
+            gone: SyncMutex::default(),
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn take_away(&self, id: &str) {
+        self.gone.lock().unwrap().push(id.to_owned());
+        self.forget(id).await;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bring_back(&self) {
+        self.gone.lock().unwrap().clear();
+    }
+
+    #[cfg(test)]
+    fn is_gone(&self, id: &str) -> bool {
+        self.gone.lock().unwrap().iter().any(|gone| gone == id)
     }
 
     pub(crate) fn files(&self) -> &ModelStore {
@@ -153,6 +174,10 @@ impl Models {
             return Ok(known.clone());
         }
         let loaded = match self.source {
+            #[cfg(test)]
+            ModelSource::Fakes if self.is_gone(id) => {
+                return Err(Error::new(Code::ModelMissing, format!("{id} is gone")));
+            }
             ModelSource::Fakes => {
                 let fake = Arc::new(fake_embedder(id));
                 LoadedEmbedder {
@@ -282,10 +307,10 @@ impl Models {
     }
 
     fn openai_config(&self) -> Result<&crate::config::OpenAiConfig> {
-        self.config
-            .openai
-            .as_ref()
-            .ok_or_else(|| Error::invalid("the configuration has no [openai] section"))
+        self.config.openai.as_ref().ok_or_else(|| {
+            let message = "the configuration has no [openai] section any more";
+            Error::new(Code::ModelMissing, message).with_hint("Add it to config.toml again")
+        })
     }
 
     async fn openai_options(&self) -> Result<OpenAiOptions> {
@@ -302,8 +327,13 @@ impl Models {
     /// for what needs no loading.
     fn installed_status(&self, id: &str) -> ModelStatus {
         let (state, message) = match self.source {
+            #[cfg(test)]
+            ModelSource::Fakes if self.is_gone(id) => (ModelState::Missing, None),
             ModelSource::Fakes => (ModelState::Ready, None),
-            ModelSource::Installed if id == "openai" => (ModelState::Ready, None),
+            ModelSource::Installed if id == "openai" => match self.openai_config() {
+                Ok(_) => (ModelState::Ready, None),
+                Err(error) => (ModelState::Missing, Some(error.to_string())),
+            },
             ModelSource::Installed => match self.files.status(id) {
                 Ok(files::Status::Verified) => (ModelState::Idle, None),
                 Ok(files::Status::Missing) => (ModelState::Missing, None),

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use docent_domain::{Citation, Language, Place, TITLE_SEPARATOR, WorkspaceScope};
 use docent_inference::EmbedKind;
+use docent_store::Entity;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::evidence::{self, CALIBRATION, Evidence};
@@ -50,6 +51,23 @@ impl Engine {
             return Err(Error::invalid("the question is empty"));
         }
         let open = self.open_index(scope).await?;
+        let gone = self.indexes().gone(scope).await;
+        tokio::select! {
+            biased;
+            // Its index goes with the workspace, once nobody has it any more.
+            () = gone.cancelled() => Err(docent_store::Error::NotFound(Entity::Workspace).into()),
+            found = self.search_in(scope, open, question, &request, &gone) => found,
+        }
+    }
+
+    async fn search_in(
+        self: &Arc<Self>,
+        scope: &WorkspaceScope,
+        open: OpenIndex,
+        question: &str,
+        request: &SearchRequest,
+        gone: &CancellationToken,
+    ) -> Result<SearchResponse> {
         let language = language_of(&open, question, request.language, None);
         let k = request.k.clamp(1, 200);
         let wording = Wording {
@@ -61,9 +79,7 @@ impl Engine {
         if request.expand {
             let interactive = self.cores().interactive();
             interactive.ready().await;
-            expansion = self
-                .widen(&open, language, &found, &CancellationToken::new())
-                .await;
+            expansion = self.widen(&open, language, &found, gone).await;
             if let Some(expansion) = &expansion {
                 found = self
                     .retrieve_widened(scope, &open, found, expansion, k)

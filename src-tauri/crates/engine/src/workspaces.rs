@@ -84,11 +84,18 @@ impl Engine {
             self.changes().forget(&mut changing, scope);
             let _committing = self.reader().committing().await;
             self.reader().forget(scope.workspace());
-            self.indexes().destroy(scope).await?;
+            self.destroy_index(scope).await;
         }
         self.remove_blobs(scope).await;
         self.changed(Topic::Workspaces, Some(scope.workspace()));
         Ok(())
+    }
+
+    /// Removes the index of a workspace that is no more, now or when nobody uses it any more.
+    pub(crate) async fn destroy_index(&self, scope: &WorkspaceScope) {
+        if !self.indexes().destroy(scope).await {
+            self.reader().wipe_soon(scope.workspace());
+        }
     }
 
     /// The scope of a workspace given by its name (in any case) or its id.

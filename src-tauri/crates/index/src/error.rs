@@ -68,6 +68,10 @@ pub enum Error {
     /// part aside and starts it empty, so that it can be filled again from the documents.
     #[error("the {part} of this workspace are damaged on disk: {detail}")]
     Damaged { part: Part, detail: String },
+    /// What is on disk may be whole, but nothing can be read or written until it is opened again:
+    /// mending the index does that.
+    #[error("the {0} of this workspace have to be opened again after a write that failed")]
+    Halted(Part),
 }
 
 /// Which vector an error speaks of.
@@ -112,7 +116,7 @@ impl Error {
             | Self::ReadVectors(_)
             | Self::BuildTrees(_)
             | Self::DiskFull(_) => Fault::Environment,
-            Self::Damaged { .. } => Fault::Data,
+            Self::Damaged { .. } | Self::Halted(_) => Fault::Data,
             Self::Dimensions { .. } | Self::NoDirection(_) => Fault::Bug,
         }
     }
@@ -140,7 +144,8 @@ impl Error {
             Self::InUse { .. }
             | Self::Dimensions { .. }
             | Self::NoDirection(_)
-            | Self::Damaged { .. } => false,
+            | Self::Damaged { .. }
+            | Self::Halted(_) => false,
         }
     }
 }

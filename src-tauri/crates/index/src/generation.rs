@@ -64,10 +64,15 @@ const ITEM_HEAD_BYTES: u64 = 64;
 /// What is kept of a vector beside its item and its one-bit code, with the tree above it.
 const RECORD_BYTES: u64 = 64;
 
-/// About how much room that many vectors will take on the disk. A vector takes whole pages from half
-/// a page on, since pages are split in the middle; learned weights come on top.
+/// Learned weights of a passage: 8 bytes for each of the different tokens, of which 256 in a row have
+/// some 150. Two passages share a page.
+const SPARSE_BYTES: u64 = PAGE_BYTES / 2;
+
+/// About how much room that many vectors will take on the disk, with learned weights where the
+/// embedder `has_sparse` ones. A vector takes whole pages from half a page on, since pages are split
+/// in the middle.
 #[must_use]
-pub fn estimated_bytes(vectors: u64, dimensions: usize) -> u64 {
+pub fn estimated_bytes(vectors: u64, dimensions: usize, has_sparse: bool) -> u64 {
     let item = dimensions as u64 * 4 + ITEM_HEAD_BYTES;
     let item = if item * 3 > PAGE_BYTES {
         item.next_multiple_of(PAGE_BYTES)
@@ -75,7 +80,8 @@ pub fn estimated_bytes(vectors: u64, dimensions: usize) -> u64 {
         // Pages are two thirds full on average, half full when they fill in order.
         item * 2
     };
-    vectors * (item + dimensions as u64 / 8 + RECORD_BYTES)
+    let sparse = if has_sparse { SPARSE_BYTES } else { 0 };
+    vectors * (item + dimensions as u64 / 8 + RECORD_BYTES + sparse)
 }
 
 #[cfg(test)]
@@ -106,7 +112,7 @@ mod tests {
     #[test]
     fn the_room_is_estimated_closely() {
         for (dimensions, measured) in [(384, 426_000_000_u64), (1024, 841_000_000)] {
-            let estimated = estimated_bytes(100_000, dimensions);
+            let estimated = estimated_bytes(100_000, dimensions, false);
             assert!(
                 estimated.abs_diff(measured) < measured / 10,
                 "{dimensions}: {estimated}"

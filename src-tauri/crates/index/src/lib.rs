@@ -65,6 +65,23 @@ pub struct VectorSpec {
     pub dimensions: usize,
 }
 
+impl VectorSpec {
+    /// Of no embedder: for an index whose embedder is not here and whose vectors don't say what they
+    /// are. Opened as it is again, it drops them.
+    #[must_use]
+    pub const fn unknown() -> Self {
+        Self {
+            fingerprint: String::new(),
+            dimensions: 1,
+        }
+    }
+
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        self.fingerprint.is_empty()
+    }
+}
+
 /// A chunk for the word index.
 #[derive(Clone, Copy, Debug)]
 pub struct WordEntry<'a> {
@@ -221,7 +238,7 @@ impl WorkspaceIndex {
                 return Ok(None);
             }
             let _lock = lock_folder(dir)?;
-            Vectors::stored_spec(dir, generation)?
+            once_closed(|| Vectors::stored_spec(dir, generation))?
         };
         spec.map(|spec| Self::open_generation(dir, generation, spec))
             .transpose()
@@ -304,7 +321,7 @@ impl WorkspaceIndex {
         let sets = lock(&self.shared.sets);
         match sets.get(&generation).and_then(Weak::upgrade) {
             Some(open) => Ok(Some(open.spec.clone())),
-            None => Vectors::stored_spec(&self.shared.dir, generation),
+            None => once_closed(|| Vectors::stored_spec(&self.shared.dir, generation)),
         }
     }
 
@@ -339,7 +356,7 @@ impl WorkspaceIndex {
     }
 
     /// Moves parts that were found damaged aside and starts them empty, for the caller to fill
-    /// again. Waits for calls under way; others wait for it. A part that cannot be started fails all
+    /// again; what only has to be opened again ([`Error::Halted`]) keeps what it holds. Waits for calls under way; others wait for it. A part that cannot be started fails all
     /// calls until a later mending succeeds.
     pub fn mend(&self) -> Result<OpenReport> {
         let Shared { dir, words, .. } = &*self.shared;
@@ -567,8 +584,9 @@ impl WorkspaceIndex {
         shared.words.with(Words::forget_removed)?;
         if lock(&shared.removals).noted {
             for generation in self.generations()? {
-                // Vectors that don't say what they are by are of no use, and go when they are opened.
+                // Vectors that don't say what they are by are of no use, and may hold what was removed.
                 let Some(spec) = self.spec_of(generation)? else {
+                    self.delete_generation(generation)?;
                     continue;
                 };
                 let (set, _) = shared.open_set(generation, spec)?;
@@ -650,19 +668,8 @@ impl Shared {
             let path = self.dir.join(generation.folder());
             return Err(Error::InUse { path });
         }
-        let mut tries = 1;
-        let (vectors, state) = loop {
-            match Vectors::open(&self.dir, generation, &spec, self.tuning) {
-                // Whoever had it last is just closing it.
-                Err(Error::OpenVectors(arroy::Error::Heed(heed::Error::EnvAlreadyOpened)))
-                    if tries < LOCK_TRIES =>
-                {
-                    tries += 1;
-                    std::thread::sleep(BETWEEN_LOCK_TRIES);
-                }
-                opened => break opened?,
-            }
-        };
+        let (vectors, state) =
+            once_closed(|| Vectors::open(&self.dir, generation, &spec, self.tuning))?;
         let set = Arc::new(VectorSet {
             generation,
             spec,
@@ -685,6 +692,22 @@ impl VectorSet {
             Ok(vectors)
         })?;
         Ok(is_exchanged)
+    }
+}
+
+/// What `open` gives once whoever had the vectors last has closed them, which may be happening now.
+fn once_closed<T>(open: impl Fn() -> Result<T>) -> Result<T> {
+    let mut tries = 1;
+    loop {
+        match open() {
+            Err(Error::OpenVectors(arroy::Error::Heed(heed::Error::EnvAlreadyOpened)))
+                if tries < LOCK_TRIES =>
+            {
+                tries += 1;
+                std::thread::sleep(BETWEEN_LOCK_TRIES);
+            }
+            opened => return opened,
+        }
     }
 }
 
@@ -730,4 +753,33 @@ fn folder_bytes(dir: &Path) -> u64 {
         .filter(fs::Metadata::is_file)
         .map(|file| file.len())
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_that_are_just_being_closed_say_what_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = |fingerprint: &str| VectorSpec {
+            fingerprint: fingerprint.to_owned(),
+            dimensions: 8,
+        };
+        let (index, _) = WorkspaceIndex::open(dir.path(), spec("first")).unwrap();
+        let second = Generation(2);
+        for _ in 0..50 {
+            let tuning = Tuning::default();
+            let open = Vectors::open(dir.path(), second, &spec("second"), tuning).unwrap();
+            let both = std::sync::Barrier::new(2);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    both.wait();
+                    drop(open);
+                });
+                both.wait();
+                assert_eq!(index.spec_of(second).unwrap(), Some(spec("second")));
+            });
+        }
+    }
 }

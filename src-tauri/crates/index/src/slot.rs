@@ -11,7 +11,15 @@ pub(crate) struct Slot<T> {
     /// None only when a damaged part could not be replaced.
     open: RwLock<Option<T>>,
     /// What was found damaged in use, since the part was opened.
-    damage: Mutex<Option<String>>,
+    damage: Mutex<Option<Damage>>,
+}
+
+#[derive(Clone)]
+enum Damage {
+    /// On the disk, so that it must go.
+    Stored(String),
+    /// It has to be opened again, and may be whole.
+    Halted,
 }
 
 impl<T> Slot<T> {
@@ -29,9 +37,12 @@ impl<T> Slot<T> {
             Some(open) => work(open),
             None => Err(self.closed()),
         };
-        if let Err(Error::Damaged { detail, .. }) = &result {
-            lock(&self.damage).get_or_insert_with(|| detail.clone());
-        }
+        let damage = match &result {
+            Err(Error::Damaged { detail, .. }) => Damage::Stored(detail.clone()),
+            Err(Error::Halted(_)) => Damage::Halted,
+            _ => return result,
+        };
+        lock(&self.damage).get_or_insert(damage);
         result
     }
 
@@ -45,20 +56,20 @@ impl<T> Slot<T> {
     }
 
     /// Closes a damaged part, when nobody is at work with it, and puts in its place what `open`
-    /// makes. `move_aside` gets the reason, once.
+    /// makes. `move_aside` gets the reason, once, unless the part only has to be opened again.
     pub fn mend(
         &self,
         move_aside: impl FnOnce(String) -> Result<PartState>,
         open: impl FnOnce() -> Result<(T, PartState)>,
     ) -> Result<PartState> {
-        let Some(reason) = lock(&self.damage).clone() else {
+        let Some(damage) = lock(&self.damage).clone() else {
             return Ok(PartState::Opened);
         };
         let mut slot = write(&self.open);
         // The same files cannot be open twice.
-        let moved = match slot.take() {
-            Some(_) => Some(move_aside(reason)?),
-            None => None,
+        let moved = match (slot.take(), damage) {
+            (Some(_), Damage::Stored(reason)) => Some(move_aside(reason)?),
+            (Some(_), Damage::Halted) | (None, _) => None,
         };
         let (part, state) = open()?;
         *slot = Some(part);
@@ -73,7 +84,7 @@ impl<T> Slot<T> {
         let part = slot.take().ok_or_else(|| self.closed())?;
         let result = exchange(part).map(|part| *slot = Some(part));
         if let Err(error) = &result {
-            lock(&self.damage).get_or_insert_with(|| error.to_string());
+            lock(&self.damage).get_or_insert_with(|| Damage::Stored(error.to_string()));
         }
         result
     }

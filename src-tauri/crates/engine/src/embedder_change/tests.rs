@@ -747,7 +747,7 @@ async fn what_a_change_costs_is_told_before() {
     let other = plan("fake-64").await;
     assert_eq!((other.chunks, other.installed), (40, true));
     assert!(other.seconds.is_some_and(|seconds| seconds >= 0.0));
-    assert_eq!(other.disk_bytes, Some(estimated_bytes(40, 64)));
+    assert_eq!(other.disk_bytes, Some(estimated_bytes(40, 64, false)));
     assert_eq!(other.obstacle, None);
     assert_eq!(other.long_passages.unwrap().longer, 0);
 
@@ -787,6 +787,212 @@ async fn what_a_change_costs_is_told_before() {
     let empty = WorkspaceScope::new(empty.id);
     let plan = bench.engine.plan_embedder_change(&empty, "fake-x").await;
     assert_eq!(plan.unwrap().seconds, None, "nothing to measure with");
+}
+
+/// Whose files are gone, as the embedder of what answers is.
+#[tokio::test]
+async fn going_back_and_changing_need_the_other_embedder_alone() {
+    let (bench, id) = Bench::with(40).await;
+    let original = bench.status().await.embedder;
+    bench.begin("fake-x").await;
+    bench.to_the_end().await;
+    let bench = bench.kill().await;
+    bench.engine.model_set().take_away("fake-x").await;
+    let dead = bench.engine.open_index(&bench.scope).await.map(|_| ());
+    assert_eq!(dead.unwrap_err().code(), Code::ModelMissing, "control");
+    for to in [&original, "fake-64"] {
+        let refused = bench.code(bench.engine.change_embedder(&bench.scope, to, false));
+        let (code, message) = refused.await;
+        assert_eq!(code, Code::Conflict, "what is kept is gone back to");
+        assert!(!message.to_lowercase().contains("discard"), "{message}");
+    }
+    bench.engine.roll_back_embedder(&bench.scope).await.unwrap();
+    assert_eq!(bench.live().await, ("fake-256".to_owned(), 40));
+    assert_eq!(bench.document(id).await.status, DocumentStatus::Ready);
+    bench.assert_healthy().await;
+
+    // Both are gone now, and another one is here.
+    let bench = bench.kill().await;
+    for gone in [original.as_str(), "fake-x"] {
+        bench.engine.model_set().take_away(gone).await;
+    }
+    bench.begin("fake-64").await;
+    bench.to_the_end().await;
+    assert_eq!(bench.live().await, ("fake-64".to_owned(), 40));
+    assert_eq!(bench.document(id).await.status, DocumentStatus::Ready);
+    bench.assert_healthy().await;
+}
+
+/// Nor was it ever.
+#[tokio::test]
+async fn an_embedder_that_never_came_is_changed() {
+    let bench = Bench::open().await;
+    let original = bench.status().await.embedder;
+    let bench = bench.kill().await;
+    bench.engine.model_set().take_away(&original).await;
+    bench.begin("fake-x").await;
+    bench.to_the_end().await;
+    assert_eq!(bench.live().await, ("fake-256-x".to_owned(), 0));
+    // And one that comes later finds the index that was opened without it.
+    let bench = bench.kill().await;
+    bench.engine.model_set().take_away("fake-x").await;
+    let index = bench.folder.path().join("data/indexes");
+    let index = index.join(bench.scope.workspace().to_string());
+    std::fs::remove_dir_all(index).unwrap();
+    bench.engine.index_as_it_is(&bench.scope).await.unwrap();
+    bench.engine.model_set().bring_back();
+    assert_eq!(bench.live().await, ("fake-256-x".to_owned(), 0));
+}
+
+#[tokio::test]
+async fn what_was_removed_is_wiped_without_the_embedder() {
+    let (bench, first) = Bench::with(4).await;
+    bench.add("drugi", 3).await;
+    let original = bench.status().await.embedder;
+    assert!(bench.engine.wipe().await);
+    let bench = bench.kill().await;
+    bench.engine.model_set().take_away(&original).await;
+    // The process ends before anything but the rows is rid of it.
+    bench
+        .engine
+        .delete_document(&bench.scope, first)
+        .await
+        .unwrap();
+    let bench = bench.kill().await;
+    bench.engine.model_set().take_away(&original).await;
+    assert_eq!(bench.engine.reader().unwiped().1, 0, "control");
+    Arc::clone(&bench.engine).open_all().await;
+    assert_eq!(bench.engine.reader().unwiped().1, 1, "health says so");
+    assert!(bench.engine.wipe().await);
+    let index = bench.engine.index_as_it_is(&bench.scope).await.unwrap();
+    assert!(!index.holds_removed());
+    let there = (index.word_keys().unwrap(), index.vector_keys().unwrap());
+    assert_eq!((there.0.len(), there.1.len()), (3, 3));
+    drop(index);
+    let report = bench.engine.doctor(false).await.unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!((report.unchecked.len(), report.to_wipe.len()), (1, 0));
+    bench.engine.model_set().bring_back();
+    assert_eq!(bench.live().await, ("fake-256".to_owned(), 3));
+}
+
+#[tokio::test]
+async fn damaged_kept_vectors_that_hold_what_was_removed_are_forgotten() {
+    let (bench, first) = Bench::with(4).await;
+    bench.add("drugi", 3).await;
+    bench.begin("fake-x").await;
+    bench.to_the_end().await;
+    assert!(bench.engine.wipe().await);
+    let data = bench.folder.path().join("data/indexes");
+    let data = data.join(bench.scope.workspace().to_string());
+    let data = data.join("vectors/data.mdb");
+    let mut bytes = std::fs::read(&data).unwrap();
+    // The flags of the first page that is no meta page.
+    bytes[2 * 4096 + 10..][..2].fill(0xff);
+    std::fs::write(&data, bytes).unwrap();
+    assert!(bench.engine.wipe().await);
+    assert_eq!(bench.generations().await, [1, 2], "nothing was removed");
+    bench.remove(first).await;
+    assert!(bench.engine.wipe().await);
+    assert_eq!(bench.generations().await, [2]);
+    assert!(bench.status().await.previous.is_none());
+    bench.assert_healthy().await;
+}
+
+#[tokio::test]
+async fn vectors_are_deleted_of_an_index_that_nobody_has_opened() {
+    let (bench, _) = Bench::with(40).await;
+    let there = async |bench: &Bench| {
+        let indexes = bench.folder.path().join("data/indexes");
+        let index = indexes.join(bench.scope.workspace().to_string());
+        ["vectors", "vectors-2", "vectors-3"].map(|name| index.join(name).exists())
+    };
+    bench.begin("fake-x").await;
+    assert!(bench.tick().await);
+    let bench = bench.kill().await;
+    assert_eq!(there(&bench).await, [true, true, false], "control");
+    let cancelled = bench.engine.cancel_embedder_change(&bench.scope).await;
+    cancelled.unwrap();
+    assert_eq!(there(&bench).await, [true, false, false]);
+    bench.begin("fake-x").await;
+    bench.to_the_end().await;
+    let bench = bench.kill().await;
+    assert_eq!(there(&bench).await, [true, false, true], "control");
+    let discarded = bench.engine.discard_previous_vectors(&bench.scope).await;
+    discarded.unwrap();
+    assert_eq!(there(&bench).await, [false, false, true]);
+}
+
+#[tokio::test]
+async fn kept_vectors_give_way_to_nothing_unasked() {
+    let (bench, _) = Bench::with(4).await;
+    bench.begin("fake-x").await;
+    bench.to_the_end().await;
+    let generations = bench.engine.store().generations();
+    let outdated = generations.get(&bench.scope).await.unwrap().previous;
+    let refused = bench.code(bench.engine.change_embedder(&bench.scope, "fake-64", false));
+    let (code, message) = refused.await;
+    assert_eq!(code, Code::Conflict);
+    assert!(message.contains("Discard them first"), "{message}");
+    bench.engine.roll_back_embedder(&bench.scope).await.unwrap();
+    let late = bench.engine.discard_kept(&bench.scope, outdated.as_ref());
+    assert_eq!(late.await.unwrap_err().code(), Code::Conflict);
+    assert_eq!(bench.generations().await, [1, 2], "others are kept by now");
+    bench
+        .engine
+        .discard_previous_vectors(&bench.scope)
+        .await
+        .unwrap();
+    bench.begin("fake-64").await;
+    bench.to_the_end().await;
+    assert_eq!(bench.live().await, ("fake-64".to_owned(), 4));
+}
+
+#[tokio::test]
+async fn an_index_in_use_goes_after_its_workspace() {
+    let (bench, _) = Bench::with(4).await;
+    let indexes = bench.folder.path().join("data/indexes");
+    let there = || std::fs::read_dir(&indexes).unwrap().count();
+    let removals = async || {
+        let components = bench.engine.health().await.components;
+        let removals = components.into_iter().find(|part| part.name == "removals");
+        removals.unwrap().message
+    };
+    let asking = bench.open_index().await;
+    bench.engine.delete_workspace(&bench.scope).await.unwrap();
+    assert_eq!(there(), 1, "control");
+    assert!(removals().await.ends_with("from 1 indexes"));
+    assert!(!bench.engine.wipe().await);
+    assert!(removals().await.ends_with("from 1 indexes"));
+    drop(asking);
+    assert!(bench.engine.wipe().await);
+    assert_eq!(there(), 0);
+    assert_eq!(removals().await, "what was removed is wiped");
+}
+
+#[tokio::test]
+async fn a_search_ends_with_its_workspace() {
+    let (bench, _) = Bench::with(4).await;
+    // What widens a search waits for the batch that is being embedded.
+    let batch = bench.engine.cores().background().await;
+    let request = crate::types::SearchRequest {
+        text: "odlomak broj 3".into(),
+        k: 3,
+        expand: true,
+        legs: crate::types::Legs::Hybrid,
+        language: None,
+    };
+    let (engine, scope) = (Arc::clone(&bench.engine), bench.scope);
+    let search = tokio::spawn(async move { engine.search(&scope, request).await });
+    while !bench.engine.cores().are_wanted() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!search.is_finished(), "control");
+    bench.engine.delete_workspace(&bench.scope).await.unwrap();
+    assert_eq!(search.await.unwrap().unwrap_err().code(), Code::NotFound);
+    let indexes = bench.folder.path().join("data/indexes");
+    assert_eq!(std::fs::read_dir(indexes).unwrap().count(), 0);
+    drop(batch);
 }
 
 #[test]

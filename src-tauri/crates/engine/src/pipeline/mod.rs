@@ -391,6 +391,8 @@ impl Reader {
 
 impl Engine {
     pub(crate) fn spawn_tasks(self: &Arc<Self>) {
+        // The last process may have ended before it came to it.
+        self.reader().wipe_rows_soon();
         // Only one lane takes up scanned pages, so that no file waits until a book is recognised.
         self.spawn_lane(&[JobType::Read], None);
         for _ in 1..READ_LANES {
@@ -729,7 +731,7 @@ impl Engine {
 
     /// Opens every workspace's index after the start, so that damage is found and mended before
     /// somebody asks, and removes what deleted workspaces and documents left behind.
-    async fn open_all(self: Arc<Self>) {
+    pub(crate) async fn open_all(self: Arc<Self>) {
         let workspaces = match self.store().workspaces().list().await {
             Ok(workspaces) => workspaces,
             Err(error) => {
@@ -738,8 +740,17 @@ impl Engine {
             }
         };
         let known: Vec<WorkspaceId> = workspaces.iter().map(|workspace| workspace.id).collect();
-        if let Err(error) = self.indexes().remove_orphans(&known).await {
-            tracing::warn!(%error, "old indexes could not be removed");
+        // What the last process did not get to.
+        for workspace in &known {
+            self.reader().wipe_soon(*workspace);
+        }
+        match self.indexes().orphans(&known).await {
+            Ok(orphans) => {
+                for orphan in orphans {
+                    self.destroy_index(&WorkspaceScope::new(orphan)).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "old indexes could not be removed"),
         }
         if let Err(error) = self.remove_orphaned_blobs().await {
             tracing::warn!(%error, "old blobs could not be removed");
@@ -750,10 +761,7 @@ impl Engine {
             }
             if let Err(error) = self.open_index(&WorkspaceScope::new(workspace.id)).await {
                 tracing::warn!(%error, workspace = %workspace.name, "its index could not be opened");
-                continue;
             }
-            // What the last process did not get to.
-            self.reader().wipe_soon(workspace.id);
         }
     }
 }

@@ -37,7 +37,7 @@ impl Reader {
         self.wipe.notify_one();
     }
 
-    fn wipe_rows_soon(&self) {
+    pub(super) fn wipe_rows_soon(&self) {
         self.to_wipe().rows = true;
         self.wipe.notify_one();
     }
@@ -83,8 +83,6 @@ impl Engine {
     }
 
     pub(super) async fn wipe_in_time(self: Arc<Self>) {
-        // The last process may have ended before it came to it.
-        self.reader().wipe_rows_soon();
         while !self.stopping().is_cancelled() {
             tokio::select! {
                 () = self.reader().wipe.notified() => {}
@@ -132,13 +130,14 @@ impl Engine {
     /// Rewrites an index, all its generations of vectors, without what was removed. `false` when some
     /// of it may still be there.
     pub(super) async fn wipe_index(&self, scope: &WorkspaceScope) -> Result<bool> {
+        let known = self.store().workspaces().list().await?;
+        if known.iter().all(|known| known.id != scope.workspace()) {
+            // It was in use when its workspace was deleted.
+            return Ok(self.indexes().destroy(scope).await);
+        }
         // What waits to be removed is to be gone as well.
         self.flush_words_of(scope).await?;
-        let Some(index) = self.indexes().opened(scope).await else {
-            // There is nothing to wipe once the workspace is gone.
-            let known = self.store().workspaces().list().await?;
-            return Ok(known.iter().all(|known| known.id != scope.workspace()));
-        };
+        let index = self.index_as_it_is(scope).await?;
         // Before the note that there is something to wipe goes.
         let swept = {
             let mut changing = self.changes().interrupt().await;

@@ -154,12 +154,11 @@ impl Engine {
         scope: &WorkspaceScope,
         pending: &PendingWords,
     ) -> Result<()> {
-        let open = self.open_index_as_it_is(scope).await?;
-        self.mend_index(scope, &open.index).await?;
+        let index = self.index_as_it_is(scope).await?;
+        self.mend_index(scope, &index).await?;
         if !pending.removed.is_empty() {
             self.indexes().note_write(scope);
-            let index = Arc::clone(&open.index);
-            let removed = pending.removed.clone();
+            let (index, removed) = (Arc::clone(&index), pending.removed.clone());
             blocking(
                 "removing from an index",
                 move || Ok(index.remove(&removed)?),
@@ -167,9 +166,9 @@ impl Engine {
             .await?;
         }
         if !pending.added.is_empty() {
-            self.add_words(scope, &open.index, &pending.added).await?;
+            self.add_words(scope, &index, &pending.added).await?;
         }
-        self.reword(scope, &open.index).await
+        self.reword(scope, &index).await
     }
 
     /// Puts the words of documents that have another title now into the index again, under the same

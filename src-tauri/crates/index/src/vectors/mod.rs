@@ -110,6 +110,9 @@ pub(crate) struct Vectors {
     /// Held shared by every transaction, and alone while the map grows, which LMDB allows only
     /// between transactions.
     map: RwLock<()>,
+    /// Held for a copy of all, and before the map grows: whoever waited for `map` alone until a copy
+    /// is made would have every search wait behind it.
+    copying: Mutex<()>,
     /// Held from a write's transaction until memory shows it.
     writing: Mutex<()>,
     resident: RwLock<Resident>,
@@ -315,6 +318,7 @@ impl Vectors {
             env,
             databases,
             map: RwLock::new(()),
+            copying: Mutex::new(()),
             writing: Mutex::new(()),
             resident: RwLock::new(resident),
             stop_building: AtomicBool::new(false),
@@ -448,6 +452,7 @@ impl Vectors {
                 source,
             },
         };
+        let _copying = lock(&self.copying);
         let _map = read(&self.map);
         // Before the copy, so that whatever is committed meanwhile makes it a copy of the past.
         let of = self.env.info().last_txn_id;
@@ -505,6 +510,7 @@ impl Vectors {
             env,
             databases,
             map: RwLock::new(()),
+            copying: Mutex::new(()),
             writing: Mutex::new(()),
             resident,
             stop_building: AtomicBool::new(false),
@@ -909,6 +915,7 @@ impl Vectors {
     }
 
     fn grow_map(&self) -> heed::Result<()> {
+        let _copying = lock(&self.copying);
         let _map = write(&self.map);
         let bytes = self.env.info().map_size * 2;
         tracing::debug!(bytes, dir = %self.dir.display(), "growing the vectors' map");
@@ -928,6 +935,7 @@ impl Vectors {
     fn reading_failed(&self, error: arroy::Error) -> Error {
         match as_damage(&error) {
             Some(detail) => self.damaged(detail),
+            None if is_halted(&error) => Error::Halted(Part::Vectors),
             None => Error::ReadVectors(error),
         }
     }
@@ -935,6 +943,7 @@ impl Vectors {
     fn writing_failed(&self, error: arroy::Error) -> Error {
         match as_damage(&error) {
             Some(detail) => self.damaged(detail),
+            None if is_halted(&error) => Error::Halted(Part::Vectors),
             None if room::is_short(&self.dir, io_error(&error)) => Error::DiskFull(Part::Vectors),
             None => Error::WriteVectors(error),
         }
@@ -1107,6 +1116,12 @@ fn io_error(error: &arroy::Error) -> Option<&std::io::Error> {
     }
 }
 
+/// After a commit that it could neither end nor take back (the disk was full, or failed), LMDB refuses
+/// everything until the file is opened again.
+fn is_halted(error: &arroy::Error) -> bool {
+    matches!(error, arroy::Error::Heed(heed::Error::Mdb(MdbError::Panic)))
+}
+
 fn as_damage(error: &arroy::Error) -> Option<String> {
     let is_damage = match error {
         arroy::Error::Heed(heed::Error::Mdb(error)) => matches!(
@@ -1135,4 +1150,42 @@ fn as_damage(error: &arroy::Error) -> Option<String> {
         | arroy::Error::BuildCancelled => false,
     };
     is_damage.then(|| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn opened(dir: &Path) -> Vectors {
+        let spec = VectorSpec {
+            fingerprint: "test".into(),
+            dimensions: 8,
+        };
+        let opened = Vectors::open(dir, Generation::FIRST, &spec, Tuning::default());
+        opened.unwrap().0
+    }
+
+    #[test]
+    fn searches_go_on_while_a_growing_map_waits_for_a_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let vectors = opened(dir.path());
+        let before = vectors.counts().map_bytes;
+        std::thread::scope(|scope| {
+            // As while everything is copied.
+            let copying = lock(&vectors.copying);
+            let map = read(&vectors.map);
+            let growing = scope.spawn(|| vectors.grow_map().unwrap());
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(100) {
+                assert!(vectors.map.try_read().is_ok(), "a search would wait");
+                std::thread::yield_now();
+            }
+            assert!(!growing.is_finished(), "control");
+            drop(map);
+            drop(copying);
+        });
+        assert_eq!(vectors.counts().map_bytes, 2 * before);
+    }
 }

@@ -256,6 +256,7 @@ impl Vectors {
     fn building_failed(&self, error: arroy::Error) -> Error {
         match super::as_damage(&error) {
             Some(detail) => self.damaged(detail),
+            None if super::is_halted(&error) => Error::Halted(Part::Vectors),
             None if room::is_short(&self.dir, super::io_error(&error)) => {
                 Error::DiskFull(Part::Vectors)
             }

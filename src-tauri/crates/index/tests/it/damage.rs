@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use docent_domain::Language;
-use docent_index::{Hit, OpenReport, Part, PartState, WorkspaceIndex};
+use docent_index::{Error, Hit, OpenReport, Part, PartState, WorkspaceIndex};
 use roaring::RoaringBitmap;
 
 use crate::support::{Anisotropic, Bench, Random, dense, keys, word};
@@ -338,4 +338,58 @@ fn a_damaged_part_is_mended_in_use() {
     filled.fill(&index);
     let dense = index.search_dense(&filled.question, 10, None).unwrap();
     assert_eq!(keys(&dense), keys(&filled.dense));
+}
+
+/// Has the next commit fail at its very last write, which LMDB cannot take back: the descriptor that
+/// it writes the meta pages by, the one of the file that syncs every write, only reads from then on.
+#[cfg(target_os = "linux")]
+fn break_commits(data: &Path) {
+    use std::os::fd::{FromRawFd as _, IntoRawFd as _, OwnedFd};
+    const O_DSYNC: u32 = 0o10_000;
+    let data = data.canonicalize().unwrap();
+    let mut broken = 0;
+    for entry in fs::read_dir("/proc/self/fd").unwrap() {
+        let path = entry.unwrap().path();
+        if fs::read_link(&path).ok().as_ref() != Some(&data) {
+            continue;
+        }
+        let number = path.file_name().unwrap().to_str().unwrap();
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        if u32::from_str_radix(flags.unwrap().trim(), 8).unwrap() & O_DSYNC == 0 {
+            continue;
+        }
+        let reads_only = fs::File::open(&data).unwrap();
+        // SAFETY: LMDB goes on to own the descriptor, which stays open; it is given back below.
+        let mut meta = unsafe { OwnedFd::from_raw_fd(number.parse().unwrap()) };
+        rustix::io::dup2(&reads_only, &mut meta).unwrap();
+        let _ = meta.into_raw_fd();
+        broken += 1;
+    }
+    assert_eq!(broken, 1, "control");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn vectors_that_refuse_everything_after_a_failed_commit_are_opened_again() {
+    let bench = Bench::new(2);
+    let index = bench.open();
+    index.add_vectors(&[dense(1, &[1.0, 0.0])]).unwrap();
+    break_commits(&bench.dir.path().join("vectors/data.mdb"));
+    let add = || index.add_vectors(&[dense(2, &[0.0, 1.0])]);
+    let failed = add().unwrap_err();
+    assert!(!failed.is_damage(), "control: {failed}");
+    for refused in [
+        add().unwrap_err(),
+        index.search_dense(&[1.0, 0.0], 1, None).unwrap_err(),
+    ] {
+        assert!(matches!(refused, Error::Halted(Part::Vectors)), "{refused}");
+    }
+    assert!(index.is_damaged());
+    assert_eq!(index.mend().unwrap().vectors, PartState::Opened);
+    assert!(!index.is_damaged());
+    assert_eq!(index.vector_keys().unwrap().len(), 1, "nothing is lost");
+    add().unwrap();
+    let hits = index.search_dense(&[0.0, 1.0], 1, None).unwrap();
+    assert_eq!(keys(&hits), [2]);
 }

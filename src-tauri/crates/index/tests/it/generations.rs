@@ -1,10 +1,12 @@
 //! Several sets of vectors beside each other.
 
 use docent_domain::Language;
-use docent_index::{Error, Generation, PartState, VectorSpec, WorkspaceIndex};
+use docent_index::{
+    Error, Generation, PartState, VectorEntry, VectorSpec, WorkspaceIndex, estimated_bytes,
+};
 use roaring::RoaringBitmap;
 
-use crate::support::{Bench, dense, keys, spec, word};
+use crate::support::{Bench, Random, dense, keys, spec, word};
 
 const SECOND: Generation = Generation(2);
 
@@ -108,5 +110,36 @@ fn the_folder_stays_locked_as_long_as_any_generation_is_open() {
     assert!(
         matches!(report.vectors, PartState::Dropped { .. }),
         "vectors of another embedder are of no use: {report:?}"
+    );
+}
+
+/// Of passages that come in order, as a change of embedder makes them.
+#[test]
+fn the_room_of_learned_weights_is_estimated_too() {
+    let mut random = Random(5);
+    let sizes = [false, true].map(|has_sparse| {
+        let bench = Bench::new(1024);
+        let index = bench.open();
+        let weights: Vec<(u32, f32)> = (0..150).map(|token| (token * 7, 0.5)).collect();
+        let vectors: Vec<Vec<f32>> = (0..2000)
+            .map(|_| (0..1024).map(|_| random.normal()).collect())
+            .collect();
+        let entries: Vec<_> = (1..)
+            .zip(&vectors)
+            .map(|(key, vector)| VectorEntry {
+                sparse: has_sparse.then_some(weights.as_slice()),
+                ..dense(key, vector)
+            })
+            .collect();
+        for batch in entries.chunks(16) {
+            index.add_vectors(batch).unwrap();
+        }
+        WorkspaceIndex::bytes_of(bench.dir.path(), Generation::FIRST)
+    });
+    let difference = sizes[1] - sizes[0];
+    let estimated = estimated_bytes(2000, 1024, true) - estimated_bytes(2000, 1024, false);
+    assert!(
+        difference.abs_diff(estimated) < estimated / 5,
+        "{difference} {estimated}"
     );
 }

@@ -198,3 +198,40 @@ fn removed_vectors_leave_every_generation() {
     assert!(found(bench.dir.path(), &vectors).is_disjoint(&both));
     assert_eq!(found(bench.dir.path(), &vectors).len(), 198);
 }
+
+/// Where nobody has them open, so that nothing but the disk says what they are.
+#[test]
+fn damaged_vectors_that_hold_what_was_removed_are_deleted() {
+    let bench = Bench::new(64);
+    let index = bench.open();
+    let vectors = random_vectors(200, 64);
+    let entries: Vec<_> = (0..)
+        .zip(&vectors)
+        .map(|(key, vector)| dense(key, vector))
+        .collect();
+    index.add_vectors(&entries[..100]).unwrap();
+    let spec = VectorSpec {
+        fingerprint: "another".into(),
+        dimensions: 64,
+    };
+    let (beside, _) = index.beside(Generation(2), spec).unwrap();
+    beside.add_vectors(&entries[100..]).unwrap();
+    let removed = RoaringBitmap::from_iter([107]);
+    beside.remove_vectors(&removed).unwrap();
+    drop(beside);
+    let data = bench.dir.path().join("vectors-2/data.mdb");
+    let mut bytes = std::fs::read(&data).unwrap();
+    // The flags of the first page that is no meta page.
+    bytes[2 * 4096 + 10..][..2].fill(0xff);
+    std::fs::write(&data, bytes).unwrap();
+    assert_eq!(index.spec_of(Generation(2)).unwrap(), None, "control");
+    assert_eq!(
+        found(bench.dir.path(), &vectors) & &removed,
+        removed,
+        "control"
+    );
+    assert!(index.forget_removed().unwrap());
+    assert!(found(bench.dir.path(), &vectors).is_disjoint(&removed));
+    assert_eq!(index.generations().unwrap(), [Generation::FIRST]);
+    assert_eq!(index.vector_keys().unwrap().len(), 100);
+}
