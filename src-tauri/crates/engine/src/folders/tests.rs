@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::Scanned;
 use crate::engine::{Engine, EngineOptions};
 use crate::models::ModelSource;
-use crate::types::DocumentQuery;
+use crate::types::{DocumentQuery, JobFilter};
 
 /// An engine that scans when it is told to.
 struct Still {
@@ -23,13 +23,17 @@ struct Still {
     folder: TempDir,
 }
 
+fn options(folder: &Path) -> EngineOptions {
+    let mut options = EngineOptions::new(folder.join("d"), folder.join("m"));
+    options.models = ModelSource::Fakes;
+    options.run_jobs = false;
+    options
+}
+
 impl Still {
     async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut options = EngineOptions::new(folder.path().join("d"), folder.path().join("m"));
-        options.models = ModelSource::Fakes;
-        options.run_jobs = false;
-        let engine = Engine::open(options).await.unwrap();
+        let engine = Engine::open(options(folder.path())).await.unwrap();
         let workspace = engine.create_workspace("Ured", None).await.unwrap();
         Self {
             engine,
@@ -288,4 +292,25 @@ async fn a_folder_whose_name_is_not_unicode_is_refused() {
     assert!(refused.message().contains("not Unicode"), "{refused}");
     assert!(still.engine.folders(&still.scope).await.unwrap().is_empty());
     still.engine.shutdown().await;
+}
+
+#[tokio::test]
+async fn who_only_looks_queues_no_scans() {
+    let still = Still::open().await;
+    let (id, _) = still.watch("a", 1).await;
+    let Still {
+        engine,
+        scope,
+        folder,
+    } = still;
+    engine.cancel_all_jobs(&scope).await.unwrap();
+    engine.shutdown().await;
+    drop(engine);
+    let engine = Engine::open(options(folder.path())).await.unwrap();
+    let jobs = engine.jobs(&scope, JobFilter::default()).await;
+    assert_eq!(jobs.unwrap().counts.queued, 0);
+    engine.scan_folder(&scope, id).await.unwrap();
+    let jobs = engine.jobs(&scope, JobFilter::default()).await;
+    assert_eq!(jobs.unwrap().counts.queued, 1, "control");
+    engine.shutdown().await;
 }

@@ -173,7 +173,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Engine {
-    /// Begins watching all known folders, and scans each: much may have changed while closed.
+    /// Begins watching all known folders. Where jobs run, each is scanned: much may have changed while
+    /// closed.
     pub(crate) async fn watch_folders(self: &Arc<Self>) -> Result<()> {
         let (watcher, hints) = FolderWatcher::spawn([]);
         *lock(&self.watching().watcher) = Some(watcher);
@@ -181,7 +182,9 @@ impl Engine {
         for folder in self.store().folders().list_all().await? {
             let scope = WorkspaceScope::new(folder.workspace_id);
             self.watching().add(scope, &folder);
-            self.scan_folder(&scope, folder.id).await?;
+            if self.options().run_jobs {
+                self.scan_folder(&scope, folder.id).await?;
+            }
         }
         Ok(())
     }
