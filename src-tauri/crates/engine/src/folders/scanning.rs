@@ -97,21 +97,22 @@ impl Engine {
             .await?;
         let rest = Rest::of(self.config());
         let now = Timestamp::now();
-        let new: Vec<NewDocument> = difference
-            .appeared
-            .iter()
-            .map(|appeared| NewDocument {
-                read_after: rest.read_after(&appeared.file.stamp(), now),
-                ..found_document(&appeared.file, id)
-            })
-            .collect();
         let mut queued = 0;
-        for batch in new.chunks(BATCH) {
+        let mut appeared = std::mem::take(&mut difference.appeared).into_iter();
+        while appeared.len() > 0 {
             unless_stopped(cancel)?;
+            let batch: Vec<NewDocument> = appeared
+                .by_ref()
+                .take(BATCH)
+                .map(|appeared| NewDocument {
+                    read_after: rest.read_after(&appeared.file.stamp(), now),
+                    ..found_document(&appeared.file, id)
+                })
+                .collect();
             let registered = self
                 .store()
                 .documents()
-                .register_all(scope, batch, Timestamp::now())
+                .register_all(scope, &batch, Timestamp::now())
                 .await?;
             queued += registered
                 .iter()
