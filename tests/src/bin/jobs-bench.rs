@@ -278,12 +278,14 @@ impl Core {
             "no {}; build it first",
             program.display()
         );
+        let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/dist");
         let mut child = Command::new(program)
             .arg("--data-dir")
             .arg(data)
             .arg("--models-dir")
             .arg(models_dir())
-            .args(["--json", "serve", "--listen", "127.0.0.1:0"])
+            .args(["--json", "serve", "--listen", "127.0.0.1:0", "--ui-dir"])
+            .arg(&pages)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
