@@ -181,7 +181,7 @@ async fn use_list(page: &Window) -> Result<()> {
     let row = "document.querySelector('[data-testid=\"job-row\"][data-state=\"queued\"]')";
     let at = page
         .run(
-            &format!("const box = {row}.getBoundingClientRect(); return [box.x + 99, box.y + 9]"),
+            &format!("const box = {row}.getBoundingClientRect(); return [Math.round(box.x) + 99, Math.round(box.y) + 9]"),
             &[],
         )
         .await?;
@@ -189,7 +189,7 @@ async fn use_list(page: &Window) -> Result<()> {
     for delta in [400, 900, 2_500, 9_000, -700, -2_500, -20_000] {
         for _ in 0..6 {
             turns.push(json!({
-                "type": "scroll", "x": at[0].as_f64().map(f64::round), "y": at[1].as_f64().map(f64::round),
+                "type": "scroll", "x": at[0], "y": at[1],
                 "deltaX": 0, "deltaY": delta, "duration": 0,
             }));
             turns.push(json!({ "type": "pause", "duration": 40 }));
