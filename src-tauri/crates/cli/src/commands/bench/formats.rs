@@ -352,7 +352,7 @@ fn kind_of(reason: &str) -> &'static str {
         ("encrypted", "encrypted"),
         ("The file is empty", "empty"),
         ("holds no text", "no text"),
-        ("is scanned", "scanned"),
+        ("Scanned:", "scanned"),
         ("is damaged", "damaged"),
         ("could not be read: the reader", "reader ended"),
         ("is named .", "name and content disagree"),
