@@ -152,7 +152,7 @@ impl Driver {
                 "goog:chromeOptions": { "args": [
                     "--headless=new",
                     format!("--window-size={width},{height}"),
-                    // Chromium refuses to run as root with it, and sees no page but ours.
+                    // With its sandbox Chromium refuses to run as root. It sees no page but ours.
                     "--no-sandbox",
                 ]},
             }))
